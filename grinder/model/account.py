@@ -1,0 +1,140 @@
+"""The account as the venue reports it. Quantities are signed: long is above zero, short below."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from grinder.model.instrument import Instrument
+from grinder.model.orders import Side
+from grinder.model.reasons import MismatchRule
+from grinder.model.units import ZERO, require_finite, require_not_negative
+
+
+class PositionSide(StrEnum):
+    """Position side; BOTH in one-way mode."""
+
+    BOTH = "BOTH"
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+
+class Source(StrEnum):
+    """Where a piece of account truth came from."""
+
+    REST = "exchange"
+    STREAM = "stream"
+    TEST = "test"
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """One position. ``qty`` in base units, signed; prices and pnl in quote currency."""
+
+    symbol: str
+    position_side: PositionSide
+    qty: Decimal
+    entry_price: Decimal
+    mark_price: Decimal
+    unrealized_pnl: Decimal
+    update_utc_ms: int
+
+    def __post_init__(self) -> None:
+        """Refuse NaN and infinity."""
+        require_finite(
+            qty=self.qty, entry_price=self.entry_price, mark_price=self.mark_price, unrealized_pnl=self.unrealized_pnl
+        )
+
+    @property
+    def notional(self) -> Decimal:
+        """Absolute value at the mark price, quote currency."""
+        return abs(self.qty) * self.mark_price
+
+
+class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
+    """One order resting at the venue, ours or not."""
+
+    client_order_id: str
+    venue_order_id: int
+    symbol: str
+    side: Side
+    order_type: str
+    price: Decimal
+    qty: Decimal
+    filled_qty: Decimal
+    reduce_only: bool
+    status: str
+    update_utc_ms: int
+
+    def __post_init__(self) -> None:
+        """Refuse NaN, infinity and negative amounts."""
+        require_not_negative(price=self.price, qty=self.qty, filled_qty=self.filled_qty)
+
+
+class Balance(msgspec.Struct, frozen=True, array_like=True):
+    """Margin balance, quote currency."""
+
+    wallet_balance: Decimal
+    unrealized_pnl: Decimal
+    available_balance: Decimal
+
+    def __post_init__(self) -> None:
+        """Refuse NaN and infinity."""
+        require_finite(
+            wallet_balance=self.wallet_balance,
+            unrealized_pnl=self.unrealized_pnl,
+            available_balance=self.available_balance,
+        )
+
+    @property
+    def equity(self) -> Decimal:
+        """Wallet balance plus unrealized pnl, quote currency."""
+        return self.wallet_balance + self.unrealized_pnl
+
+
+class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Account truth after the last snapshot or stream event; whole, never a difference.
+
+    ``positions`` holds no zero quantity. ``snapshot_mono_ns``: when the last clean REST snapshot was *asked for*;
+    0 before the first. ``event_utc_ms``: venue time of the newest part. ``hedge_mode``: position mode of the account.
+    ``reconciled``: the last snapshot had no mismatch that forbids new risk.
+    """
+
+    positions: tuple[Position, ...]
+    balance: Balance
+    open_orders_count: int
+    pending_notional: Decimal
+    hedge_mode: bool
+    reconciled: bool
+    source: Source
+    snapshot_mono_ns: int
+    event_utc_ms: int
+
+    @property
+    def position_notional(self) -> Decimal:
+        """Sum of all position notionals, quote currency."""
+        return sum((position.notional for position in self.positions), ZERO)
+
+
+class Instruments(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Filters of every traded symbol, from the last exchangeInfo; repeated for late joiners."""
+
+    instruments: tuple[Instrument, ...]
+    fetched_mono_ns: int
+
+
+class Mismatch(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """One difference between what we believed and what the venue says."""
+
+    rule: MismatchRule
+    symbol: str
+    detail: str
+    event_utc_ms: int
+
+
+class SyncError(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """One account query that failed; a failed query is never read as flat. ``reason``: a short stable word."""
+
+    reason: str
+    detail: str

@@ -1,0 +1,130 @@
+"""The board's table: one 64-bit word per fact, each with the one process that may write it.
+
+A word is written with one aligned store and read without a lock. Zero is always the safe or unknown value, so that a
+fresh board permits nothing.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from grinder.model.control import Process
+
+LAYOUT_VERSION: Final = 1
+
+
+class Word(IntEnum):
+    """Index of a word. Units are in the name; MONO is CLOCK_MONOTONIC, BOOT is CLOCK_BOOTTIME."""
+
+    TRIP_FEED = 0
+    TRIP_FSM = 1
+    TRIP_EXECUTOR = 2
+    TRIP_SYNCER = 3
+    TRIP_METRICS = 4
+    TRIP_OPERATOR = 5
+    OVERRIDE = 6
+    OVERRIDE_ACK_FSM = 7
+    OVERRIDE_ACK_EXECUTOR = 8
+    FSM_STATE = 9
+    FSM_STATE_SINCE_MONO_NS = 10
+    TERM = 11
+    ROLE = 12
+    RISK_DEADLINE_BOOT_NS = 13
+    LEAD_DEADLINE_BOOT_NS = 14
+    VENUE_CLOCK_OFFSET_US = 15
+    VENUE_CLOCK_ERROR_US = 16
+    VENUE_CLOCK_CHECKED_MONO_NS = 17
+    EXECUTOR_READY = 18
+    LATCH_FILE_LOADED = 19
+    HEARTBEAT_FEED_MONO_NS = 32
+    HEARTBEAT_SYNCER_MONO_NS = 33
+    HEARTBEAT_FSM_MONO_NS = 34
+    HEARTBEAT_EXECUTOR_MONO_NS = 35
+    HEARTBEAT_METRICS_MONO_NS = 36
+    INCARNATION_FEED = 40
+    INCARNATION_SYNCER = 41
+    INCARNATION_FSM = 42
+    INCARNATION_EXECUTOR = 43
+    INCARNATION_METRICS = 44
+    PID_FEED = 48
+    PID_SYNCER = 49
+    PID_FSM = 50
+    PID_EXECUTOR = 51
+    PID_METRICS = 52
+    STARTS_FEED = 56
+    STARTS_SYNCER = 57
+    STARTS_FSM = 58
+    STARTS_EXECUTOR = 59
+    STARTS_METRICS = 60
+
+
+WORDS: Final = 64
+TRIP_WORDS: Final = (
+    Word.TRIP_FEED,
+    Word.TRIP_FSM,
+    Word.TRIP_EXECUTOR,
+    Word.TRIP_SYNCER,
+    Word.TRIP_METRICS,
+    Word.TRIP_OPERATOR,
+)
+"""The kill switch on this host is tripped when any of these is not zero."""
+
+OPERATOR: Final = None
+"""Writer of the operator's words: the command line, one at a time under a file lock."""
+
+_FIXED_WRITERS: Final[dict[Word, Process | None]] = {
+    Word.TRIP_OPERATOR: OPERATOR,
+    Word.OVERRIDE: OPERATOR,
+    Word.OVERRIDE_ACK_FSM: Process.FSM,
+    Word.OVERRIDE_ACK_EXECUTOR: Process.EXECUTOR,
+    Word.FSM_STATE: Process.FSM,
+    Word.FSM_STATE_SINCE_MONO_NS: Process.FSM,
+    Word.TERM: Process.EXECUTOR,
+    Word.ROLE: Process.EXECUTOR,
+    Word.RISK_DEADLINE_BOOT_NS: Process.EXECUTOR,
+    Word.LEAD_DEADLINE_BOOT_NS: Process.EXECUTOR,
+    Word.VENUE_CLOCK_OFFSET_US: Process.SYNCER,
+    Word.VENUE_CLOCK_ERROR_US: Process.SYNCER,
+    Word.VENUE_CLOCK_CHECKED_MONO_NS: Process.SYNCER,
+    Word.EXECUTOR_READY: Process.EXECUTOR,
+    Word.LATCH_FILE_LOADED: Process.EXECUTOR,
+}
+
+
+def _writer(word: Word) -> Process | None:
+    """Return who may write a word: the process in its name where it is not listed."""
+    if word in _FIXED_WRITERS:
+        return _FIXED_WRITERS[word]
+    return Process(word.name.split("_")[1].lower())
+
+
+WRITERS: Final[dict[Word, Process | None]] = {word: _writer(word) for word in Word}
+
+
+def word_of(kind: str, process: Process) -> Word:
+    """Return the word of a kind (TRIP, PID, STARTS, INCARNATION, HEARTBEAT) for one of the five processes."""
+    name = f"{kind}_{process.name}"
+    return Word[name + "_MONO_NS"] if kind == "HEARTBEAT" else Word[name]
+
+
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True):
+    """The record a process keeps on the board: alive, since when, and how old its inputs were when written.
+
+    ``input_seen_mono_ns``: per channel name, when a frame was last accepted. ``detail``: short text for people.
+    """
+
+    process: Process
+    pid: int
+    incarnation: int
+    started_mono_ns: int
+    beat_mono_ns: int
+    ready: bool
+    not_ready_reason: str
+    input_seen_mono_ns: dict[str, int]
+    detail: str
+
+
+assert all(word < WORDS for word in Word)

@@ -1,0 +1,80 @@
+"""Market data as the loop sees it. A value that exists is valid: finite, positive, not crossed.
+
+Every value carries two times: when the venue says it happened, and when its bytes arrived on this host.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from grinder.model.units import require_finite, require_not_negative, require_positive
+
+
+class BookTop(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """Best bid and ask of one symbol. Prices in quote currency, quantities in base units."""
+
+    symbol: str
+    bid_price: Decimal
+    bid_qty: Decimal
+    ask_price: Decimal
+    ask_qty: Decimal
+    update_id: int
+    event_utc_ms: int
+    recv_mono_ns: int
+    recv_utc_ms: int
+
+    def __post_init__(self) -> None:
+        """Refuse NaN, infinity, a price or quantity below zero, and a crossed or locked book."""
+        require_positive(bid_price=self.bid_price, ask_price=self.ask_price)
+        require_not_negative(bid_qty=self.bid_qty, ask_qty=self.ask_qty)
+        if self.bid_price >= self.ask_price:
+            raise ValueError(f"crossed book: bid {self.bid_price} is not below ask {self.ask_price}")
+
+
+class MarkPrice(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """Mark price of one symbol, in quote currency; funding as a fraction per interval."""
+
+    symbol: str
+    mark_price: Decimal
+    index_price: Decimal
+    funding_rate: Decimal
+    next_funding_utc_ms: int
+    event_utc_ms: int
+    recv_mono_ns: int
+
+    def __post_init__(self) -> None:
+        """Refuse NaN, infinity and a mark price that is not above zero."""
+        require_positive(mark_price=self.mark_price)
+        require_finite(index_price=self.index_price, funding_rate=self.funding_rate)
+
+
+class TradeTick(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """One (aggregate) trade. ``buyer_is_maker``: the seller was the aggressor."""
+
+    symbol: str
+    trade_id: int
+    price: Decimal
+    qty: Decimal
+    buyer_is_maker: bool
+    event_utc_ms: int
+    recv_mono_ns: int
+
+    def __post_init__(self) -> None:
+        """Refuse NaN, infinity, and values that are not above zero."""
+        require_positive(price=self.price, qty=self.qty)
+
+
+class StreamHealth(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Health of the market streams, from the feed's own timer: what is stale, and whether it is connected.
+
+    ``stale_symbols``: symbols with any stream past its data deadline. ``connected``: every connection is up.
+    ``ended``: the fixture or recording has no more frames. Repeated every 250 ms, so that silence is visible.
+    """
+
+    connected: bool
+    stale_symbols: tuple[str, ...]
+    stale_streams: tuple[str, ...]
+    ended: bool
+    sent_mono_ns: int

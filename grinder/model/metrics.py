@@ -1,0 +1,186 @@
+"""The metric table: every name, type, label set and help text that ``/metrics`` may show.
+
+Registration, zero series, HELP texts and documentation come from here. A name that is not here cannot be counted.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import product
+from typing import Final
+
+import msgspec
+
+from grinder.model.control import FsmState, HaRole, RiskIntent, TripReason
+from grinder.model.reasons import BlockReason, DenyReason, MismatchRule
+
+
+class Kind(StrEnum):
+    """Prometheus type."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+class Origin(StrEnum):
+    """Where the value comes from at scrape time."""
+
+    TELEMETRY = "telemetry"
+    SCRAPE = "scrape"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One row. ``values``: for each label its closed set, or an empty tuple where it is open.
+
+    Zero series exist from the start for every combination of closed sets; a metric with an open label has none.
+    ``origin`` SCRAPE: computed when scraped, from the board, ages and the aggregate, so it stays true when its source
+    is dead.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
+    origin: Origin = Origin.TELEMETRY
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def zero_series(self) -> tuple[tuple[str, ...], ...]:
+        """Label values that exist before anything happened."""
+        if not self.labels:
+            return ((),)
+        return tuple(product(*self.values)) if all(self.values) else ()
+
+
+def _texts(*groups: type[StrEnum]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(member.value for member in group) for group in groups)
+
+
+LATENCY_BUCKETS_S: Final = (
+    1e-5,
+    2e-5,
+    5e-5,
+    1e-4,
+    2e-4,
+    5e-4,
+    1e-3,
+    2e-3,
+    5e-3,
+    1e-2,
+    2e-2,
+    5e-2,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+)
+
+_G, _C, _H = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM
+
+RUNBOOK_WATCHLIST: Final = (
+    Metric("grinder_live_engine_initialized", _G, "1 once the engine was built and runs", origin=Origin.SCRAPE),
+    Metric("grinder_readyz_ready", _G, "1 when /readyz answers 200", origin=Origin.SCRAPE),
+    Metric(
+        "grinder_fsm_current_state",
+        _G,
+        "State of the loop, one-hot",
+        ("state",),
+        _texts(FsmState),
+        origin=Origin.SCRAPE,
+    ),
+    Metric("grinder_fsm_transitions_total", _C, "State transitions", ("from_state", "to_state", "reason")),
+    Metric("grinder_fsm_state_duration_seconds", _G, "Time in the current state, seconds", origin=Origin.SCRAPE),
+    Metric(
+        "grinder_fsm_action_blocked_total",
+        _C,
+        "Actions that the state's permissions blocked",
+        ("state", "intent"),
+        _texts(FsmState, RiskIntent),
+    ),
+    Metric("grinder_kill_switch_triggered", _G, "1 while the kill switch is latched", origin=Origin.SCRAPE),
+    Metric("grinder_kill_switch_trips_total", _C, "Kill-switch trips", ("reason",), _texts(TripReason)),
+    Metric("grinder_drawdown_pct", _G, "Current drawdown as a fraction of 1 (0.20 is twenty per cent)"),
+    Metric("grinder_emergency_exit_enabled", _G, "1 when the emergency exit is enabled"),
+    Metric(
+        "grinder_emergency_exit_total",
+        _C,
+        "Emergency exit attempts by result",
+        ("result",),
+        (("success", "partial", "error"),),
+    ),
+    Metric("grinder_emergency_exit_orders_cancelled_total", _C, "Orders cancelled by emergency exits"),
+    Metric("grinder_emergency_exit_positions_closed_total", _C, "Positions closed by emergency exits"),
+    Metric("grinder_account_sync_last_ts", _G, "Venue time of the newest account data, Unix milliseconds"),
+    Metric(
+        "grinder_account_sync_age_seconds",
+        _G,
+        "Seconds since the last clean account snapshot; grows from process start before the first",
+        origin=Origin.SCRAPE,
+    ),
+    Metric("grinder_account_sync_errors_total", _C, "Account queries that failed", ("reason",)),
+    Metric(
+        "grinder_account_sync_mismatches_total",
+        _C,
+        "Differences found by the account sync",
+        ("rule",),
+        _texts(MismatchRule),
+    ),
+    Metric("grinder_account_sync_positions_count", _G, "Open positions"),
+    Metric("grinder_account_sync_open_orders_count", _G, "Orders resting at the venue"),
+    Metric("grinder_ha_role", _G, "Role of this host, one-hot", ("role",), _texts(HaRole), origin=Origin.SCRAPE),
+    Metric("grinder_ha_is_leader", _G, "1 when this host may act", origin=Origin.SCRAPE),
+)
+"""Runbook 33, section 3.1, in its order."""
+
+FEED: Final[tuple[Metric, ...]] = ()
+"""Rows of the feed process."""
+
+FSM: Final[tuple[Metric, ...]] = (
+    Metric(
+        "grinder_gate_blocked_total", _C, "Actions a guard blocked", ("gate", "intent"), _texts(BlockReason, RiskIntent)
+    ),
+)
+"""Rows of the fsm process."""
+
+EXECUTOR: Final[tuple[Metric, ...]] = (
+    Metric(
+        "grinder_executor_denied_total",
+        _C,
+        "Intents an interlock of the executor denied",
+        ("reason",),
+        _texts(DenyReason),
+    ),
+    Metric(
+        "grinder_port_order_attempts_total",
+        _C,
+        "Order requests put on the wire",
+        ("port", "op"),
+        (("noop", "futures"), ("place", "cancel", "replace")),
+    ),
+)
+"""Rows of the executor process."""
+
+SYNCER: Final[tuple[Metric, ...]] = ()
+"""Rows of the syncer process."""
+
+BUS: Final[tuple[Metric, ...]] = (
+    Metric("grinder_bus_frames_total", _C, "Frames accepted from a channel", ("channel", "process")),
+    Metric("grinder_bus_dropped_total", _C, "Frames or messages dropped at a border", ("channel", "reason")),
+    Metric("grinder_bus_gaps_total", _C, "Frames missing by sequence number", ("channel", "process")),
+    Metric("grinder_bus_send_failed_total", _C, "Frames that could not be queued", ("channel",)),
+)
+"""Rows of every process that uses the bus."""
+
+SYSTEM: Final[tuple[Metric, ...]] = (
+    Metric("grinder_up", _G, "1 while the metrics process answers", origin=Origin.SCRAPE),
+    Metric("grinder_uptime_seconds", _G, "Seconds since the metrics process started", origin=Origin.SCRAPE),
+)
+"""Rows of the metrics process itself."""
+
+METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + BUS + SYSTEM
+BY_NAME: Final = {metric.name: metric for metric in METRICS}
+
+assert len(BY_NAME) == len(METRICS)
+assert all(len(metric.labels) == len(metric.values) or not metric.values for metric in METRICS)

@@ -1,0 +1,254 @@
+"""What we ask of a venue, and the three ways an ask can end: confirmed, rejected, in doubt.
+
+Venue-neutral values; the wire forms live in the adapter. A timeout, a broken connection, a 5xx or an answer that cannot
+be read is *in doubt*, never *rejected*.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from grinder.model.account import Balance, OpenOrder, Position, PositionSide
+from grinder.model.instrument import Instrument
+from grinder.model.orders import Side, TimeInForce
+
+
+class OrderType(StrEnum):
+    """Order types that we send."""
+
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
+    """Place one order. MARKET ignores ``price`` and ``tif``. In hedge mode ``reduce_only`` is not sent."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    price: Decimal
+    qty: Decimal
+    tif: TimeInForce
+    reduce_only: bool
+    position_side: PositionSide = PositionSide.BOTH
+
+
+class AmendOrder(msgspec.Struct, frozen=True, gc=False):
+    """Move a resting LIMIT order to a new price and total quantity."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    qty: Decimal
+
+
+class CancelOrder(msgspec.Struct, frozen=True, gc=False):
+    """Cancel one order by our id."""
+
+    client_order_id: str
+    symbol: str
+
+
+class QueryOrder(msgspec.Struct, frozen=True, gc=False):
+    """Ask for one order by our id, finished or not."""
+
+    client_order_id: str
+    symbol: str
+
+
+class CancelAllOrders(msgspec.Struct, frozen=True, gc=False):
+    """Cancel every regular order of a symbol."""
+
+    symbol: str
+
+
+class ArmCountdown(msgspec.Struct, frozen=True, gc=False):
+    """Arm the venue's dead-man's switch for a symbol, or disarm it with 0 ms."""
+
+    symbol: str
+    countdown_ms: int
+
+
+class QueryOpenOrders(msgspec.Struct, frozen=True, gc=False):
+    """Ask for every resting order of the account (one symbol, or all with an empty string)."""
+
+    symbol: str = ""
+
+
+class QueryPositions(msgspec.Struct, frozen=True, gc=False):
+    """Ask for every position of the account that is not flat."""
+
+
+class QueryBalance(msgspec.Struct, frozen=True, gc=False):
+    """Ask for the margin balance."""
+
+
+class QueryPositionMode(msgspec.Struct, frozen=True, gc=False):
+    """Ask whether the account is in hedge mode."""
+
+
+class QueryInstruments(msgspec.Struct, frozen=True, gc=False):
+    """Ask for the filters of every symbol."""
+
+
+class QueryServerTime(msgspec.Struct, frozen=True, gc=False):
+    """Ask for the venue's clock."""
+
+
+Protective = CancelOrder | CancelAllOrders | ArmCountdown
+OrderRequest = PlaceOrder | AmendOrder | CancelOrder
+VenueRequest = (
+    PlaceOrder
+    | AmendOrder
+    | CancelOrder
+    | QueryOrder
+    | CancelAllOrders
+    | ArmCountdown
+    | QueryOpenOrders
+    | QueryPositions
+    | QueryBalance
+    | QueryPositionMode
+    | QueryInstruments
+    | QueryServerTime
+)
+
+
+class VenueOrder(msgspec.Struct, frozen=True, gc=False):
+    """One order as the venue reports it. ``status`` is the venue's word, known or not."""
+
+    client_order_id: str
+    venue_order_id: int
+    symbol: str
+    side: Side
+    status: str
+    price: Decimal
+    qty: Decimal
+    filled_qty: Decimal
+    reduce_only: bool
+    update_utc_ms: int
+
+
+class RateUse(msgspec.Struct, frozen=True, gc=False):
+    """The venue's rate limits and what it says we used. ``limit``: 0 where unknown."""
+
+    kind: str
+    interval_s: int
+    limit: int
+    used: int
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """exchangeInfo, reduced: instruments by symbol that could be read, and the rate limits."""
+
+    instruments: tuple[Instrument, ...]
+    rate_limits: tuple[RateUse, ...]
+
+
+Answer = VenueOrder | Exchange | Balance | tuple[OpenOrder, ...] | tuple[Position, ...] | bool | int | None
+"""Value of a confirmed request: VenueOrder (place, amend, cancel, query), tuple of OpenOrder, tuple of Position,
+Balance, bool (hedge mode), Exchange, int (server time, UTC ms), None (cancel all, countdown)."""
+
+
+class Advice(StrEnum):
+    """What a rejection means for the caller."""
+
+    NOT_FOUND = "NOT_FOUND"
+    DUPLICATE_ID = "DUPLICATE_ID"
+    POST_ONLY = "POST_ONLY"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    NOTHING_TO_AMEND = "NOTHING_TO_AMEND"
+    MARGIN = "MARGIN"
+    FILTER = "FILTER"
+    RATE_LIMIT = "RATE_LIMIT"
+    BANNED = "BANNED"
+    CLOCK = "CLOCK"
+    AUTH = "AUTH"
+    MODE = "MODE"
+    OVERLOAD = "OVERLOAD"
+    OTHER = "OTHER"
+
+
+class Confirmed(msgspec.Struct, frozen=True, gc=False):
+    """The venue did it, or answered. ``rtt_ns``: request to reply on the monotonic clock."""
+
+    value: Answer
+    rtt_ns: int
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """The venue refused it for certain. ``retry_after_ms``: wait the venue asked for, 0 if none."""
+
+    http_status: int
+    code: int
+    message: str
+    advice: Advice
+    retry_after_ms: int = 0
+
+
+class InDoubt(msgspec.Struct, frozen=True, gc=False):
+    """Nobody knows whether it happened. ``why``: a short stable word such as ``timeout`` or ``-1007``."""
+
+    why: str
+
+
+class NotSent(msgspec.Struct, frozen=True, gc=False):
+    """It certainly never left this host (no connection, local rate limit). ``why``: a short stable word."""
+
+    why: str
+
+
+VenueReply = Confirmed | Rejected | InDoubt | NotSent
+
+
+class OrderEvent(msgspec.Struct, frozen=True, gc=False):
+    """ORDER_TRADE_UPDATE. ``execution`` and ``status`` are the venue's words, known or not.
+
+    ``last_qty``, ``last_price``, ``trade_id``, ``fee``, ``realized_pnl``, ``maker``: of this event's trade;
+    ``trade_id`` is 0 where the event is no trade.
+    """
+
+    client_order_id: str
+    venue_order_id: int
+    symbol: str
+    side: Side
+    execution: str
+    status: str
+    price: Decimal
+    qty: Decimal
+    filled_qty: Decimal
+    last_price: Decimal
+    last_qty: Decimal
+    trade_id: int
+    fee: Decimal
+    realized_pnl: Decimal
+    maker: bool
+    reduce_only: bool
+    event_utc_ms: int
+    transaction_utc_ms: int
+
+
+class AccountEvent(msgspec.Struct, frozen=True):
+    """ACCOUNT_UPDATE: only what changed. A position with quantity 0 is closed. ``wallet_balance`` None: unchanged."""
+
+    reason: str
+    wallet_balance: Decimal | None
+    positions: tuple[Position, ...]
+    event_utc_ms: int
+
+
+class UserStreamUp(msgspec.Struct, frozen=True, gc=False):
+    """The user stream is connected and delivers; whatever happened before must be asked for."""
+
+
+class UserStreamDown(msgspec.Struct, frozen=True, gc=False):
+    """The user stream is gone (closed, expired key); it is being built again."""
+
+    why: str
+
+
+UserEvent = OrderEvent | AccountEvent | UserStreamUp | UserStreamDown

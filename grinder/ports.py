@@ -1,0 +1,164 @@
+"""What services know of the world: Protocols that adapters (real) and fakes (tests) implement.
+
+Every call returns at once: a service never waits. Answers come back through the callback that was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from grinder.model.board import Heartbeat, Word
+from grinder.model.control import Process
+from grinder.model.frames import Envelope, Frame
+from grinder.model.venue import VenueReply, VenueRequest
+
+
+class Clock(Protocol):
+    """The three clocks of a host."""
+
+    def mono_ns(self) -> int:
+        """Return CLOCK_MONOTONIC, nanoseconds: intervals, staleness, deadlines of intents."""
+        ...
+
+    def boot_ns(self) -> int:
+        """Return CLOCK_BOOTTIME, nanoseconds: leases; counts suspend."""
+        ...
+
+    def utc_ms(self) -> int:
+        """Return the wall clock, Unix milliseconds: request timestamps and evidence only."""
+        ...
+
+
+class Publisher(Protocol):
+    """The sending end of one channel."""
+
+    def send(self, frame: Frame) -> bool:
+        """Queue a frame without waiting; return False if it was dropped (queue full, or no peer on a PUSH channel)."""
+        ...
+
+
+class Receiver(Protocol):
+    """The receiving end of one or more channels."""
+
+    def receive(self) -> Envelope[Frame] | None:
+        """Return the next valid frame or None when nothing is queued; bad frames are counted and skipped."""
+        ...
+
+
+class Board(Protocol):
+    """The shared state board of this host."""
+
+    def read(self, word: Word) -> int:
+        """Return a word: one load, no lock, no syscall."""
+        ...
+
+    def write(self, word: Word, value: int) -> None:
+        """Store a word that this process may write (asserted)."""
+        ...
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Publish this process's heartbeat record and its heartbeat word."""
+        ...
+
+    def heartbeat(self, process: Process) -> Heartbeat | None:
+        """Return a process's last heartbeat, or None if there is none or it is torn."""
+        ...
+
+
+class Venue(Protocol):
+    """The venue's request side: orders by the fastest path there is, everything else by REST."""
+
+    def submit(self, request: VenueRequest, on_reply: Callable[[VenueReply], None]) -> None:
+        """Send a request; ``on_reply`` is called exactly once, later, with how it ended."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the order path is up now."""
+        ...
+
+
+class Journal(Protocol):
+    """The write-ahead journal of order commands."""
+
+    def append(self, record: bytes) -> bool:
+        """Write one record with one write(); return False if it could not be written (then nothing may be sent)."""
+        ...
+
+    def replay(self) -> Iterable[bytes]:
+        """Yield every whole record, oldest first; a torn tail is cut."""
+        ...
+
+
+class EvidenceSink(Protocol):
+    """Where evidence files go, off the hot path."""
+
+    def write(self, folder: str, name: str, text: str) -> None:
+        """Queue one text file and its sha256 sidecar below the artifact directory; never blocks, never raises."""
+        ...
+
+
+class Log(Protocol):
+    """Log lines for people: one event per line, with ids that correlate."""
+
+    def event(self, name: str, **fields: object) -> None:
+        """Record one event; never blocks."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Counters and gauges of one process; every name must be in the metric table."""
+
+    def count(self, name: str, *labels: str, by: float = 1.0) -> None:
+        """Add to a counter."""
+        ...
+
+    def gauge(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Add an observation to a histogram."""
+        ...
+
+
+class Service(Protocol):
+    """One process's logic: sans-I/O, driven by its loop, never waiting.
+
+    The loop calls ``on_start`` once, then ``on_envelope`` per bus frame and ``on_timer`` every TIMER_PERIOD_MS;
+    ``on_stop`` once on SIGTERM, after which it goes on driving until ``stopped``.
+    """
+
+    def on_start(self) -> None:
+        """Begin: the loop runs, ports may be used."""
+        ...
+
+    def on_envelope(self, envelope: Envelope[Frame]) -> None:
+        """Take one valid frame from the bus."""
+        ...
+
+    def on_gap(self, channel: str, missing: int) -> None:
+        """Learn that frames of a channel were lost (or its publisher restarted, with ``missing`` 0)."""
+        ...
+
+    def on_timer(self) -> None:
+        """Look at deadlines, ages and periods."""
+        ...
+
+    def on_stop(self) -> None:
+        """Begin to stop in an orderly way; finished when ``stopped``."""
+        ...
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether an orderly stop has finished."""
+        ...
+
+    def readiness(self) -> str:
+        """Return an empty string when ready, else a short reason why not."""
+        ...
+
+    def input_seen_mono_ns(self) -> dict[str, int]:
+        """Return per input name when it was last accepted, for the heartbeat record."""
+        ...
