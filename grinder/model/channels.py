@@ -53,7 +53,7 @@ MARKET: Final = Channel(
     "market",
     Pattern.PUB_SUB,
     (_P.FEED,),
-    (_P.FSM, _P.METRICS),
+    (_P.FSM,),
     _P.FEED,
     frames.MarketFrame,
     250,

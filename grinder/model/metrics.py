@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.model.control import FsmState, HaRole, RiskIntent, TripReason
+from grinder.model.control import TREE, FsmState, HaRole, RiskIntent, TripReason
 from grinder.model.reasons import BlockReason, DenyReason, MismatchRule
 
 
@@ -100,7 +100,14 @@ RUNBOOK_WATCHLIST: Final = (
         _texts(FsmState, RiskIntent),
     ),
     Metric("grinder_kill_switch_triggered", _G, "1 while the kill switch is latched", origin=Origin.SCRAPE),
-    Metric("grinder_kill_switch_trips_total", _C, "Kill-switch trips", ("reason",), _texts(TripReason)),
+    Metric(
+        "grinder_kill_switch_trips_total",
+        _C,
+        "Kill-switch trips, seen on the board",
+        ("reason",),
+        _texts(TripReason),
+        origin=Origin.SCRAPE,
+    ),
     Metric("grinder_drawdown_pct", _G, "Current drawdown as a fraction of 1 (0.20 is twenty per cent)"),
     Metric("grinder_emergency_exit_enabled", _G, "1 when the emergency exit is enabled"),
     Metric(
@@ -173,9 +180,49 @@ BUS: Final[tuple[Metric, ...]] = (
 )
 """Rows of every process that uses the bus."""
 
+_TREE_NAMES: Final = (tuple(process.value for process in TREE),)
+
 SYSTEM: Final[tuple[Metric, ...]] = (
     Metric("grinder_up", _G, "1 while the metrics process answers", origin=Origin.SCRAPE),
     Metric("grinder_uptime_seconds", _G, "Seconds since the metrics process started", origin=Origin.SCRAPE),
+    Metric("grinder_readyz_callback_registered", _G, "1 once readiness is computed", origin=Origin.SCRAPE),
+    Metric(
+        "grinder_process_up",
+        _G,
+        "1 while a process's heartbeat on the board is fresh",
+        ("process",),
+        _TREE_NAMES,
+        origin=Origin.SCRAPE,
+    ),
+    Metric(
+        "grinder_process_heartbeat_age_seconds",
+        _G,
+        "Seconds since a process's last heartbeat; grows from the start of the metrics process before the first",
+        ("process",),
+        _TREE_NAMES,
+        origin=Origin.SCRAPE,
+    ),
+    Metric(
+        "grinder_process_starts_total",
+        _C,
+        "Starts of a process since the board was made",
+        ("process",),
+        _TREE_NAMES,
+        origin=Origin.SCRAPE,
+    ),
+    Metric("grinder_operator_override", _G, "Operator override: 0 none, 1 PAUSE, 2 EMERGENCY", origin=Origin.SCRAPE),
+    Metric(
+        "grinder_account_sync_last_wall_ts",
+        _G,
+        "Wall time of the last clean account snapshot, Unix milliseconds; 0 before the first",
+        origin=Origin.SCRAPE,
+    ),
+    Metric(
+        "grinder_account_sync_data_age_seconds",
+        _G,
+        "Seconds since the venue's time of the newest account data; 0 before the first",
+        origin=Origin.SCRAPE,
+    ),
 )
 """Rows of the metrics process itself."""
 
