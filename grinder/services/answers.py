@@ -1,0 +1,157 @@
+"""The JSON answers of the metrics process: ``/healthz``, ``/readyz`` and what the status page shows.
+
+Built from the metrics service; must never hold a secret and never change anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grinder.model.control import HaRole, Process
+from grinder.model.metrics import BY_NAME
+from grinder.model.orders import OrderUpdate
+from grinder.model.units import NS_PER_S
+from grinder.services.metrics import MetricsService
+
+
+def healthz(service: MetricsService) -> dict[str, Any]:
+    """Return the liveness answer: this process answers, and the age of every process's heartbeat."""
+    processes = service.processes()
+    return {
+        "status": "ok",
+        "uptime_s": round(service.uptime_s, 2),
+        "processes": {
+            process.value: {
+                "alive": health.alive,
+                "heartbeat_age_s": health.age_ms / 1_000,
+                "pid": health.pid,
+                "starts": health.starts,
+            }
+            for process, health in processes.items()
+        },
+    }
+
+
+def readyz(service: MetricsService) -> tuple[int, dict[str, Any]]:
+    """Return the HTTP status and the readiness answer: 200 only when the loop is ready and this host may act."""
+    judged = service.judged()
+    role = service.role
+    body = {
+        "ready": judged.ready,
+        "loop_ready": judged.loop_ready,
+        "ha_enabled": service.config.ha_enabled,
+        "ha_role": role.value if service.config.ha_enabled else "n/a",
+        "role": role.value,
+        "mode": service.config.trading_mode,
+        "fsm_state": service.fsm_state.value,
+        "reasons": list(judged.reasons),
+    }
+    return (200 if judged.ready else 503), body
+
+
+def _order(order: OrderUpdate) -> dict[str, Any]:
+    return {
+        "id": order.client_order_id,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "kind": order.kind.value,
+        "state": order.state.value,
+        "price": str(order.price),
+        "qty": str(order.qty),
+        "filled": str(order.filled_qty),
+    }
+
+
+def _counts(service: MetricsService, name: str) -> dict[str, float]:
+    """Return the series of a counter that are above zero, labels joined by a blank."""
+    values = service.aggregate.values(BY_NAME[name])
+    return {" ".join(labels): value for labels, value in sorted(values.items()) if value > 0}
+
+
+def _account(service: MetricsService) -> dict[str, Any] | None:
+    account = service.account
+    if account is None:
+        return None
+    return {
+        "equity": str(account.balance.equity),
+        "wallet": str(account.balance.wallet_balance),
+        "unrealized": str(account.balance.unrealized_pnl),
+        "age_s": round(service.account_age_s, 2),
+        "reconciled": account.reconciled,
+        "open_orders": account.open_orders_count,
+        "positions": [
+            {
+                "symbol": position.symbol,
+                "qty": str(position.qty),
+                "entry": str(position.entry_price),
+                "mark": str(position.mark_price),
+                "pnl": str(position.unrealized_pnl),
+            }
+            for position in account.positions
+        ],
+    }
+
+
+def status(service: MetricsService) -> dict[str, Any]:
+    """Return everything the status page shows, as one JSON value."""
+    code, ready = readyz(service)
+    state = service.loop_state
+    duration_s = service.scrape_values()["grinder_fsm_state_duration_seconds"][()]
+    return {
+        "node": service.config.node_id,
+        "mode": service.config.trading_mode,
+        "port": service.config.exchange_port,
+        "symbols": list(service.config.symbols),
+        "ready": ready,
+        "ready_code": code,
+        "fsm": {
+            "state": service.fsm_state.value,
+            "duration_s": duration_s,
+            "signals": dict(state.signals) if state is not None else {},
+        },
+        "tripped": service.tripped,
+        "override": service.override.name,
+        "role": service.role.value,
+        "is_leader": service.role is HaRole.ACTIVE,
+        "uptime_s": round(service.uptime_s, 1),
+        "processes": healthz(service)["processes"],
+        "process_reasons": {
+            process.value: health.not_ready_reason
+            for process, health in service.processes().items()
+            if process is not Process.METRICS
+        },
+        "plans": {
+            symbol: {
+                "anchor": str(plan.anchor_price),
+                "spacing_bps": plan.spacing_bps,
+                "natr_bps": plan.natr_bps,
+                "wanted": plan.wanted,
+                "resting": plan.resting,
+                "in_flight": plan.in_flight,
+                "lots": plan.lots,
+            }
+            for symbol, plan in service.plans.items()
+        },
+        "account": _account(service),
+        "orders": [_order(order) for order in service.orders.orders] if service.orders is not None else [],
+        "fills": [
+            {
+                "symbol": fill.symbol,
+                "side": fill.side.value,
+                "kind": fill.kind.value,
+                "price": str(fill.price),
+                "qty": str(fill.qty),
+                "pnl": str(fill.realized_pnl),
+                "utc_s": fill.event_utc_ms / 1_000,
+            }
+            for fill in reversed(service.fills)
+        ],
+        "mismatches": [
+            f"{mismatch.rule.value} {mismatch.symbol}: {mismatch.detail}" for mismatch in service.mismatches
+        ],
+        "blocked": _counts(service, "grinder_gate_blocked_total"),
+        "denied": _counts(service, "grinder_executor_denied_total"),
+        "attempts": _counts(service, "grinder_port_order_attempts_total"),
+        "dropped": _counts(service, "grinder_bus_dropped_total"),
+        "sampled_mono_s": service.loop_state.sent_mono_ns / NS_PER_S if service.loop_state is not None else 0.0,
+    }

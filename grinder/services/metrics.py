@@ -1,0 +1,236 @@
+"""The metrics service: what ``/metrics``, ``/healthz``, ``/readyz`` and the status page say.
+
+It listens to everything and influences nothing. Ages are computed when asked for, and safety facts (latch, override,
+state, role) are read from the board when asked for, so that they stay true when their process is dead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from grinder.model.account import AccountState, Mismatch
+from grinder.model.board import TRIP_WORDS, Word, word_of
+from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
+from grinder.model.frames import Envelope, Frame, LoopState, PlanSummary, Telemetry
+from grinder.model.metrics import METRICS, Kind, Metric, Origin
+from grinder.model.orders import Fill, OrdersSnapshot
+from grinder.model.units import NS_PER_MS, NS_PER_S
+from grinder.ports import Board, Clock
+from grinder.services.aggregate import Aggregate
+from grinder.services.readiness import ProcessHealth, Readiness, ReadinessInputs, is_alive, judge
+
+FILLS_SHOWN: Final = 30
+MISMATCHES_SHOWN: Final = 20
+_ROLES: Final = {0: HaRole.UNKNOWN, 1: HaRole.STANDBY, 2: HaRole.ACTIVE}
+_REASONS: Final = {code: reason for reason, code in TRIP_CODES.items()}
+_STATES: Final = tuple(FsmState)
+_OVERRIDES: Final = {override.value: override for override in Override}
+
+Values = dict[tuple[str, ...], float]
+
+
+class MetricsConfig(msgspec.Struct, frozen=True):
+    """Settings of the metrics service that its answers show."""
+
+    symbols: tuple[str, ...]
+    trading_mode: str
+    exchange_port: str
+    node_id: str
+    ha_enabled: bool
+    account_sync_enabled: bool
+
+
+class MetricsService:
+    """Aggregates, judges and answers; see ``grinder.ports.Service`` for the calls of the loop."""
+
+    def __init__(self, config: MetricsConfig, clock: Clock, board: Board) -> None:
+        self.config = config
+        self.aggregate = Aggregate()
+        self._clock = clock
+        self._board = board
+        self._started_mono_ns = clock.mono_ns()
+        self._trip_seen: dict[Word, int] = dict.fromkeys(TRIP_WORDS, 0)
+        self._trips: dict[str, int] = {reason.value: 0 for reason in TripReason}
+        self._input_seen_mono_ns: dict[str, int] = {}
+        self._stopped = False
+        self.loop_state: LoopState | None = None
+        self.account: AccountState | None = None
+        self.account_wall_utc_ms = 0
+        self.orders: OrdersSnapshot | None = None
+        self.plans: dict[str, PlanSummary] = {}
+        self.fills: deque[Fill] = deque(maxlen=FILLS_SHOWN)
+        self.mismatches: deque[Mismatch] = deque(maxlen=MISMATCHES_SHOWN)
+
+    def on_start(self) -> None:
+        """Look at the board once, so that a trip of before this start is counted."""
+        self.on_timer()
+
+    def on_envelope(self, envelope: Envelope[Frame]) -> None:
+        """Keep the newest of each frame that an answer shows."""
+        now_mono_ns = self._clock.mono_ns()
+        match envelope.frame:
+            case Telemetry() as frame:
+                self.aggregate.take(frame)
+                self._input_seen_mono_ns["telemetry"] = now_mono_ns
+            case LoopState() as frame:
+                self.loop_state = frame
+                self._input_seen_mono_ns["state"] = now_mono_ns
+            case PlanSummary() as frame:
+                self.plans[frame.symbol] = frame
+            case AccountState() as frame:
+                if self.account is None or frame.snapshot_mono_ns != self.account.snapshot_mono_ns:
+                    self.account_wall_utc_ms = self._clock.utc_ms()
+                self.account = frame
+                self._input_seen_mono_ns["account"] = now_mono_ns
+            case OrdersSnapshot() as frame:
+                self.orders = frame
+                self._input_seen_mono_ns["orders"] = now_mono_ns
+            case Fill() as frame:
+                self.fills.append(frame)
+            case Mismatch() as frame:
+                self.mismatches.append(frame)
+            case _:
+                pass
+
+    def on_gap(self, channel: str, missing: int) -> None:
+        """Do nothing: every frame shown here is repeated whole by its publisher."""
+
+    def on_timer(self) -> None:
+        """Count kill-switch trips as they appear on the board."""
+        for word in TRIP_WORDS:
+            code = self._board.read(word)
+            if code and code != self._trip_seen[word]:
+                self._trips[_REASONS.get(code, TripReason.ERROR).value] += 1
+            self._trip_seen[word] = code
+
+    def on_stop(self) -> None:
+        """Stop at once: there is nothing to finish."""
+        self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the stop was asked for."""
+        return self._stopped
+
+    def readiness(self) -> str:
+        """Return an empty string: this process is ready as soon as it runs."""
+        return ""
+
+    def input_seen_mono_ns(self) -> dict[str, int]:
+        """Return when each channel was last heard."""
+        return self._input_seen_mono_ns
+
+    @property
+    def tripped(self) -> bool:
+        """Tell whether any process's trip word is set."""
+        return any(self._board.read(word) for word in TRIP_WORDS)
+
+    @property
+    def override(self) -> Override:
+        """Return the operator's override on the board; an unknown code counts as EMERGENCY."""
+        code = self._board.read(Word.OVERRIDE) & 0xFF
+        return _OVERRIDES.get(code, Override.EMERGENCY)
+
+    @property
+    def role(self) -> HaRole:
+        """Return the role of this host: ACTIVE without HA, else what the executor proved last."""
+        if not self.config.ha_enabled:
+            return HaRole.ACTIVE
+        return _ROLES.get(self._board.read(Word.ROLE), HaRole.UNKNOWN)
+
+    @property
+    def fsm_state(self) -> FsmState:
+        """Return the state on the board; INIT where none was written yet."""
+        number = self._board.read(Word.FSM_STATE)
+        return _STATES[number - 1] if 0 < number <= len(_STATES) else FsmState.INIT
+
+    def processes(self) -> dict[Process, ProcessHealth]:
+        """Return the health of the five processes, by heartbeat."""
+        now_mono_ns = self._clock.mono_ns()
+        result: dict[Process, ProcessHealth] = {}
+        for process in TREE:
+            beat_mono_ns = self._board.read(word_of("HEARTBEAT", process))
+            record = self._board.heartbeat(process)
+            since_mono_ns = beat_mono_ns or self._started_mono_ns
+            result[process] = ProcessHealth(
+                alive=is_alive(beat_mono_ns, now_mono_ns),
+                age_ms=max(0, now_mono_ns - since_mono_ns) // NS_PER_MS,
+                pid=self._board.read(word_of("PID", process)),
+                incarnation=self._board.read(word_of("INCARNATION", process)),
+                starts=self._board.read(word_of("STARTS", process)),
+                not_ready_reason="no heartbeat record" if record is None else record.not_ready_reason,
+            )
+        return result
+
+    def judged(self) -> Readiness:
+        """Return the readiness of the loop now."""
+        # A tree whose fsm was never heard has no symbol that is known to be fresh.
+        stale = self.loop_state.stale_symbols if self.loop_state is not None else self.config.symbols
+        snapshot_mono_ns = self.account.snapshot_mono_ns if self.account is not None else 0
+        inputs = ReadinessInputs(
+            processes=self.processes(),
+            role=self.role,
+            tripped=self.tripped,
+            override=self.override,
+            stale_symbols=stale,
+            account_sync_enabled=self.config.account_sync_enabled,
+            account_snapshot_mono_ns=snapshot_mono_ns,
+        )
+        return judge(inputs, self._clock.mono_ns())
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since this process started."""
+        return (self._clock.mono_ns() - self._started_mono_ns) / NS_PER_S
+
+    @property
+    def account_age_s(self) -> float:
+        """Seconds since the last clean account snapshot, or since this process started."""
+        snapshot_mono_ns = self.account.snapshot_mono_ns if self.account is not None else 0
+        return (self._clock.mono_ns() - (snapshot_mono_ns or self._started_mono_ns)) / NS_PER_S
+
+    def scrape_values(self) -> dict[str, Values]:
+        """Return the value of every metric that is computed when scraped, by name."""
+        processes = self.processes()
+        now_mono_ns = self._clock.mono_ns()
+        since_mono_ns = self._board.read(Word.FSM_STATE_SINCE_MONO_NS)
+        data_utc_ms = self.account.event_utc_ms if self.account is not None else 0
+        fsm, executor = processes[Process.FSM], processes[Process.EXECUTOR]
+        return {
+            "grinder_up": {(): 1.0},
+            "grinder_uptime_seconds": {(): self.uptime_s},
+            "grinder_readyz_callback_registered": {(): 1.0},
+            "grinder_readyz_ready": {(): float(self.judged().ready)},
+            "grinder_live_engine_initialized": {(): float(fsm.alive and executor.alive)},
+            "grinder_fsm_current_state": {(state.value,): float(state is self.fsm_state) for state in FsmState},
+            "grinder_fsm_state_duration_seconds": {
+                (): (now_mono_ns - (since_mono_ns or self._started_mono_ns)) / NS_PER_S
+            },
+            "grinder_kill_switch_triggered": {(): float(self.tripped)},
+            "grinder_kill_switch_trips_total": {(name,): float(count) for name, count in self._trips.items()},
+            "grinder_operator_override": {(): float(self.override)},
+            "grinder_account_sync_age_seconds": {(): self.account_age_s},
+            "grinder_account_sync_last_wall_ts": {(): float(self.account_wall_utc_ms)},
+            "grinder_account_sync_data_age_seconds": {
+                (): max(0.0, (self._clock.utc_ms() - data_utc_ms) / 1_000) if data_utc_ms else 0.0
+            },
+            "grinder_ha_role": {(role.value,): float(role is self.role) for role in HaRole},
+            "grinder_ha_is_leader": {(): float(self.role is HaRole.ACTIVE)},
+            "grinder_process_up": {(name.value,): float(health.alive) for name, health in processes.items()},
+            "grinder_process_heartbeat_age_seconds": {
+                (name.value,): health.age_ms / 1_000 for name, health in processes.items()
+            },
+            "grinder_process_starts_total": {(name.value,): float(health.starts) for name, health in processes.items()},
+        }
+
+    def values(self) -> list[tuple[Metric, Values]]:
+        """Return every gauge and counter of the table with its values."""
+        scraped = self.scrape_values()
+        return [
+            (metric, scraped[metric.name] if metric.origin is Origin.SCRAPE else self.aggregate.values(metric))
+            for metric in METRICS
+            if metric.kind is not Kind.HISTOGRAM
+        ]
