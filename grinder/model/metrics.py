@@ -51,7 +51,7 @@ class Metric(msgspec.Struct, frozen=True):
         """Label values that exist before anything happened."""
         if not self.labels:
             return ((),)
-        return tuple(product(*self.values)) if all(self.values) else ()
+        return tuple(product(*self.values)) if self.values and all(self.values) else ()
 
 
 def _texts(*groups: type[StrEnum]) -> tuple[tuple[str, ...], ...]:

@@ -1,0 +1,48 @@
+"""Fakes shared by tests: implementations of ports, never patches of our own parts."""
+
+from __future__ import annotations
+
+from grinder.model.board import Heartbeat, Word, word_of
+from grinder.model.control import Process
+
+
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, mono_ns: int = 1_000_000_000_000, utc_ms: int = 1_800_000_000_000) -> None:
+        self._mono_ns = mono_ns
+        self._utc_ms = utc_ms
+
+    def mono_ns(self) -> int:
+        return self._mono_ns
+
+    def boot_ns(self) -> int:
+        return self._mono_ns
+
+    def utc_ms(self) -> int:
+        return self._utc_ms
+
+    def advance_ms(self, milliseconds: float) -> None:
+        self._mono_ns += int(milliseconds * 1_000_000)
+        self._utc_ms += int(milliseconds)
+
+
+class FakeBoard:
+    """A board in a dictionary; zero where nothing was written, as on a fresh board."""
+
+    def __init__(self) -> None:
+        self.words: dict[Word, int] = {}
+        self.records: dict[Process, Heartbeat] = {}
+
+    def read(self, word: Word) -> int:
+        return self.words.get(word, 0)
+
+    def write(self, word: Word, value: int) -> None:
+        self.words[word] = value
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        self.records[heartbeat.process] = heartbeat
+        self.words[word_of("HEARTBEAT", heartbeat.process)] = heartbeat.beat_mono_ns
+
+    def heartbeat(self, process: Process) -> Heartbeat | None:
+        return self.records.get(process)

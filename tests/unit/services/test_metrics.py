@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from grinder.model.account import AccountState, Balance, Source
+from grinder.model.board import Heartbeat, Word
+from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
+from grinder.model.frames import Envelope, LoopState, Telemetry
+from grinder.services import answers
+from grinder.services.metrics import MetricsConfig, MetricsService
+from tests.fakes import FakeBoard, FakeClock
+
+CONFIG = MetricsConfig(
+    symbols=("BTCUSDT",),
+    trading_mode="paper",
+    exchange_port="noop",
+    node_id="node-1",
+    ha_enabled=False,
+    account_sync_enabled=True,
+)
+
+
+class Rig:
+    def __init__(self, config: MetricsConfig = CONFIG) -> None:
+        self.clock = FakeClock()
+        self.board = FakeBoard()
+        self.service = MetricsService(config, self.clock, self.board)
+        self.service.on_start()
+
+    def beat(self, *processes: Process, reason: str = "") -> None:
+        now = self.clock.mono_ns()
+        for process in processes:
+            self.board.beat(Heartbeat(process, 100, 1, now, now, not reason, reason, {}, ""))
+
+    def hear(self, frame: object) -> None:
+        self.service.on_envelope(Envelope(1, 1, 0, self.clock.mono_ns(), frame))  # type: ignore[arg-type]
+
+    def make_ready(self) -> None:
+        self.beat(*TREE)
+        now = self.clock.mono_ns()
+        self.hear(LoopState(FsmState.ACTIVE, None, now, (), (), now))
+        self.hear(account(now))
+
+
+def account(snapshot_mono_ns: int) -> AccountState:
+    balance = Balance(Decimal(10_000), Decimal(-5), Decimal(9_000))
+    return AccountState((), balance, 0, Decimal(0), False, True, Source.REST, snapshot_mono_ns, 1_800_000_000_000)
+
+
+def test_readyz_when_everything_is_fresh_then_200_without_reasons() -> None:
+    rig = Rig()
+    rig.make_ready()
+    code, body = answers.readyz(rig.service)
+    assert (code, body["ready"], body["reasons"]) == (200, True, [])
+
+
+@pytest.mark.parametrize("process", [process for process in TREE if process is not Process.METRICS])
+def test_readyz_when_a_process_goes_silent_then_503_names_it(process: Process) -> None:
+    rig = Rig()
+    rig.make_ready()
+    rig.clock.advance_ms(2_500)
+    rig.beat(*(other for other in TREE if other is not process))
+    rig.hear(account(rig.clock.mono_ns()))
+    code, body = answers.readyz(rig.service)
+    assert code == 503
+    assert body["reasons"] == [f"{process.value}: no heartbeat for 2.5 s"]
+
+
+def test_readyz_when_a_process_says_why_it_is_not_ready_then_the_reason_is_shown() -> None:
+    rig = Rig()
+    rig.make_ready()
+    rig.beat(Process.EXECUTOR, reason="not reconciled")
+    assert answers.readyz(rig.service)[1]["reasons"] == ["executor: not reconciled"]
+
+
+def test_readyz_when_latched_overridden_or_stale_then_each_has_its_reason() -> None:
+    rig = Rig()
+    rig.make_ready()
+    rig.board.write(Word.TRIP_SYNCER, TRIP_CODES[TripReason.ERROR])
+    rig.board.write(Word.OVERRIDE, (7 << 8) | Override.PAUSE)
+    now = rig.clock.mono_ns()
+    rig.hear(LoopState(FsmState.PAUSED, None, now, ("BTCUSDT",), (), now))
+    code, body = answers.readyz(rig.service)
+    assert code == 503
+    assert body["reasons"] == ["kill switch: latched", "operator override: PAUSE", "market: BTCUSDT is stale"]
+
+
+def test_readyz_when_ha_is_on_and_nothing_was_proved_then_standby_is_never_claimed_active() -> None:
+    rig = Rig(MetricsConfig(("BTCUSDT",), "paper", "noop", "node-1", True, True))
+    rig.make_ready()
+    code, body = answers.readyz(rig.service)
+    assert (code, body["ha_enabled"], body["role"]) == (503, True, HaRole.UNKNOWN.value)
+    assert rig.service.scrape_values()["grinder_ha_is_leader"] == {(): 0.0}
+
+
+def test_account_age_when_there_was_never_a_snapshot_then_it_grows_from_start() -> None:
+    rig = Rig()
+    rig.clock.advance_ms(130_000)
+    assert rig.service.scrape_values()["grinder_account_sync_age_seconds"] == {(): 130.0}
+    rig.hear(account(rig.clock.mono_ns()))
+    rig.clock.advance_ms(1_000)
+    assert rig.service.scrape_values()["grinder_account_sync_age_seconds"] == {(): 1.0}
+
+
+def test_safety_gauges_when_the_fsm_is_dead_then_still_read_from_the_board() -> None:
+    rig = Rig()
+    rig.board.write(Word.FSM_STATE, list(FsmState).index(FsmState.EMERGENCY) + 1)
+    rig.board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+    values = rig.service.scrape_values()
+    assert values["grinder_fsm_current_state"][("EMERGENCY",)] == 1.0
+    assert sum(values["grinder_fsm_current_state"].values()) == 1.0
+    assert values["grinder_kill_switch_triggered"] == {(): 1.0}
+    assert values["grinder_process_up"][("fsm",)] == 0.0
+
+
+def test_trips_when_a_word_is_set_then_counted_once_by_reason() -> None:
+    rig = Rig()
+    rig.board.write(Word.TRIP_FSM, TRIP_CODES[TripReason.DRAWDOWN_LIMIT])
+    for _ in range(3):
+        rig.service.on_timer()
+    assert rig.service.scrape_values()["grinder_kill_switch_trips_total"][("DRAWDOWN_LIMIT",)] == 1.0
+    rig.board.write(Word.TRIP_FSM, 0)
+    rig.service.on_timer()
+    rig.board.write(Word.TRIP_FSM, 99)
+    rig.service.on_timer()
+    assert rig.service.scrape_values()["grinder_kill_switch_trips_total"][("ERROR",)] == 1.0
+
+
+def test_override_when_the_code_is_unknown_then_it_counts_as_emergency() -> None:
+    rig = Rig()
+    rig.board.write(Word.OVERRIDE, 250)
+    assert rig.service.override is Override.EMERGENCY
+
+
+def telemetry(incarnation: int, *series: tuple[str, tuple[str, ...], float]) -> Telemetry:
+    return Telemetry(Process.EXECUTOR, 1, incarnation, series, (), 0)
+
+
+def _attempts(rig: Rig) -> float:
+    found = [values for metric, values in rig.service.values() if metric.name == "grinder_port_order_attempts_total"]
+    return found[0]["noop", "place"]
+
+
+def test_counters_when_a_process_restarts_then_they_never_go_back() -> None:
+    rig = Rig()
+    name, labels = "grinder_port_order_attempts_total", ("noop", "place")
+    rig.hear(telemetry(5, (name, labels, 18.0)))
+    rig.hear(telemetry(6, (name, labels, 3.0)))
+    assert _attempts(rig) == 21.0
+    rig.hear(telemetry(5, (name, labels, 40.0)))
+    assert _attempts(rig) == 21.0
+
+
+def test_series_when_not_in_the_table_then_refused_and_counted() -> None:
+    rig = Rig()
+    rig.hear(telemetry(1, ("grinder_invented_total", (), 1.0), ("grinder_port_order_attempts_total", ("x",), 1.0)))
+    rig.hear(telemetry(1, ("grinder_kill_switch_triggered", (), 0.0)))
+    assert rig.service.aggregate.refused == 3
+
+
+def test_status_when_nothing_was_heard_then_it_is_still_complete() -> None:
+    body = answers.status(Rig().service)
+    assert body["ready_code"] == 503
+    assert body["account"] is None
+    assert set(body["processes"]) == {process.value for process in TREE}
