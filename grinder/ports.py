@@ -11,6 +11,8 @@ from typing import Protocol
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import Process
 from grinder.model.frames import Envelope, Frame
+from grinder.model.market import MarketEvent, StreamKind
+from grinder.model.reasons import DropReason
 from grinder.model.venue import VenueReply, VenueRequest
 
 
@@ -161,4 +163,32 @@ class Service(Protocol):
 
     def input_seen_mono_ns(self) -> dict[str, int]:
         """Return per input name when it was last accepted, for the heartbeat record."""
+        ...
+
+
+class MarketSink(Protocol):
+    """Where a source of market data delivers; called on the loop's own thread, must return at once and never raise."""
+
+    def on_market(self, event: MarketEvent) -> None:
+        """Take one valid event; the same event may come twice while connections overlap."""
+        ...
+
+    def on_bad_payload(self, reason: DropReason) -> None:
+        """Learn that a message was dropped at the border, and why."""
+        ...
+
+    def on_connected(self, kinds: tuple[StreamKind, ...]) -> None:
+        """Learn that the connection that carries these streams is up."""
+        ...
+
+    def on_disconnected(self, kinds: tuple[StreamKind, ...]) -> None:
+        """Learn that no connection carries these streams now."""
+        ...
+
+    def on_reconnect(self, kinds: tuple[StreamKind, ...], reason: str) -> None:
+        """Learn that a connection is being replaced, and why (disconnect, error, timeout, silent, rotation)."""
+        ...
+
+    def on_ended(self) -> None:
+        """Learn that a finite source has no more data."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from grinder.model.reasons import DropReason
+
 
 class GrinderError(Exception):
     """Base of every error this project raises on purpose."""
@@ -9,6 +11,10 @@ class GrinderError(Exception):
 
 class PayloadError(GrinderError):
     """Bytes that are not a valid message: malformed, wrong type, out of range, too large. The sender's fault."""
+
+    def __init__(self, detail: str = "", reason: DropReason = DropReason.WRONG_TYPE) -> None:
+        super().__init__(detail or reason.value)
+        self.reason = reason
 
 
 class SettingsError(GrinderError):

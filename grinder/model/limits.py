@@ -5,6 +5,7 @@ Must never hold a trading parameter: those are settings.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -62,8 +63,54 @@ CONNECTION_LIFE_S_MAX: Final = 23 * 3_600
 BOARD_READ_TRIES_MAX: Final = 8
 """Tries of a board record read before it counts as stale."""
 
+VENUE_MESSAGE_BYTES_MAX: Final = 16 * FRAME_BYTES_MAX
+"""Largest venue message taken from the wire before it is dropped, bytes; above it the connection itself is closed."""
+
+DECIMAL_TEXT_MAX: Final = 64
+"""Longest text of a number from the venue, characters."""
+
+AMOUNT_MAX: Final = Decimal(10) ** 15
+"""Largest price or quantity taken from the venue; keeps every later product far from decimal overflow."""
+
+PRICE_MIN: Final = Decimal(10) ** -12
+"""Smallest price taken from the venue."""
+
+BOOK_LEVELS_MAX: Final = 20_000
+"""Most levels per side of a rebuilt book; beyond it the book is built again."""
+
+BOOK_DIFFS_BUFFERED_MAX: Final = 4_096
+"""Most depth differences kept while a snapshot is awaited; the oldest go first."""
+
+BAD_PAYLOADS_MAX: Final = 10
+BAD_PAYLOAD_WINDOW_S: Final = 10
+"""More than this many bad payloads within this many seconds is a signal: the feed is not ready."""
+
+STREAM_OPEN_TIMEOUT_S: Final = 5
+"""Time a venue connection may take to open, seconds."""
+
+STREAM_PING_PERIOD_S: Final = 15
+STREAM_PING_TIMEOUT_S: Final = 10
+"""Period of our own pings, and the time a pong may take, seconds."""
+
+STREAM_CLOSE_TIMEOUT_S: Final = 2
+"""Time a closing handshake may take, seconds."""
+
+STREAM_OVERLAP_S_MAX: Final = 10
+"""Longest time an old and a new connection of one path live side by side, seconds."""
+
+STREAM_CHECK_PERIOD_MS: Final = 100
+"""Period at which a connection's data deadlines are looked at, milliseconds."""
+
+STREAM_PATIENCE_MAX: Final = 16
+"""Most times a silent stream's data deadline is doubled up to, as a factor, while reconnecting does not bring it back."""
+
+FIXTURE_PERIOD_MS: Final = 100
+"""Pacing of a fixture without times of its own, milliseconds per line."""
+
 assert TIMER_PERIOD_MS <= HEARTBEAT_PERIOD_MS < HEARTBEAT_STALE_MS
 assert INTENT_TTL_MS < HEARTBEAT_STALE_MS
 assert RECONNECT_BACKOFF_MS_MIN < RECONNECT_BACKOFF_MS_MAX < ACCOUNT_STALE_MS
 assert INSTRUMENTS_PERIOD_MS < ACCOUNT_STALE_MS
 assert CONNECTION_LIFE_S_MAX < 24 * 3_600
+assert FRAME_BYTES_MAX < VENUE_MESSAGE_BYTES_MAX
+assert STREAM_PING_TIMEOUT_S < STREAM_PING_PERIOD_S

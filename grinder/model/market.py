@@ -6,6 +6,7 @@ Every value carries two times: when the venue says it happened, and when its byt
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -78,3 +79,49 @@ class StreamHealth(msgspec.Struct, frozen=True, array_like=True, tag=True):
     stale_streams: tuple[str, ...]
     ended: bool
     sent_mono_ns: int
+
+
+class StreamKind(StrEnum):
+    """The market streams we read, by the venue's word for each; the ``connector`` label of the feed's metrics."""
+
+    BOOK_TICKER = "bookTicker"
+    MARK_PRICE = "markPrice"
+    TRADE = "aggTrade"
+    DEPTH = "depth"
+
+
+Levels = tuple[tuple[Decimal, Decimal], ...]
+"""(price, quantity) pairs; a quantity of 0 in a difference removes the level."""
+
+
+class DepthDiff(msgspec.Struct, frozen=True, array_like=True):
+    """What changed in one symbol's book: absolute quantities per price level.
+
+    ``first_update_id`` to ``last_update_id`` are the updates inside; ``previous_update_id`` is the last one of the
+    event before it on the same stream.
+    """
+
+    symbol: str
+    first_update_id: int
+    last_update_id: int
+    previous_update_id: int
+    bids: Levels
+    asks: Levels
+    event_utc_ms: int
+    recv_mono_ns: int
+    recv_utc_ms: int
+
+
+class DepthSnapshot(msgspec.Struct, frozen=True, array_like=True):
+    """One symbol's book as a REST answer gives it. ``symbol`` is empty where the source does not say whose it is."""
+
+    symbol: str
+    last_update_id: int
+    bids: Levels
+    asks: Levels
+    event_utc_ms: int
+    recv_mono_ns: int
+
+
+MarketEvent = BookTop | MarkPrice | TradeTick | DepthDiff | DepthSnapshot
+"""Everything a market source may deliver."""

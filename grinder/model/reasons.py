@@ -127,3 +127,5 @@ class DropReason(StrEnum):
     CROSSED_BOOK = "crossed_book"
     OUT_OF_ORDER = "out_of_order"
     OLD_INCARNATION = "old_incarnation"
+    OUT_OF_RANGE = "out_of_range"
+    DUPLICATE = "duplicate"
