@@ -11,6 +11,9 @@ from typing import Final
 FRAME_BYTES_MAX: Final = 1 << 20
 """Largest bus frame or venue message accepted, bytes; a longer one is counted and dropped."""
 
+FRAME_BYTES_DISCONNECT: Final = 1 << 24
+"""Size at which a bus connection is cut before the message is read into memory, bytes."""
+
 SYMBOLS_MAX: Final = 32
 """Most symbols one tree trades (board slots, snapshot frames)."""
 
@@ -107,6 +110,34 @@ STREAM_PATIENCE_MAX: Final = 16
 FIXTURE_PERIOD_MS: Final = 100
 """Pacing of a fixture without times of its own, milliseconds per line."""
 
+BIND_TRIES_MAX: Final = 10
+"""Tries to bind a socket of the bus before the process gives up."""
+
+BOARD_RECORD_BYTES_MAX: Final = 2_016
+"""Largest record on the board, bytes; a heartbeat that would be longer loses its detail."""
+
+LOG_QUEUE_EVENTS_MAX: Final = 8_192
+"""Log events that wait for the writer; beyond it the newest are dropped and counted."""
+
+LOG_FILE_BYTES_MAX: Final = 16 << 20
+LOG_FILES_KEPT: Final = 5
+"""Size at which a log file is rotated, bytes, and how many old ones stay."""
+
+LOG_DRAIN_MS: Final = 100
+"""Period of the log's writer thread, milliseconds."""
+
+EVIDENCE_QUEUE_FILES_MAX: Final = 1_024
+"""Evidence files that wait to be written; beyond it they are dropped and logged."""
+
+WRITER_CLOSE_S_MAX: Final = 2.0
+"""Longest wait for a background writer when a process ends, seconds."""
+
+STOP_S_MAX: Final = 4.0
+STOP_EXECUTOR_S_MAX: Final = 25.0
+"""Longest orderly stop of a process, seconds, and of the executor, which cancels first; supervisord waits longer."""
+
+assert FRAME_BYTES_MAX < FRAME_BYTES_DISCONNECT
+assert STOP_S_MAX < STOP_EXECUTOR_S_MAX
 assert TIMER_PERIOD_MS <= HEARTBEAT_PERIOD_MS < HEARTBEAT_STALE_MS
 assert INTENT_TTL_MS < HEARTBEAT_STALE_MS
 assert RECONNECT_BACKOFF_MS_MIN < RECONNECT_BACKOFF_MS_MAX < ACCOUNT_STALE_MS

@@ -177,6 +177,9 @@ BUS: Final[tuple[Metric, ...]] = (
     Metric("grinder_bus_dropped_total", _C, "Frames or messages dropped at a border", ("channel", "reason")),
     Metric("grinder_bus_gaps_total", _C, "Frames missing by sequence number", ("channel", "process")),
     Metric("grinder_bus_send_failed_total", _C, "Frames that could not be queued", ("channel",)),
+    Metric("grinder_bus_superseded_total", _C, "Books and marks skipped because a newer one was waiting", ("process",)),
+    Metric("grinder_log_dropped_total", _C, "Log events dropped because the writer fell behind", ("process",)),
+    Metric("grinder_evidence_failed_total", _C, "Evidence files that could not be written", ("process",)),
 )
 """Rows of every process that uses the bus."""
 
