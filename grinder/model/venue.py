@@ -143,10 +143,14 @@ class RateUse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """exchangeInfo, reduced: instruments by symbol that could be read, and the rate limits."""
+    """exchangeInfo, reduced: instruments by symbol that could be read, and the rate limits.
+
+    ``skipped``: symbols left out because a filter was missing or could not be read.
+    """
 
     instruments: tuple[Instrument, ...]
     rate_limits: tuple[RateUse, ...]
+    skipped: int = 0
 
 
 Answer = VenueOrder | Exchange | Balance | tuple[OpenOrder, ...] | tuple[Position, ...] | bool | int | None
@@ -155,7 +159,7 @@ Balance, bool (hedge mode), Exchange, int (server time, UTC ms), None (cancel al
 
 
 class Advice(StrEnum):
-    """What a rejection means for the caller."""
+    """What a rejection means for the caller. RESTRICTED: the account or symbol may only reduce, or do nothing."""
 
     NOT_FOUND = "NOT_FOUND"
     DUPLICATE_ID = "DUPLICATE_ID"
@@ -171,6 +175,7 @@ class Advice(StrEnum):
     MODE = "MODE"
     OVERLOAD = "OVERLOAD"
     OTHER = "OTHER"
+    RESTRICTED = "RESTRICTED"
 
 
 class Confirmed(msgspec.Struct, frozen=True, gc=False):
