@@ -176,7 +176,7 @@ def classify(http_status: int, code: int, message: str, retry_after_ms: int = 0)
         Rejected only where the venue refused it for certain, else InDoubt.
     """
     name, advice = CODES.get(code, ("", Advice.OTHER if code < 0 else _IN_DOUBT))
-    if http_status >= 500 or http_status < 400 and code not in CODES:
+    if http_status >= 500 or (http_status < 400 and code not in CODES):
         advice = _IN_DOUBT
     elif http_status in STATUSES:
         advice = STATUSES[http_status]
