@@ -11,7 +11,7 @@ from typing import Protocol
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import Process
 from grinder.model.frames import Envelope, Frame
-from grinder.model.market import MarketEvent, StreamKind
+from grinder.model.market import BookTop, MarketEvent, MarkPrice, StreamKind
 from grinder.model.reasons import DropReason
 from grinder.model.venue import VenueReply, VenueRequest
 
@@ -68,6 +68,26 @@ class Board(Protocol):
         ...
 
 
+class PriceBoard(Board, Protocol):
+    """The board with the last prices of this tree's symbols; the feed publishes, the interlocks compare."""
+
+    def publish_book(self, book: BookTop) -> None:
+        """Store the last book of a symbol; the feed only."""
+        ...
+
+    def publish_mark(self, mark: MarkPrice) -> None:
+        """Store the last mark price of a symbol; the feed only."""
+        ...
+
+    def book(self, symbol: str) -> BookTop | None:
+        """Return the last book of a symbol, or None if there is none or it is torn; judge its age."""
+        ...
+
+    def mark(self, symbol: str) -> MarkPrice | None:
+        """Return the last mark price of a symbol, or None if there is none or it is torn; judge its age."""
+        ...
+
+
 class Venue(Protocol):
     """The venue's request side: orders by the fastest path there is, everything else by REST."""
 
@@ -90,6 +110,15 @@ class Journal(Protocol):
 
     def replay(self) -> Iterable[bytes]:
         """Yield every whole record, oldest first; a torn tail is cut."""
+        ...
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Tell whether the file has grown enough that ``checkpoint`` should be called at a quiet moment."""
+        ...
+
+    def checkpoint(self, records: Iterable[bytes]) -> bool:
+        """Begin a new file with ``records`` and drop the older ones; return False (nothing changed) if that failed."""
         ...
 
 

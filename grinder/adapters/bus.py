@@ -114,7 +114,7 @@ class Receiver:
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to watch; edge-triggered, so drain until ``more`` is False and on every timer."""
-        return tuple(socket.getsockopt(zmq.FD) for socket in self._sockets)
+        return tuple(int(socket.getsockopt(zmq.FD)) for socket in self._sockets)
 
     def wait(self, timeout_ms: int) -> list[Arrival]:
         """Wait up to ``timeout_ms`` (1 or more) for a frame, then drain; for a receiver with one socket.

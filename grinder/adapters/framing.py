@@ -44,7 +44,7 @@ _CROSSED: Final = "crossed book"
 
 assert sum(len(frame_types(channel)) for channel in CHANNELS) == len(CHANNEL_OF)
 assert all(
-    "process" in kind.__struct_fields__
+    "process" in kind.__annotations__
     for channel in CHANNELS
     if len(channel.publishers) > 1
     for kind in frame_types(channel)

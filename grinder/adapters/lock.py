@@ -1,0 +1,38 @@
+"""The slot lock: one living instance per process name and directory, held for life, with the owner's pid inside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from grinder.model.errors import AlreadyRunningError
+
+
+class SlotLock:
+    """An exclusive lock on a file. The kernel drops it when the owner dies, however it dies."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        """Take the lock.
+
+        Args:
+            path: the lock file; made if absent, never removed.
+            what: name of the slot, for the error.
+
+        Raises:
+            AlreadyRunningError: if another process holds it; ``owner_pid`` is 0 if the owner has not written it yet.
+            OSError: if the file cannot be opened.
+        """
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(self._descriptor, 32, 0).strip()
+            os.close(self._descriptor)
+            raise AlreadyRunningError(what, int(owner) if owner.isdigit() else 0) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the slot back."""
+        os.close(self._descriptor)
