@@ -1,0 +1,150 @@
+"""The records of the write-ahead journal, and what a replay of them says: which orders may still live at the venue.
+
+Every command is on record before it leaves; an order without an end on record is asked for at start. Must never raise
+on a record of an unknown kind: it is skipped and counted, since a record is outside data once it was on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from grinder.core.fills import cover
+from grinder.core.orders import Order, new_order
+from grinder.model.orders import OrderState, Place
+from grinder.model.units import ZERO
+
+
+class PlaceRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """A placement about to be sent. ``run_id`` names the run whose order budget it uses; empty uses none."""
+
+    place: Place
+    run_id: str
+
+
+class AmendRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """An amend about to be sent."""
+
+    client_order_id: str
+    price: Decimal
+    qty: Decimal
+
+
+class CancelRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """A cancel about to be sent."""
+
+    client_order_id: str
+
+
+class CountedRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """A fill about to be published: the span of the order's cumulative quantity that it covers."""
+
+    client_order_id: str
+    start: Decimal
+    end: Decimal
+    inferred: bool
+
+
+class EndRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """An order's life is over and its fills are counted."""
+
+    client_order_id: str
+    state: OrderState
+
+
+class RunRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """Order budget used by a run, carried over when older records are dropped."""
+
+    run_id: str
+    risk_orders: int
+
+
+Record = PlaceRecord | AmendRecord | CancelRecord | CountedRecord | EndRecord | RunRecord
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """Return the bytes of a record."""
+    return _encoder.encode(record)
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What the journal knows.
+
+    ``orders``: those without an end, every one in doubt; ``places``: their placements on record; ``seen``: ids of every
+    placement on record, oldest first; ``risk_orders``: budget used, by run; ``unreadable``: records skipped.
+    """
+
+    orders: dict[str, Order]
+    places: dict[str, PlaceRecord]
+    seen: tuple[str, ...]
+    risk_orders: dict[str, int]
+    unreadable: int
+
+
+def replay(records: Iterable[bytes]) -> Replayed:
+    """Read a journal, oldest record first."""
+    orders: dict[str, Order] = {}
+    places: dict[str, PlaceRecord] = {}
+    seen: dict[str, None] = {}
+    risk_orders: dict[str, int] = {}
+    unreadable = 0
+    for raw in records:
+        try:
+            record = _decoder.decode(raw)
+        except (msgspec.DecodeError, ValueError):
+            unreadable += 1
+            continue
+        if isinstance(record, RunRecord):
+            risk_orders[record.run_id] = max(record.risk_orders, risk_orders.get(record.run_id, 0))
+        elif isinstance(record, PlaceRecord):
+            place = record.place
+            if place.client_order_id in seen and place.client_order_id not in orders:
+                continue
+            if place.client_order_id not in seen and record.run_id:
+                risk_orders[record.run_id] = risk_orders.get(record.run_id, 0) + 1
+            if place.client_order_id not in orders:
+                orders[place.client_order_id] = msgspec.structs.replace(new_order(place), state=OrderState.IN_DOUBT)
+            seen[place.client_order_id] = None
+            places[place.client_order_id] = record
+        elif isinstance(record, EndRecord):
+            orders.pop(record.client_order_id, None)
+            places.pop(record.client_order_id, None)
+        elif (known := orders.get(record.client_order_id)) is not None:
+            orders[record.client_order_id] = _add(known, record)
+    return Replayed(orders, places, tuple(seen), risk_orders, unreadable)
+
+
+def _add(order: Order, record: AmendRecord | CancelRecord | CountedRecord) -> Order:
+    if isinstance(record, CountedRecord):
+        counted, _ = cover(order.counted, record.start, record.end)
+        return msgspec.structs.replace(
+            order,
+            counted=counted,
+            filled_qty=max(order.filled_qty, record.end),
+            inferred=order.inferred + (1 if record.inferred else 0),
+        )
+    return msgspec.structs.replace(order, commands=order.commands + 1)
+
+
+def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecord) -> list[bytes]:
+    """Return the records that a fresh journal must begin with: the run's budget, live orders, what they filled.
+
+    ``places``: the placement on record of each order; one without (adopted from the venue) is found there again.
+    The carried placement uses no budget: the run record counts it already.
+    """
+    records = [encode(run)]
+    for order in orders:
+        place = places.get(order.client_order_id)
+        if place is None:
+            continue
+        records.append(encode(msgspec.structs.replace(place, run_id="")))
+        records.extend(
+            encode(CountedRecord(order.client_order_id, start, end, False)) for start, end in order.counted
+        )
+        records.extend(encode(CountedRecord(order.client_order_id, ZERO, ZERO, True)) for _ in range(order.inferred))
+    return records
