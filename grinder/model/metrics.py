@@ -183,6 +183,43 @@ BUS: Final[tuple[Metric, ...]] = (
 )
 """Rows of every process that uses the bus."""
 
+_TRANSPORTS: Final = ("ws_api", "rest")
+
+VENUE_WIRE: Final[tuple[Metric, ...]] = (
+    Metric(
+        "grinder_venue_requests_total",
+        _C,
+        "Requests to the venue by how they ended",
+        ("op", "transport", "outcome"),
+    ),
+    Metric(
+        "grinder_venue_reply_seconds",
+        _H,
+        "Request to reply at the venue, seconds",
+        ("transport",),
+        (_TRANSPORTS,),
+        buckets=LATENCY_BUCKETS_S,
+    ),
+    Metric("grinder_venue_late_replies_total", _C, "Replies that came after their request had been given up"),
+    Metric("grinder_venue_rate_used", _G, "Used part of a rate limit, as counted now", ("kind", "interval")),
+    Metric("grinder_venue_stopped_seconds", _G, "Seconds until a rate limit or ban of the venue ends; 0 if none"),
+    Metric("grinder_venue_symbols_skipped", _G, "Symbols of exchangeInfo whose filters could not be read"),
+    Metric("grinder_user_stream_events_total", _C, "Messages of the user stream by kind", ("kind",)),
+    Metric("grinder_user_stream_bad_payloads_total", _C, "Messages of the user stream that were dropped"),
+    Metric("grinder_http_requests_total", _C, "HTTP requests that got an answer", ("op", "status_class")),
+    Metric("grinder_http_fail_total", _C, "HTTP requests that failed", ("op", "reason")),
+    Metric(
+        "grinder_http_latency_ms",
+        _H,
+        "HTTP request to whole reply, milliseconds",
+        ("op",),
+        buckets=(50, 100, 200, 400, 800, 1500, 3000, 5000, 10000),
+    ),
+    Metric("grinder_ws_connected", _G, "1 while a venue connection is up", ("connector",)),
+    Metric("grinder_ws_reconnect_total", _C, "Venue connections built again", ("connector", "reason")),
+)
+"""Rows of every process that talks to the venue."""
+
 _TREE_NAMES: Final = (tuple(process.value for process in TREE),)
 
 SYSTEM: Final[tuple[Metric, ...]] = (
@@ -229,7 +266,7 @@ SYSTEM: Final[tuple[Metric, ...]] = (
 )
 """Rows of the metrics process itself."""
 
-METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + BUS + SYSTEM
+METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + BUS + VENUE_WIRE + SYSTEM
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 assert len(BY_NAME) == len(METRICS)

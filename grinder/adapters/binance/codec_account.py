@@ -117,6 +117,14 @@ class _ServerTime(msgspec.Struct, rename="camel"):
     server_time: int
 
 
+class _Done(msgspec.Struct):
+    code: int
+
+
+class _Countdown(msgspec.Struct, rename="camel"):
+    symbol: str
+
+
 class _ListenKey(msgspec.Struct, rename="camel"):
     listen_key: str
 
@@ -128,6 +136,8 @@ _POSITIONS: Final = msgspec.json.Decoder(list[_PositionRisk])
 _ACCOUNT: Final = msgspec.json.Decoder(_Account)
 _MODE: Final = msgspec.json.Decoder(_PositionMode)
 _TIME: Final = msgspec.json.Decoder(_ServerTime)
+_DONE: Final = msgspec.json.Decoder(_Done)
+_COUNTDOWN: Final = msgspec.json.Decoder(_Countdown)
 _KEY: Final = msgspec.json.Decoder(_ListenKey)
 
 
@@ -294,6 +304,27 @@ def decode_server_time(body: bytes) -> int:
     if not 10**12 <= server_utc_ms < 10**13:
         raise PayloadError("server time is not in milliseconds", DropReason.OUT_OF_RANGE)
     return server_utc_ms
+
+
+def decode_done(body: bytes) -> None:
+    """Check that a reply says that the operation is done (``{"code": 200, ...}``).
+
+    Raises:
+        PayloadError: unreadable, or it says something else.
+    """
+    code = read(_DONE, body).code
+    if code != 200:
+        raise PayloadError(f"the reply says {code} instead of 200", DropReason.OUT_OF_RANGE)
+
+
+def decode_countdown(body: bytes, symbol: str) -> None:
+    """Check that a countdown reply is about this symbol.
+
+    Raises:
+        PayloadError: unreadable, or about another symbol.
+    """
+    if read(_COUNTDOWN, body).symbol != symbol:
+        raise PayloadError("the reply is about another symbol", DropReason.OUT_OF_RANGE)
 
 
 def decode_listen_key(body: bytes) -> str:
