@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grinder.model.board import Heartbeat, Word, word_of
 from grinder.model.control import Process
+from grinder.model.market import BookTop, MarkPrice
 
 
 class FakeClock:
@@ -33,6 +34,8 @@ class FakeBoard:
     def __init__(self) -> None:
         self.words: dict[Word, int] = {}
         self.records: dict[Process, Heartbeat] = {}
+        self.books: dict[str, BookTop] = {}
+        self.marks: dict[str, MarkPrice] = {}
 
     def read(self, word: Word) -> int:
         return self.words.get(word, 0)
@@ -46,3 +49,9 @@ class FakeBoard:
 
     def heartbeat(self, process: Process) -> Heartbeat | None:
         return self.records.get(process)
+
+    def book(self, symbol: str) -> BookTop | None:
+        return self.books.get(symbol)
+
+    def mark(self, symbol: str) -> MarkPrice | None:
+        return self.marks.get(symbol)

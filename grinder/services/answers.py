@@ -120,6 +120,10 @@ def status(service: MetricsService) -> dict[str, Any]:
             for process, health in service.processes().items()
             if process is not Process.METRICS
         },
+        "books": {
+            symbol: None if book is None else {"bid": str(book.bid_price), "ask": str(book.ask_price)}
+            for symbol, book in service.books().items()
+        },
         "plans": {
             symbol: {
                 "anchor": str(plan.anchor_price),

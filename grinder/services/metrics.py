@@ -15,6 +15,7 @@ from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
 from grinder.model.frames import Envelope, Frame, LoopState, PlanSummary, Telemetry
+from grinder.model.market import BookTop
 from grinder.model.metrics import METRICS, Kind, Metric, Origin
 from grinder.model.orders import Fill, OrdersSnapshot
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -180,6 +181,10 @@ class MetricsService:
             account_snapshot_mono_ns=snapshot_mono_ns,
         )
         return judge(inputs, self._clock.mono_ns())
+
+    def books(self) -> dict[str, BookTop | None]:
+        """Return the last book of every symbol, from the board."""
+        return {symbol: self._board.book(symbol) for symbol in self.config.symbols}
 
     @property
     def uptime_s(self) -> float:
