@@ -55,3 +55,9 @@ class FakeBoard:
 
     def mark(self, symbol: str) -> MarkPrice | None:
         return self.marks.get(symbol)
+
+    def publish_book(self, book: BookTop) -> None:
+        self.books[book.symbol] = book
+
+    def publish_mark(self, mark: MarkPrice) -> None:
+        self.marks[mark.symbol] = mark

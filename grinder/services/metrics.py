@@ -19,7 +19,7 @@ from grinder.model.market import BookTop
 from grinder.model.metrics import METRICS, Kind, Metric, Origin
 from grinder.model.orders import Fill, OrdersSnapshot
 from grinder.model.units import NS_PER_MS, NS_PER_S
-from grinder.ports import Board, Clock
+from grinder.ports import Clock, PriceBoard
 from grinder.services.aggregate import Aggregate
 from grinder.services.readiness import ProcessHealth, Readiness, ReadinessInputs, is_alive, judge
 
@@ -47,7 +47,7 @@ class MetricsConfig(msgspec.Struct, frozen=True):
 class MetricsService:
     """Aggregates, judges and answers; see ``grinder.ports.Service`` for the calls of the loop."""
 
-    def __init__(self, config: MetricsConfig, clock: Clock, board: Board) -> None:
+    def __init__(self, config: MetricsConfig, clock: Clock, board: PriceBoard) -> None:
         self.config = config
         self.aggregate = Aggregate()
         self._clock = clock
