@@ -82,5 +82,5 @@ def inputs_not_live(seen_mono_ns: Mapping[str, int], now_mono_ns: int) -> tuple[
     return tuple(
         name
         for name, deadline_ms in INPUT_DEADLINES_MS.items()
-        if not 0 < seen_mono_ns.get(name, 0) or now_mono_ns - seen_mono_ns[name] > deadline_ms * NS_PER_MS
+        if seen_mono_ns.get(name, 0) <= 0 or now_mono_ns - seen_mono_ns[name] > deadline_ms * NS_PER_MS
     )
