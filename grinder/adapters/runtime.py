@@ -1,0 +1,67 @@
+"""What a booted process has: its settings, its ports, and the making of publishers and receivers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from grinder.adapters.board import StateBoard
+from grinder.adapters.bus import Bus, Publisher, Receiver
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.evidence import EvidenceWriter
+from grinder.adapters.latch import LatchFile
+from grinder.adapters.log import EventLog
+from grinder.adapters.telemetry import Recorder
+from grinder.model.channels import TELEMETRY, Channel
+from grinder.model.control import Process
+from grinder.ports import Service
+from grinder.services.loop import Identity, ServiceLoop
+from grinder.settings import Settings
+
+
+class Boot(msgspec.Struct, frozen=True):
+    """One process after its start. ``latch``: the durable latch, for the executor only.
+
+    ``stop_requested``: tells whether a stop signal came, also before the loop ran.
+    """
+
+    process: Process
+    settings: Settings
+    incarnation: int
+    started_mono_ns: int
+    clock: SystemClock
+    board: StateBoard
+    telemetry: Recorder
+    log: EventLog
+    evidence: EvidenceWriter
+    bus: Bus
+    latch: LatchFile | None
+    stop_requested: Callable[[], bool]
+
+    @property
+    def term(self) -> int:
+        """The leader term that frames and ids carry; 0 on a host that is alone."""
+        return 0
+
+    def publisher(self, channel: Channel) -> Publisher:
+        """Return the sending end of a channel of this process."""
+        return self.bus.publisher(channel)
+
+    def receiver(self, *channels: Channel) -> Receiver:
+        """Return one receiving end for channels of this process."""
+        return self.bus.receiver(*channels)
+
+    def loop(self, service: Service) -> ServiceLoop:
+        """Return the loop that drives ``service`` in this process."""
+        telemetry = self.publisher(TELEMETRY) if self.process in TELEMETRY.publishers else None
+        identity = Identity(self.process, os.getpid(), self.incarnation, self.started_mono_ns)
+        return ServiceLoop(service, identity, self.clock, self.board, self.log, self.telemetry.snapshot, telemetry)
+
+    def close(self) -> None:
+        """Give everything back, the bus first: its socket files go while the slot is still held."""
+        self.bus.close()
+        self.evidence.close()
+        self.log.close()
+        self.board.close()

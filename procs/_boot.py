@@ -1,0 +1,200 @@
+"""The start of every process: signals, settings, slot, board, log, bus; and the end of it with the right exit code.
+
+Holds the one broad except of the project: a crash is logged with its traceback and ends the process with 2. Must never
+start a second instance, or one with settings that are wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+import procs
+from grinder.adapters.board import attach_process
+from grinder.adapters.bus import LONGEST_SOCKET_NAME, Bus
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.evidence import EvidenceWriter
+from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.adapters.lock import SlotLock
+from grinder.adapters.log import EventLog
+from grinder.adapters.runtime import Boot
+from grinder.adapters.telemetry import Recorder
+from grinder.model.board import Word, word_of
+from grinder.model.control import TRIP_CODES, Exit, Process
+from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
+from grinder.model.units import NS_PER_S
+from grinder.settings import Settings, load
+
+SUPERVISOR_PID_VARIABLE: Final = "SUPERVISED_BY_PID"
+"""Set by supervisord's plug-in for its children: the process whose death ends them."""
+
+_SOCKET_PATH_BYTES_MAX: Final = 107
+_PR_SET_PDEATHSIG: Final = 1
+_held: list[SlotLock] = []
+"""Slot locks of this process, kept until it ends: the kernel gives them back."""
+
+
+def run(process: Process, serve: Callable[[Boot], None]) -> NoReturn:
+    """Boot, serve until stopped, and exit: 0 stopped, 2 crashed, 75 already running, 78 settings wrong."""
+    booted: Boot | None = None
+    code = Exit.OK
+    try:
+        booted = boot(process)
+        serve(booted)
+    except Exception:
+        code = Exit.FAILURE
+        trace = traceback.format_exc()
+        sys.stderr.write(f"GRINDER {process} FATAL\n{trace}")
+        if booted is not None:
+            booted.log.event("CRASHED", traceback=trace)
+    if booted is not None:
+        booted.close()
+    sys.exit(code)
+
+
+def boot(process: Process) -> Boot:
+    """Return this process, booted from its environment.
+
+    Raises:
+        SystemExit: 75 if it is running already, 78 if its settings, directories or board are wrong; said on stderr.
+    """
+    if not __debug__:
+        _refuse(Exit.CONFIGURATION, "python -O turns the assertions off; start it without")
+    die_with_supervisor(os.environ)
+    try:
+        settings = load(os.environ)
+        prepare_directories(settings)
+        _take_slot(process, settings)
+        return _assemble(process, settings)
+    except SettingsError as error:
+        _refuse(Exit.CONFIGURATION, *error.problems)
+    except AlreadyRunningError as error:
+        _refuse(Exit.ALREADY_RUNNING, str(error))
+    except BoardError as error:
+        _refuse(Exit.CONFIGURATION, str(error))
+
+
+def prepare_directories(settings: Settings) -> None:
+    """Make the run, state and log directories, the first private to this user.
+
+    Raises:
+        SettingsError: if one cannot be made, belongs to somebody else, or is too long for the sockets in it.
+    """
+    problems = []
+    for name, path in (
+        ("GRINDER_RUN_DIR", settings.run_dir),
+        ("GRINDER_STATE_DIR", settings.state_dir),
+        ("GRINDER_LOG_DIR", settings.log_dir),
+    ):
+        try:
+            Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            problems.append(f"{name}={path}: {error.strerror}; expected a directory that can be made and written")
+    run_dir = Path(settings.run_dir)
+    longest = len(os.fsencode(run_dir / LONGEST_SOCKET_NAME))
+    if longest > _SOCKET_PATH_BYTES_MAX:
+        problems.append(
+            f"GRINDER_RUN_DIR={run_dir}: socket paths of {longest} bytes, expected {_SOCKET_PATH_BYTES_MAX} at most"
+        )
+    if not problems:
+        if run_dir.stat().st_uid != os.geteuid():
+            problems.append(f"GRINDER_RUN_DIR={run_dir}: belongs to another user, expected a directory of this one")
+        else:
+            run_dir.chmod(0o700)
+    if problems:
+        raise SettingsError(tuple(problems))
+
+
+def next_incarnation(path: Path, now_utc_s: int) -> int:
+    """Return a start number greater than any before, and make it durable first.
+
+    Args:
+        path: file of the last number.
+        now_utc_s: wall clock, Unix seconds; keeps the number growing when the file was lost.
+
+    Raises:
+        SettingsError: if the file does not hold a number.
+        OSError: if the number cannot be written.
+    """
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:
+        text = "0"
+    if not text.isdigit():
+        raise SettingsError((f"{path}: holds {text[:40]!r}, expected the number of the last start",))
+    incarnation = max(int(text) + 1, now_utc_s)
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("w") as file:
+        file.write(f"{incarnation}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return incarnation
+
+
+def _assemble(process: Process, settings: Settings) -> Boot:
+    clock = SystemClock()
+    started_mono_ns = clock.mono_ns()
+    run_dir, state_dir = Path(settings.run_dir), Path(settings.state_dir)
+    counter = state_dir / f"incarnation.{process}"
+    first_start = not counter.exists()
+    board = attach_process(run_dir, process, settings.symbols)
+    incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
+    board.begin(os.getpid(), incarnation)
+    telemetry = Recorder(process, os.getpid(), incarnation, clock)
+    log = EventLog(Path(settings.log_dir) / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
+    evidence = EvidenceWriter(Path(settings.artifact_dir), process, log, telemetry)
+    bus = Bus(
+        run_dir=run_dir, process=process, incarnation=incarnation, term=lambda: 0, clock=clock, telemetry=telemetry
+    )
+    latch = None
+    if process is Process.EXECUTOR:
+        latch = LatchFile(state_dir / LATCH_FILE)
+        record = latch.load(first_start=first_start)
+        if record.tripped:
+            board.write(word_of("TRIP", process), TRIP_CODES[record.reason])
+            log.event("KILL_SWITCH_LATCHED", reason=record.reason, who=record.who, detail=record.detail)
+        board.write(Word.LATCH_FILE_LOADED, 1)
+    return Boot(
+        process=process,
+        settings=settings,
+        incarnation=incarnation,
+        started_mono_ns=started_mono_ns,
+        clock=clock,
+        board=board,
+        telemetry=telemetry,
+        log=log,
+        evidence=evidence,
+        bus=bus,
+        latch=latch,
+        stop_requested=procs.stop_requested,
+    )
+
+
+def _take_slot(process: Process, settings: Settings) -> None:
+    """Hold the process's slot in the run directory and in the state directory: neither may have a second owner."""
+    directories = dict.fromkeys((settings.run_dir, settings.state_dir))
+    _held.extend(SlotLock(Path(directory) / f"{process}.lock", f"{process} ({directory})") for directory in directories)
+
+
+def die_with_supervisor(environ: Mapping[str, str]) -> None:
+    """Ask the kernel for a SIGTERM when supervisord dies, and stop if it died before that was asked."""
+    supervisor = environ.get(SUPERVISOR_PID_VARIABLE, "")
+    if not supervisor.isdigit():
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(supervisor):
+        _refuse(Exit.FAILURE, f"supervisord (pid {supervisor}) died while this process started")
+
+
+def _refuse(code: Exit, *problems: str) -> NoReturn:
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    sys.exit(code)
