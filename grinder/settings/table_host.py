@@ -1,0 +1,93 @@
+"""Rows of the settings table: the venue, the simulated venue, the cluster, and this host."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grinder.settings.rows import choice, decimal, folder, integer, switch, text, url
+from grinder.settings.variable import Kind, OrderTransport, Section, Variable
+
+_NAME: Final = r"[a-z0-9][a-z0-9-]{0,31}"
+
+VENUE: Final = Section(
+    "Venue",
+    (
+        url("GRINDER_VENUE_REST_URL", "Address of the REST API instead of the built-in one. Loopback needs no TLS."),
+        url("GRINDER_VENUE_WS_URL", "Address of the streams, before `/public`, `/market` and `/private`."),
+        url("GRINDER_VENUE_WS_API_URL", "Address of the WebSocket API, whole."),
+        choice(
+            "GRINDER_ORDER_TRANSPORT", OrderTransport, "ws_api", "How orders travel: the WebSocket API, or REST alone."
+        ),
+        integer(
+            "GRINDER_RECV_WINDOW_MS", "1000", (100, 5_000), "ms", "Age at which the venue must refuse a signed request."
+        ),
+        text(
+            "GRINDER_ORDER_PREFIX",
+            "grd",
+            r"[a-z][a-z0-9]{0,7}",
+            "First part of every client order id; orders with another one are not ours.",
+        ),
+    ),
+)
+
+SIMULATION: Final = Section(
+    "Simulated venue",
+    (
+        integer("GRINDER_SIM_PORT", "18080", (1, 65_535), "", "Port of the embedded simulated venue on 127.0.0.1."),
+        text("GRINDER_SIM_TAPE", "synthetic", r".+", "Its market: `synthetic`, a recorded file, or a `wss://` stream."),
+        integer("GRINDER_SIM_SEED", "1", (0, 2**63 - 1), "", "Seed of everything random in it."),
+        decimal("GRINDER_SIM_SPEED", "1.0", ("0.01", "1000"), "", "Speed of the tape; 1 is real time."),
+    ),
+)
+
+CLUSTER: Final = Section(
+    "High availability",
+    (
+        switch(
+            "GRINDER_HA_ENABLED",
+            "Trade only while this host is the leader. Off: a single host, always ACTIVE.",
+        ),
+        text(
+            "GRINDER_NODE_ID", "node-1", _NAME, "Name of this host in the cluster; separates run folders on one host."
+        ),
+        text("GRINDER_CLUSTER", "default", _NAME, "Name of the cluster: hosts that elect one leader."),
+        Variable(
+            name="GRINDER_ETCD_ENDPOINTS",
+            kind=Kind.ENDPOINTS,
+            default="127.0.0.1:2379",
+            doc="Members of the etcd cluster.",
+        ),
+        integer("GRINDER_HA_LEASE_TTL_S", "5", (3, 60), "s", "Life of the leader's lease."),
+        integer("GRINDER_HA_RENEW_INTERVAL_MS", "1000", (100, 20_000), "ms", "Period at which the lease is renewed."),
+        integer("GRINDER_HA_REQUEST_TIMEOUT_MS", "500", (50, 10_000), "ms", "Deadline of one request to etcd."),
+    ),
+)
+
+HOST: Final = Section(
+    "Host",
+    (
+        integer(
+            "GRINDER_METRICS_PORT",
+            "9090",
+            (1, 65_535),
+            "",
+            "Port of `/`, `/healthz`, `/readyz` and `/metrics`.",
+            flag="--metrics-port",
+        ),
+        text(
+            "GRINDER_METRICS_HOST",
+            "127.0.0.1",
+            r"[0-9A-Za-z.:-]{1,253}",
+            "Address the metrics server listens on. It has no login: keep it on loopback or behind a firewall.",
+        ),
+        folder(
+            "GRINDER_STATE_DIR", "var/state", "What must survive a restart: journal, latch, override, incarnations."
+        ),
+        folder(
+            "GRINDER_RUN_DIR",
+            "",
+            "Sockets, board and pid files; in memory. Unset: `/dev/shm/grinder-<uid>/<node id>`.",
+        ),
+        folder("GRINDER_LOG_DIR", "var/log", "Logs."),
+    ),
+)

@@ -1,0 +1,104 @@
+"""The settings as the rest of the system sees them. Declares types only: names, defaults and docs are in the table."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from grinder.model.control import ExchangePort, Override, TradingMode
+from grinder.settings.secret import Secret
+from grinder.settings.variable import OrderTransport, TpQuantityMode
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, parsed, checked and resolved. Units are in the names and in the table.
+
+    ``venue_*_url``: resolved addresses. ``venue_embedded``: the tree runs the simulated venue itself.
+    ``paper_size_per_level``: quantity by symbol, for every symbol. ``None`` means unset.
+    """
+
+    trading_mode: TradingMode
+    trading_loop_ack: str
+    allow_mainnet_trade: bool
+    real_port_ack: str
+    max_orders_ack: str
+    binance_api_key: Secret
+    binance_api_secret: Secret
+    operator_override: Override
+
+    symbols: tuple[str, ...]
+    mainnet: bool
+    armed: bool
+    exchange_port: ExchangePort
+    max_notional_per_order: Decimal
+    max_orders_per_run: int
+    fixture: str
+    duration_s: int
+
+    fsm_enabled: bool
+    fsm_cooldown_ms: int
+    feed_stale_ms: int
+    spread_spike_bps: Decimal
+    toxicity_high_bps: Decimal
+    drawdown_limit: Decimal
+    position_notional_threshold_usd: Decimal
+    emergency_auto_resume: bool
+    emergency_exit_enabled: bool
+    max_position_usd: Decimal | None
+
+    paper_size_per_level: dict[str, Decimal]
+    paper_spacing_bps: Decimal
+    paper_levels: int
+    paper_cooldown_ms: int
+    live_adaptive_spacing_enabled: bool
+    live_max_level_distance_bps: int
+    live_grid_shift_min_move_bps: int
+    tp_ttl_ms: int
+    tp_qty_mode: TpQuantityMode
+    tp_qty_pct: int
+    sor_enabled: bool
+
+    fill_model_dir: str
+    fill_model_enforce: bool
+    fill_prob_min_bps: int
+    fill_prob_enforce_symbols: tuple[str, ...]
+    fill_prob_eval_dir: str
+    fill_prob_auto_threshold: bool
+    fill_prob_eval_max_age_hours: Decimal | None
+    fill_prob_evidence: bool
+
+    account_sync_enabled: bool
+    account_sync_interval_ms: int
+    account_sync_evidence: bool
+    fsm_evidence: bool
+    artifact_dir: Path
+
+    venue_rest_url: str
+    venue_ws_url: str
+    venue_ws_api_url: str
+    order_transport: OrderTransport
+    recv_window_ms: int
+    order_prefix: str
+
+    sim_port: int
+    sim_tape: str
+    sim_seed: int
+    sim_speed: Decimal
+
+    ha_enabled: bool
+    node_id: str
+    cluster: str
+    etcd_endpoints: tuple[str, ...]
+    ha_lease_ttl_s: int
+    ha_renew_interval_ms: int
+    ha_request_timeout_ms: int
+
+    metrics_port: int
+    metrics_host: str
+    state_dir: Path
+    run_dir: Path
+    log_dir: Path
+
+    venue_embedded: bool = False
