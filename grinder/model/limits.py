@@ -63,6 +63,18 @@ RECONNECT_BACKOFF_MS_MAX: Final = 5_000
 CONNECTION_LIFE_S_MAX: Final = 23 * 3_600
 """Planned rotation of a venue connection, seconds: before the venue's 24 h cut."""
 
+VENUE_PENDING_MAX: Final = 1_024
+"""Most requests that wait for the venue's answer on one path at once."""
+
+LISTEN_KEY_EXTEND_S: Final = 25 * 60
+"""Period at which a listen key is extended, seconds."""
+
+LISTEN_KEY_RETRY_S: Final = 60
+"""Wait before a failed extension is tried again, seconds."""
+
+LISTEN_KEY_LIFE_S: Final = 55 * 60
+"""Age without an extension at which a listen key is given up, seconds: before the venue's 60 minutes."""
+
 BOARD_READ_TRIES_MAX: Final = 8
 """Tries of a board record read before it counts as stale."""
 
@@ -105,7 +117,7 @@ STREAM_CHECK_PERIOD_MS: Final = 100
 """Period at which a connection's data deadlines are looked at, milliseconds."""
 
 STREAM_PATIENCE_MAX: Final = 16
-"""Most times a silent stream's data deadline is doubled up to, as a factor, while reconnecting does not bring it back."""
+"""Largest factor by which a stream's data deadline grows while reconnecting does not bring the stream back."""
 
 FIXTURE_PERIOD_MS: Final = 100
 """Pacing of a fixture without times of its own, milliseconds per line."""
@@ -142,6 +154,7 @@ assert TIMER_PERIOD_MS <= HEARTBEAT_PERIOD_MS < HEARTBEAT_STALE_MS
 assert INTENT_TTL_MS < HEARTBEAT_STALE_MS
 assert RECONNECT_BACKOFF_MS_MIN < RECONNECT_BACKOFF_MS_MAX < ACCOUNT_STALE_MS
 assert INSTRUMENTS_PERIOD_MS < ACCOUNT_STALE_MS
+assert LISTEN_KEY_RETRY_S < LISTEN_KEY_EXTEND_S < 30 * 60 < LISTEN_KEY_LIFE_S < 3_600
 assert CONNECTION_LIFE_S_MAX < 24 * 3_600
 assert FRAME_BYTES_MAX < VENUE_MESSAGE_BYTES_MAX
 assert STREAM_PING_TIMEOUT_S < STREAM_PING_PERIOD_S

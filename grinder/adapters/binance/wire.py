@@ -23,6 +23,9 @@ from grinder.model.venue import (
     ArmCountdown,
     CancelAllOrders,
     CancelOrder,
+    Confirmed,
+    InDoubt,
+    NotSent,
     OrderType,
     PlaceOrder,
     QueryBalance,
@@ -32,6 +35,7 @@ from grinder.model.venue import (
     QueryPositionMode,
     QueryPositions,
     QueryServerTime,
+    Rejected,
     VenueRequest,
 )
 
@@ -244,6 +248,14 @@ def answer_of(body: bytes, request: VenueRequest) -> Answer:
     """
     return _ANSWER[type(request)](body, request)
 
+
+OUTCOME_NAMES: Final[dict[type, str]] = {
+    Confirmed: "confirmed",
+    Rejected: "rejected",
+    InDoubt: "in_doubt",
+    NotSent: "not_sent",
+}
+"""How a request ended, as a label in metrics."""
 
 assert set(_ROW) == set(_ANSWER)
 assert set(_PARAMETERS) <= set(_ROW)

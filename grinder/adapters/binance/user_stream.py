@@ -1,0 +1,213 @@
+"""The user data stream: a listen key kept alive, one connection, and a word whenever something may have been missed.
+
+After every UserStreamUp, a planned rotation included, the consumer must ask the venue for what it follows: silence
+does not say whether a stream is alive, and an event may come twice while two connections overlap. Must never delete
+the listen key: the venue gives the same one to every process of the account.
+
+Source: venue documentation, USDⓈ-M futures user data streams (key valid 60 minutes, POST returns the active key and
+extends it, PUT extends it or fails with -1125, connection 24 hours), 2026-05-28.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from grinder.adapters.binance.codec_account import decode_listen_key
+from grinder.adapters.binance.codec_user import Ignored, KeyExpired, decode_user
+from grinder.adapters.binance.connection import ConnectError, FrameConnection, open_frames
+from grinder.adapters.binance.rest import HttpReply, RestClient
+from grinder.adapters.binance.wire import LISTEN_KEY, LISTEN_KEY_EXTEND
+from grinder.model.errors import PayloadError
+from grinder.model.limits import (
+    CONNECTION_LIFE_S_MAX,
+    LISTEN_KEY_EXTEND_S,
+    LISTEN_KEY_LIFE_S,
+    LISTEN_KEY_RETRY_S,
+    RECONNECT_BACKOFF_MS_MAX,
+    RECONNECT_BACKOFF_MS_MIN,
+)
+from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
+from grinder.model.venue import Rejected, UserEvent, UserStreamDown, UserStreamUp
+from grinder.ports import Clock, Log, Telemetry
+
+KEY_UNKNOWN: Final = -1125
+"""Error code: this listen key does not exist (any more)."""
+
+KEY_EXPIRED: Final = "key_expired"
+ROTATION: Final = "rotation"
+
+
+class _Link:
+    """One connection for one key."""
+
+    def __init__(self, key: str, opened_mono_ns: int) -> None:
+        self.key = key
+        self.opened_mono_ns = opened_mono_ns
+        self.extended_mono_ns = opened_mono_ns
+        self.connection: FrameConnection | None = None
+        self.ended = asyncio.Event()
+        self.why = ""
+
+    def end(self, why: str) -> None:
+        """Mark it as of no more use; the first reason stays."""
+        if not self.ended.is_set():
+            self.why = why
+            self.ended.set()
+
+    def cut(self) -> None:
+        if self.connection is not None:
+            self.connection.transport.abort()
+
+
+class UserStream:
+    """The stream of one account. ``run`` keeps it up until it is cancelled."""
+
+    def __init__(
+        self,
+        ws_url: str,
+        rest: RestClient,
+        on_event: Callable[[UserEvent], None],
+        *,
+        name: str,
+        clock: Clock,
+        telemetry: Telemetry,
+        log: Log,
+        life_s: float = CONNECTION_LIFE_S_MAX,
+        extend_s: float = LISTEN_KEY_EXTEND_S,
+    ) -> None:
+        """Keep what is needed; nothing happens before ``run``.
+
+        Args:
+            ws_url: base address of the streams, without the route.
+            rest: an open client with a key.
+            on_event: called on the loop's own thread, must return at once.
+            name: label of the connection in metrics and logs.
+            clock: intervals.
+            telemetry: counts.
+            log: connects and losses.
+            life_s: planned life of a connection, seconds.
+            extend_s: period of key extension, seconds.
+        """
+        self._ws_url = ws_url.rstrip("/")
+        self._rest = rest
+        self._on_event = on_event
+        self._name = name
+        self._clock = clock
+        self._telemetry = telemetry
+        self._log = log
+        self._life_s = life_s
+        self._extend_s = extend_s
+
+    async def run(self) -> None:
+        """Connect, extend the key, rotate, reconnect; until cancelled."""
+        current: _Link | None = None
+        backoff_ms = RECONNECT_BACKOFF_MS_MIN
+        try:
+            while True:
+                link = await self._open()
+                if link is not None:
+                    current = await self._take_over(current, link)
+                    if await self._watch(current) == ROTATION:
+                        self._telemetry.count("grinder_ws_reconnect_total", self._name, ROTATION)
+                        continue
+                if current is not None and current.ended.is_set():
+                    lived_ms = (self._clock.mono_ns() - current.opened_mono_ns) // NS_PER_MS
+                    if lived_ms > RECONNECT_BACKOFF_MS_MAX:
+                        backoff_ms = RECONNECT_BACKOFF_MS_MIN
+                    self._lose(current)
+                    current = None
+                await asyncio.sleep(backoff_ms / MS_PER_S)
+                backoff_ms = min(2 * backoff_ms, RECONNECT_BACKOFF_MS_MAX)
+        finally:
+            if current is not None:
+                current.cut()
+
+    async def _open(self) -> _Link | None:
+        """Ask for a key and connect with it; return None if either is not to be had now."""
+        outcome = await self._rest.exchange(LISTEN_KEY, {})
+        if not isinstance(outcome, HttpReply):
+            self._log.event("listen_key_failed", connector=self._name, outcome=type(outcome).__name__)
+            return None
+        try:
+            key = decode_listen_key(outcome.body)
+        except PayloadError:
+            self._log.event("listen_key_failed", connector=self._name, outcome="unreadable")
+            return None
+        link = _Link(key, self._clock.mono_ns())
+        try:
+            link.connection = await open_frames(
+                f"{self._ws_url}/private/ws?listenKey={key}",
+                on_frame=lambda message: self._on_message(link, message),
+                on_lost=link.end,
+            )
+        except ConnectError as error:
+            self._log.event("venue_connect_failed", connector=self._name, error=type(error).__name__)
+            return None
+        return link
+
+    async def _take_over(self, old: _Link | None, link: _Link) -> _Link:
+        """Announce a new connection, and only then close the one it replaces."""
+        self._telemetry.gauge("grinder_ws_connected", 1.0, self._name)
+        self._log.event("venue_connected", connector=self._name)
+        self._on_event(UserStreamUp())
+        if old is not None and old.connection is not None:
+            await old.connection.close()
+        return link
+
+    async def _watch(self, link: _Link) -> str:
+        """Extend the key until the connection ends or its planned life is over; return why."""
+        extend_mono_ns = link.opened_mono_ns + int(self._extend_s * NS_PER_S)
+        life_end_mono_ns = link.opened_mono_ns + int(self._life_s * NS_PER_S)
+        while True:
+            next_mono_ns = min(extend_mono_ns, life_end_mono_ns)
+            wait_s = max(0, next_mono_ns - self._clock.mono_ns()) / NS_PER_S
+            try:
+                async with asyncio.timeout(wait_s):
+                    await link.ended.wait()
+                return link.why
+            except TimeoutError:
+                pass
+            if self._clock.mono_ns() >= life_end_mono_ns:
+                return ROTATION
+            if self._clock.mono_ns() >= extend_mono_ns:
+                wait_s = await self._extend(link)
+                extend_mono_ns = self._clock.mono_ns() + int(wait_s * NS_PER_S)
+
+    async def _extend(self, link: _Link) -> float:
+        """Extend the key, or end the link when it cannot live on; return when to come back, seconds."""
+        outcome = await self._rest.exchange(LISTEN_KEY_EXTEND, {})
+        if isinstance(outcome, HttpReply):
+            link.extended_mono_ns = self._clock.mono_ns()
+            return self._extend_s
+        if isinstance(outcome, Rejected) and outcome.code == KEY_UNKNOWN:
+            link.end(KEY_EXPIRED)
+        elif self._clock.mono_ns() - link.extended_mono_ns > LISTEN_KEY_LIFE_S * NS_PER_S:
+            link.end("key_not_extended")
+        self._log.event("listen_key_not_extended", connector=self._name, outcome=type(outcome).__name__)
+        return min(self._extend_s, LISTEN_KEY_RETRY_S)
+
+    def _lose(self, link: _Link) -> None:
+        """Cut a connection that ended and say so."""
+        link.cut()
+        self._telemetry.gauge("grinder_ws_connected", 0.0, self._name)
+        reason = KEY_EXPIRED if link.why == KEY_EXPIRED else "disconnect"
+        self._telemetry.count("grinder_ws_reconnect_total", self._name, reason)
+        self._log.event("venue_disconnected", connector=self._name, why=link.why)
+        self._on_event(UserStreamDown(link.why))
+
+    def _on_message(self, link: _Link, message: bytes) -> None:
+        """Pass one message on; a bad one is counted and dropped."""
+        try:
+            decoded = decode_user(message)
+        except PayloadError:
+            self._telemetry.count("grinder_user_stream_bad_payloads_total")
+            return
+        if isinstance(decoded, Ignored):
+            self._telemetry.count("grinder_user_stream_ignored_total")
+        elif isinstance(decoded, KeyExpired):
+            if decoded.listen_key in ("", link.key):
+                link.end(KEY_EXPIRED)
+        else:
+            self._on_event(decoded)
