@@ -66,6 +66,9 @@ CONNECTION_LIFE_S_MAX: Final = 23 * 3_600
 VENUE_PENDING_MAX: Final = 1_024
 """Most requests that wait for the venue's answer on one path at once."""
 
+VENUE_PROBE_PERIOD_MS: Final = 2_000
+"""Period at which a venue that nothing else reaches is pinged, milliseconds."""
+
 LISTEN_KEY_EXTEND_S: Final = 25 * 60
 """Period at which a listen key is extended, seconds."""
 

@@ -116,6 +116,7 @@ INSTRUMENTS: Final = Operation(
     "exchange_info", "GET", "/fapi/v1/exchangeInfo", "", _S.NONE, _U.QUERY, 1, 0, LARGE_DEADLINE_MS
 )
 SERVER_TIME: Final = Operation("ping_time", "GET", "/fapi/v1/time", "", _S.NONE, _U.QUERY, 1, 0, ORDER_DEADLINE_MS)
+PING: Final = Operation("ping_time", "GET", "/fapi/v1/ping", "", _S.NONE, _U.QUERY, 1, 0, ORDER_DEADLINE_MS)
 LISTEN_KEY: Final = Operation("listen_key", "POST", "/fapi/v1/listenKey", "", _S.KEY, _U.QUERY, 1, 0, QUERY_DEADLINE_MS)
 LISTEN_KEY_EXTEND: Final = msgspec.structs.replace(LISTEN_KEY, verb="PUT")
 
@@ -133,6 +134,7 @@ OPERATIONS: Final = (
     POSITION_MODE,
     INSTRUMENTS,
     SERVER_TIME,
+    PING,
     LISTEN_KEY,
     LISTEN_KEY_EXTEND,
 )

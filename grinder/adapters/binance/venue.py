@@ -1,0 +1,178 @@
+"""The Venue port over the wire: order commands by the WebSocket API, everything else, and what certainly did not leave,
+by REST.
+
+Invariant: every ``submit`` is answered exactly once, and later, never before it returns. Must never raise to its
+caller, and never send a request again whose outcome is not known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from grinder.adapters.binance.errors import classify, read_error
+from grinder.adapters.binance.limits import Limits
+from grinder.adapters.binance.rest import HttpOutcome, HttpReply, RestClient
+from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.wire import (
+    OUTCOME_NAMES,
+    PING,
+    Operation,
+    Urgency,
+    answer_of,
+    operation_of,
+    parameters_of,
+    urgency_of,
+)
+from grinder.adapters.binance.ws_api import WsApi
+from grinder.model.errors import PayloadError
+from grinder.model.limits import VENUE_PENDING_MAX, VENUE_PROBE_PERIOD_MS
+from grinder.model.units import MS_PER_S, NS_PER_S
+from grinder.model.venue import Confirmed, Exchange, InDoubt, NotSent, RateUse, VenueReply, VenueRequest
+from grinder.ports import Clock, Log, Telemetry
+
+REST: Final = "rest"
+"""Transport label in metrics."""
+
+OnReply = Callable[[VenueReply], None]
+
+
+class OrderTransport(StrEnum):
+    """How order commands go out first."""
+
+    WS_API = "ws_api"
+    REST = "rest"
+
+
+class VenueConfig(msgspec.Struct, frozen=True):
+    """Where the venue is. ``ws_api_url``: not used where ``order_transport`` is REST."""
+
+    rest_url: str
+    ws_api_url: str
+    order_transport: OrderTransport = OrderTransport.WS_API
+
+
+class BinanceVenue:
+    """The venue for one process. ``start`` and ``close`` run inside its loop; ``submit`` works between them."""
+
+    def __init__(
+        self, config: VenueConfig, signer: Signer | None, *, clock: Clock, telemetry: Telemetry, log: Log
+    ) -> None:
+        """Keep what is needed; nothing is sent before ``start``.
+
+        Args:
+            config: where the venue is.
+            signer: the key; None for public requests only.
+            clock: intervals and, without a signer, the time of rate-limit windows.
+            telemetry: counts.
+            log: connects and losses.
+        """
+        self._telemetry = telemetry
+        self._clock = clock
+        self._limits = Limits()
+        self.rest = RestClient(config.rest_url, signer, clock=clock, limits=self._limits, telemetry=telemetry)
+        self._ws_api: WsApi | None = None
+        if signer is not None and config.order_transport is OrderTransport.WS_API:
+            self._ws_api = WsApi(
+                config.ws_api_url, signer, clock=clock, limits=self._limits, telemetry=telemetry, log=log
+            )
+        self._requests: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self._open = False
+
+    async def start(self) -> None:
+        """Open the session and begin to connect; returns before the venue answered."""
+        assert not self._open
+        await self.rest.open()
+        self._open = True
+        if self._ws_api is not None:
+            self._background.add(asyncio.create_task(self._ws_api.run()))
+        self._background.add(asyncio.create_task(self._probe()))
+
+    async def close(self) -> None:
+        """End everything; what still waits for an answer is in doubt, and answered so before this returns."""
+        self._open = False
+        tasks = [*self._background, *self._requests]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._background.clear()
+        await self.rest.close()
+        # Lost connections answer what waited on them in later turns of the loop.
+        await asyncio.sleep(0)
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether an order command would reach the venue now, as far as this host can know."""
+        return self._open and ((self._ws_api is not None and self._ws_api.connected) or self.rest.reachable)
+
+    def rate_uses(self) -> tuple[RateUse, ...]:
+        """Return the venue's rate limits with what is used of them now."""
+        return self._limits.uses(venue_utc_ms=self.rest.venue_utc_ms())
+
+    def submit(self, request: VenueRequest, on_reply: OnReply) -> None:
+        """Send a request by the fastest path that is up; ``on_reply`` is called exactly once, later."""
+        operation, urgency = operation_of(request), urgency_of(request)
+        if not self._open:
+            self._refuse("closed", operation, on_reply)
+            return
+        if self._ws_api is not None and operation.ws_method:
+            mono_ns, venue_utc_ms = self._clock.mono_ns(), self.rest.venue_utc_ms()
+            refusal = self._limits.refusal(
+                urgency, operation.weight, operation.orders, mono_ns=mono_ns, venue_utc_ms=venue_utc_ms
+            )
+            if refusal:
+                self._refuse(refusal, operation, on_reply)
+                return
+            if self._ws_api.send(request, on_reply):
+                self._limits.charge(operation.weight, operation.orders, venue_utc_ms=venue_utc_ms)
+                return
+        if len(self._requests) >= VENUE_PENDING_MAX:
+            self._refuse("too_many_requests", operation, on_reply)
+            return
+        task = asyncio.create_task(self._by_rest(request, operation, urgency, on_reply))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    def _refuse(self, why: str, operation: Operation, on_reply: OnReply) -> None:
+        """Answer a request that never leaves, in the loop's next turn."""
+        self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[NotSent])
+        asyncio.get_running_loop().call_soon(on_reply, NotSent(why))
+
+    async def _by_rest(self, request: VenueRequest, operation: Operation, urgency: Urgency, on_reply: OnReply) -> None:
+        """Send one request by REST and answer it, whatever happens."""
+        try:
+            outcome = await self.rest.exchange(operation, parameters_of(request), urgency)
+        except asyncio.CancelledError:
+            on_reply(InDoubt("closed"))
+            raise
+        reply = settle(outcome, request)
+        if isinstance(reply, Confirmed):
+            self._telemetry.observe("grinder_venue_reply_seconds", reply.rtt_ns / NS_PER_S, REST)
+            if isinstance(reply.value, Exchange):
+                self._limits.configure(reply.value.rate_limits)
+                self._telemetry.gauge("grinder_venue_symbols_skipped", reply.value.skipped)
+        self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[type(reply)])
+        on_reply(reply)
+
+    async def _probe(self) -> None:
+        """Find out whether REST reaches the venue, for as long as nothing else shows it."""
+        while True:
+            if not self.connected:
+                await self.rest.exchange(PING, {})
+            await asyncio.sleep(VENUE_PROBE_PERIOD_MS / MS_PER_S)
+
+
+def settle(outcome: HttpOutcome, request: VenueRequest) -> VenueReply:
+    """Return the reply to a request: a 2xx that cannot be read is in doubt, unless it names a refusal."""
+    if not isinstance(outcome, HttpReply):
+        return outcome
+    try:
+        return Confirmed(answer_of(outcome.body, request), outcome.rtt_ns)
+    except PayloadError:
+        code, message = read_error(outcome.body)
+        return classify(200, code, message) if code < 0 else InDoubt("unreadable")
