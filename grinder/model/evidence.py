@@ -1,6 +1,7 @@
 """Text formats of the evidence files, byte for byte as the operator's tools expect them.
 
-The checksum sidecar belongs to the sink that writes them. Must never carry a secret, a path of this host, or a value that differs between two replays of the same inputs.
+The checksum sidecar belongs to the sink that writes them. Must never carry a secret, a path of this host, or a value
+that differs between two replays of the same inputs.
 """
 
 from __future__ import annotations

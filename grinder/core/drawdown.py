@@ -1,0 +1,144 @@
+"""Drawdown of the account from samples of its equity: confirmed, fresh and plausible, or unknown.
+
+One bad sample must neither trip an emergency nor hide one, so the published drawdown is the smallest of the last few
+samples (all of them agree that it is at least this deep), and the peak that it is measured from is raised only by
+their median. Losses are measured against the session's start and against the high-water mark; the deeper one counts.
+
+Must never read a clock, raise on a sample, or publish a value that is older than its window: unknown is None, and None
+blocks new risk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from grinder.model.units import NS_PER_MS, ZERO
+
+
+class DrawdownConfig(msgspec.Struct, frozen=True):
+    """``confirmations``: samples that must agree. ``window_ms``: their greatest age. ``jump_fraction``: a change of
+    equity that needs a position to be believed at once, as a fraction. ``loss_budgets``: greatest loss per symbol,
+    quote currency; a symbol that is not in it has no limit.
+
+    Source: field requirements R20 (several fresh, consistent samples); reference sheet 3.3 (budgets).
+    """
+
+    confirmations: int = 3
+    window_ms: int = 30_000
+    jump_fraction: Decimal = Decimal("0.05")
+    loss_budgets: dict[str, Decimal] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a configuration that could never confirm or never doubt."""
+        if self.confirmations < 1 or self.window_ms <= 0:
+            raise ValueError("confirmations and window_ms must be above 0")
+        if not ZERO < self.jump_fraction < 1:
+            raise ValueError("jump_fraction must be between 0 and 1")
+        if any(not budget >= ZERO for budget in self.loss_budgets.values()):
+            raise ValueError("a loss budget must be 0 or more")
+
+
+class EquitySample(msgspec.Struct, frozen=True, gc=False):
+    """One look at the account. ``equity``: wallet balance plus unrealized pnl, quote currency. ``has_position``: any
+    position is open. ``asked_mono_ns``: when the answer was asked for, so its age is never understated.
+    """
+
+    equity: Decimal
+    has_position: bool
+    asked_mono_ns: int
+
+
+class Drawdown(msgspec.Struct, frozen=True, gc=False):
+    """What is known so far.
+
+    ``session_start`` and ``high_water_mark``: quote currency, None before the first confirmation; the latter may be
+    given by an earlier run. ``accepted``: the last plausible samples, oldest first. ``suspects``: equities in a row
+    that jumped without a position. ``rejected``: samples refused so far.
+    """
+
+    session_start: Decimal | None = None
+    high_water_mark: Decimal | None = None
+    accepted: tuple[EquitySample, ...] = ()
+    suspects: tuple[Decimal, ...] = ()
+    rejected: int = 0
+
+
+def resumed(high_water_mark: Decimal | None) -> Drawdown:
+    """Return the state at process start with the high-water mark of earlier runs; an unusable one is forgotten."""
+    usable = high_water_mark is not None and high_water_mark.is_finite() and high_water_mark > ZERO
+    return Drawdown(high_water_mark=high_water_mark if usable else None)
+
+
+def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, now_mono_ns: int) -> Drawdown:
+    """Return the state after one sample.
+
+    Args:
+        drawdown: the state before it.
+        config: how much proof is needed.
+        sample: the sample; refused and counted if its equity is not finite or not above zero, if it is older than
+            the window or not newer than the last one, or if it jumps while no position explains it (until as many
+            such samples as ``confirmations`` agree with each other).
+        now_mono_ns: now.
+    """
+    equity = sample.equity
+    last = drawdown.accepted[-1] if drawdown.accepted else None
+    too_old = now_mono_ns - sample.asked_mono_ns > config.window_ms * NS_PER_MS
+    not_newer = last is not None and sample.asked_mono_ns <= last.asked_mono_ns
+    if not equity.is_finite() or equity <= ZERO or too_old or not_newer or sample.asked_mono_ns > now_mono_ns:
+        return msgspec.structs.replace(drawdown, rejected=drawdown.rejected + 1)
+    if last is not None and not (sample.has_position or last.has_position) and _jumps(last.equity, equity, config):
+        agreeing = drawdown.suspects and not _jumps(drawdown.suspects[-1], equity, config)
+        suspects = (*drawdown.suspects, equity) if agreeing else (equity,)
+        if len(suspects) < config.confirmations:
+            return msgspec.structs.replace(drawdown, suspects=suspects, rejected=drawdown.rejected + 1)
+    accepted = (*drawdown.accepted, sample)[-config.confirmations :]
+    session_start, peak = drawdown.session_start, drawdown.high_water_mark
+    if len(accepted) == config.confirmations:
+        confirmed = median(one.equity for one in accepted)
+        session_start = confirmed if session_start is None else session_start
+        peak = confirmed if peak is None else max(peak, confirmed)
+    return Drawdown(session_start, peak, accepted, (), drawdown.rejected)
+
+
+def current(drawdown: Drawdown, config: DrawdownConfig, now_mono_ns: int) -> float | None:
+    """Return the confirmed drawdown as a fraction of the deeper reference, 0 or more; None while it is unknown.
+
+    Unknown: fewer accepted samples than ``confirmations``, or the oldest of them left the window.
+    """
+    accepted, peak, start = drawdown.accepted, drawdown.high_water_mark, drawdown.session_start
+    if peak is None or start is None or len(accepted) < config.confirmations:
+        return None
+    if now_mono_ns - accepted[0].asked_mono_ns > config.window_ms * NS_PER_MS:
+        return None
+    reference = max(peak, start)
+    best = max(sample.equity for sample in accepted)
+    return float(max(ZERO, (reference - best) / reference))
+
+
+NO_LOSSES: Final[frozenset[str]] = frozenset()
+
+
+def breached_symbols(config: DrawdownConfig, losses: Mapping[str, Decimal]) -> frozenset[str]:
+    """Return the symbols whose loss reached their budget; each blocks itself and no other.
+
+    Args:
+        config: the budgets.
+        losses: loss per symbol since the session's start, quote currency, above zero is a loss; one that is not
+            finite counts as reached.
+    """
+    if not config.loss_budgets:
+        return NO_LOSSES
+    return frozenset(
+        symbol
+        for symbol, loss in losses.items()
+        if symbol in config.loss_budgets and not (loss.is_finite() and loss < config.loss_budgets[symbol])
+    )
+
+
+def _jumps(before: Decimal, after: Decimal, config: DrawdownConfig) -> bool:
+    return abs(after - before) > config.jump_fraction * before
