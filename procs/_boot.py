@@ -30,7 +30,7 @@ from grinder.model.board import Word, word_of
 from grinder.model.control import TRIP_CODES, Exit, Process
 from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
 from grinder.model.units import NS_PER_S
-from grinder.settings import Settings, load
+from grinder.settings import Settings, load, read_secret_file
 
 SUPERVISOR_PID_VARIABLE: Final = "SUPERVISED_BY_PID"
 """Set by supervisord's plug-in for its children: the process whose death ends them."""
@@ -69,7 +69,7 @@ def boot(process: Process) -> Boot:
         _refuse(Exit.CONFIGURATION, "python -O turns the assertions off; start it without")
     die_with_supervisor(os.environ)
     try:
-        settings = load(os.environ)
+        settings = load(os.environ, process=process, read_file=read_secret_file)
         prepare_directories(settings)
         _take_slot(process, settings)
         return _assemble(process, settings)
