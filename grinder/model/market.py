@@ -5,12 +5,13 @@ Every value carries two times: when the venue says it happened, and when its byt
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 import msgspec
 
-from grinder.model.units import require_finite, require_not_negative, require_positive
+from grinder.model.limits import AMOUNT_MAX, PRICE_MIN
+from grinder.model.units import ZERO, require_finite, require_not_negative, require_positive
 
 
 class BookTop(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -27,11 +28,29 @@ class BookTop(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
     recv_utc_ms: int
 
     def __post_init__(self) -> None:
-        """Refuse NaN, infinity, a price or quantity below zero, and a crossed or locked book."""
+        """Refuse NaN, infinity, a price or quantity out of range, and a crossed or locked book.
+
+        Invariant: PRICE_MIN <= bid < ask <= AMOUNT_MAX and 0 <= quantities <= AMOUNT_MAX.
+        """
+        try:
+            # One chain of comparisons, because every tick passes here in every process that reads it.
+            valid = (
+                PRICE_MIN <= self.bid_price < self.ask_price <= AMOUNT_MAX
+                and ZERO <= self.bid_qty <= AMOUNT_MAX
+                and ZERO <= self.ask_qty <= AMOUNT_MAX
+            )
+        except InvalidOperation:
+            valid = False
+        if not valid:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Raise ValueError that names what is wrong."""
         require_positive(bid_price=self.bid_price, ask_price=self.ask_price)
         require_not_negative(bid_qty=self.bid_qty, ask_qty=self.ask_qty)
         if self.bid_price >= self.ask_price:
             raise ValueError(f"crossed book: bid {self.bid_price} is not below ask {self.ask_price}")
+        raise ValueError("a price or quantity is out of range")
 
 
 class MarkPrice(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
