@@ -245,6 +245,7 @@ class Bus:
         self._clock = clock
         self._telemetry = telemetry
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._sockets: list[zmq.Socket[bytes]] = []
 
     def publisher(self, channel: Channel) -> Publisher:
         """Return the sending end of a channel that this process publishes (asserted).
@@ -288,10 +289,13 @@ class Bus:
 
     def close(self) -> None:
         """Close every socket at once; what is still queued is lost."""
-        self._context.destroy(linger=0)
+        for socket in self._sockets:
+            socket.close(linger=0)
+        self._context.term()
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
+        self._sockets.append(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
