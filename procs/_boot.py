@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 
 import procs
 from grinder.adapters.board import attach_process
-from grinder.adapters.bus import LONGEST_SOCKET_NAME, Bus
+from grinder.adapters.bus import Bus
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.evidence import EvidenceWriter
 from grinder.adapters.latch import LATCH_FILE, LatchFile
@@ -35,7 +35,6 @@ from grinder.settings import Settings, load, read_secret_file
 SUPERVISOR_PID_VARIABLE: Final = "SUPERVISED_BY_PID"
 """Set by supervisord's plug-in for its children: the process whose death ends them."""
 
-_SOCKET_PATH_BYTES_MAX: Final = 107
 _PR_SET_PDEATHSIG: Final = 1
 _held: list[SlotLock] = []
 """Slot locks of this process, kept until it ends: the kernel gives them back."""
@@ -85,7 +84,7 @@ def prepare_directories(settings: Settings) -> None:
     """Make the run, state and log directories, the first private to this user.
 
     Raises:
-        SettingsError: if one cannot be made, belongs to somebody else, or is too long for the sockets in it.
+        SettingsError: if one cannot be made, or the first belongs to somebody else.
     """
     problems = []
     for name, path in (
@@ -94,15 +93,10 @@ def prepare_directories(settings: Settings) -> None:
         ("GRINDER_LOG_DIR", settings.log_dir),
     ):
         try:
-            Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             problems.append(f"{name}={path}: {error.strerror}; expected a directory that can be made and written")
-    run_dir = Path(settings.run_dir)
-    longest = len(os.fsencode(run_dir / LONGEST_SOCKET_NAME))
-    if longest > _SOCKET_PATH_BYTES_MAX:
-        problems.append(
-            f"GRINDER_RUN_DIR={run_dir}: socket paths of {longest} bytes, expected {_SOCKET_PATH_BYTES_MAX} at most"
-        )
+    run_dir = settings.run_dir
     if not problems:
         if run_dir.stat().st_uid != os.geteuid():
             problems.append(f"GRINDER_RUN_DIR={run_dir}: belongs to another user, expected a directory of this one")
@@ -142,15 +136,15 @@ def next_incarnation(path: Path, now_utc_s: int) -> int:
 def _assemble(process: Process, settings: Settings) -> Boot:
     clock = SystemClock()
     started_mono_ns = clock.mono_ns()
-    run_dir, state_dir = Path(settings.run_dir), Path(settings.state_dir)
+    run_dir, state_dir = settings.run_dir, settings.state_dir
     counter = state_dir / f"incarnation.{process}"
     first_start = not counter.exists()
     board = attach_process(run_dir, process, settings.symbols)
     incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
     board.begin(os.getpid(), incarnation)
     telemetry = Recorder(process, os.getpid(), incarnation, clock)
-    log = EventLog(Path(settings.log_dir) / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
-    evidence = EvidenceWriter(Path(settings.artifact_dir), process, log, telemetry)
+    log = EventLog(settings.log_dir / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
+    evidence = EvidenceWriter(settings.artifact_dir, process, log, telemetry)
     bus = Bus(
         run_dir=run_dir, process=process, incarnation=incarnation, term=lambda: 0, clock=clock, telemetry=telemetry
     )
@@ -181,7 +175,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
 def _take_slot(process: Process, settings: Settings) -> None:
     """Hold the process's slot in the run directory and in the state directory: neither may have a second owner."""
     directories = dict.fromkeys((settings.run_dir, settings.state_dir))
-    _held.extend(SlotLock(Path(directory) / f"{process}.lock", f"{process} ({directory})") for directory in directories)
+    _held.extend(SlotLock(directory / f"{process}.lock", f"{process} ({directory})") for directory in directories)
 
 
 def die_with_supervisor(environ: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ import zmq
 
 from grinder.adapters.framing import CHANNEL_OF, Dropped, Framing
 from grinder.core.sequence import Gap, Order, SequenceTracker
-from grinder.model.channels import CHANNELS, Channel, Pattern, QueuePolicy
+from grinder.model.channels import Channel, Pattern, QueuePolicy
 from grinder.model.control import Process
 from grinder.model.frames import Envelope, Frame
 from grinder.model.limits import BIND_TRIES_MAX, DRAIN_FRAMES_MAX, FRAME_BYTES_DISCONNECT, FRAME_BYTES_MAX
@@ -318,6 +318,3 @@ class Bus:
                 # The socket's file of a killed predecessor: only the holder of the slot comes here.
                 socket_path(self._run_dir, channel).unlink(missing_ok=True)
                 time.sleep(_BIND_RETRY_S)
-
-
-LONGEST_SOCKET_NAME: Final = max((f"{channel.name}.ipc" for channel in CHANNELS), key=len)

@@ -89,5 +89,9 @@ HOST: Final = Section(
             "Sockets, board and pid files; in memory. Unset: `/dev/shm/grinder-<uid>/<node id>`.",
         ),
         folder("GRINDER_LOG_DIR", "var/log", "Logs."),
+        switch(
+            "GRINDER_CPU_DMA_LATENCY",
+            "Hold `/dev/cpu_dma_latency` at 0 where permitted: no deep idle states, faster wake-ups.",
+        ),
     ),
 )

@@ -100,5 +100,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Path
     run_dir: Path
     log_dir: Path
+    cpu_dma_latency: bool
 
     venue_embedded: bool = False
