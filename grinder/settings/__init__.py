@@ -1,7 +1,7 @@
 """Settings: read once at start from a mapping, checked together, frozen. Nothing else reads the environment."""
 
 from grinder.settings.files import read_secret_file
-from grinder.settings.flags import FlagParser, build_parser, flag_values
+from grinder.settings.flags import FlagParser, add_flags, build_parser, flag_values
 from grinder.settings.guards import notes
 from grinder.settings.load import Entry, Origin, ReadFile, explain, load
 from grinder.settings.secret import Secret
@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "TpQuantityMode",
     "Variable",
+    "add_flags",
     "build_parser",
     "explain",
     "flag_values",

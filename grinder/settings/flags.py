@@ -18,20 +18,24 @@ class FlagParser(argparse.ArgumentParser):
         raise SettingsError((f"{message}; {self.prog} --help lists the options",))
 
 
-def build_parser(program: str, description: str) -> FlagParser:
-    """Return a parser with every option of the table; abbreviations are refused."""
-    parser = FlagParser(prog=program, description=description, allow_abbrev=False)
+def add_flags(parser: argparse._ActionsContainer) -> None:
+    """Add every option of the table to a parser or a group of one; values stay texts."""
     for row in VARIABLES.values():
         if not row.flag:
             continue
         text = row.doc.replace("%", "%%")
-        default = row.default or "unset"
         if row.kind is Kind.BOOLEAN:
             parser.add_argument(row.flag, dest=row.name, action="store_const", const="1", help=text)
         else:
-            unit = f" {row.unit}" if row.unit else ""
+            default = f"{row.default} {row.unit}".strip() or "unset"
             words = "|".join(row.words) or row.attribute.upper()
-            parser.add_argument(row.flag, dest=row.name, metavar=words, help=f"{text} Default: {default}{unit}.")
+            parser.add_argument(row.flag, dest=row.name, metavar=words, help=f"{text} Default: {default}.")
+
+
+def build_parser(program: str, description: str) -> FlagParser:
+    """Return a parser with every option of the table; abbreviations are refused."""
+    parser = FlagParser(prog=program, description=description, allow_abbrev=False)
+    add_flags(parser)
     return parser
 
 

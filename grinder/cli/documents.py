@@ -1,0 +1,169 @@
+"""Documentation that is made from tables: whole files, and the parts of a page between two marks.
+
+Must never say anything that a table does not say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from grinder.core import fsm_table
+from grinder.model.channels import CHANNELS
+from grinder.model.control import Process
+from grinder.model.metrics import METRICS, RUNBOOK_WATCHLIST
+from grinder.settings import FILE_SUFFIX, SECTIONS, Variable
+
+_BEGIN: Final = "<!-- generated: {name} -->"
+_END: Final = "<!-- end generated -->"
+_NOTICE: Final = "<!-- Written by `make docs` from {source}; edit that instead. -->"
+
+_DUTIES: Final[dict[Process, str]] = {
+    Process.VENUE: "the simulated venue of paper trading: REST, streams and WebSocket API on 127.0.0.1",
+    Process.METRICS: "`/`, `/healthz`, `/readyz` and `/metrics`; influences nothing",
+    Process.FEED: "books and mark prices from the venue's market streams",
+    Process.SYNCER: "account truth: snapshots and user stream, compared with what the executor believes",
+    Process.FSM: "state machine, plan, guards; sends intents, never talks to the venue",
+    Process.EXECUTOR: "interlocks, journal, the order wire, emergency exit",
+}
+
+assert set(_DUTIES) == set(Process)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _accepts(row: Variable) -> str:
+    """Return what a variable accepts, in words."""
+    if row.words:
+        return " ".join(_code(word) for word in row.words)
+    if row.low is not None and row.high is not None:
+        return f"{row.kind}, {row.low} to {row.high}"
+    return f"{row.kind}"
+
+
+def _default(row: Variable) -> str:
+    return f"{_code(row.default)} {row.unit}".strip() if row.default else "unset"
+
+
+def settings_document() -> str:
+    """Return the settings page."""
+    parts = [
+        "# Settings\n",
+        _NOTICE.format(source="grinder/settings") + "\n",
+        "Environment variables, read once at start and checked together. An unknown `GRINDER_` name, a bad value or a "
+        "missing guard stops the start, with every problem said at once: the front door exits 1, a supervised process "
+        "78. An option of `python3 -m procs.run_trading` wins over its variable.\n",
+        "Booleans are `1`, `true`, `yes`, `on` or `0`, `false`, `no`, `off` in any case, and nothing else. No `.env` "
+        "file is read by itself; `set -a; . conf/env/paper.env; set +a` reads one on purpose.\n",
+        f"A secret `NAME` may be in a file named by `NAME{FILE_SUFFIX}`, or in the folder of `CREDENTIALS_DIRECTORY` "
+        "under its name in lower case; two places at once are an error. Secrets reach only the processes that need "
+        "them and are never shown.\n",
+        "```bash\ngrinder settings show    # every setting, its value and where it comes from\n"
+        "grinder settings check   # every problem; options of run_trading may follow\n```\n",
+    ]
+    for section in SECTIONS:
+        rows = [(_code(row.name), _code(row.flag), _default(row), _accepts(row), row.doc) for row in section.rows]
+        parts.append(f"## {section.title}\n")
+        parts.append(_table(("variable", "option", "default", "accepts", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def metrics_document() -> str:
+    """Return the metrics page."""
+    watched = {metric.name for metric in RUNBOOK_WATCHLIST}
+    rows = [
+        (
+            _code(metric.name),
+            f"{metric.kind}",
+            ", ".join(_code(label) for label in metric.labels),
+            f"{metric.origin}",
+            "yes" if metric.name in watched else "",
+            metric.help,
+        )
+        for metric in METRICS
+    ]
+    return "\n".join(
+        (
+            "# Metrics\n",
+            _NOTICE.format(source="grinder/model/metrics.py") + "\n",
+            "What `/metrics` shows. Origin `scrape` is computed when asked for, from the board and from ages, and "
+            "stays true when the process it tells about is dead; `telemetry` is the last absolute snapshot of a process.\n",
+            _table(("metric", "type", "labels", "origin", "Runbook 33, 3.1", "meaning"), rows),
+        )
+    )
+
+
+def processes_section() -> str:
+    """Return the table of processes, in start order."""
+    rows = []
+    for process in Process:
+        publishes = [channel.name for channel in CHANNELS if process in channel.publishers]
+        reads = [channel.name for channel in CHANNELS if process in channel.consumers]
+        rows.append((_code(process), _DUTIES[process], ", ".join(publishes), ", ".join(reads)))
+    return _table(("process", "does", "publishes", "reads"), rows)
+
+
+def channels_section() -> str:
+    """Return the table of channels."""
+    rows = [
+        (
+            _code(channel.name),
+            f"{channel.pattern}".replace("_", "/"),
+            ", ".join(channel.publishers),
+            ", ".join(channel.consumers),
+            " ".join(_code(frame.__name__) for frame in getattr(channel.frame, "__args__", (channel.frame,))),
+            f"{channel.period_ms} / {channel.stale_ms}" if channel.period_ms else "on demand",
+            f"{channel.policy}",
+            f"{channel.hwm}",
+        )
+        for channel in CHANNELS
+    ]
+    head = ("channel", "pattern", "from", "to", "frames", "period / stale, ms", "a slow consumer gets", "queue")
+    return _table(head, rows)
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One generated text. ``path``: below the project. ``section``: the marks it goes between, or "" for the file."""
+
+    path: str
+    section: str
+    render: Callable[[], str]
+
+
+DOCUMENTS: Final = (
+    Document("runbooks/SETTINGS.md", "", settings_document),
+    Document("runbooks/METRICS.md", "", metrics_document),
+    Document("ARCHITECTURE.md", "processes", processes_section),
+    Document("ARCHITECTURE.md", "channels", channels_section),
+    Document("ARCHITECTURE.md", "fsm", fsm_table.diagram_block),
+)
+
+
+def placed(document: Document, page: str) -> str:
+    """Return a page with a document's text in its place.
+
+    Args:
+        document: what to place.
+        page: the page as it is; not looked at when the document is a whole file.
+
+    Raises:
+        ValueError: the page has no marks for the section.
+    """
+    text = document.render()
+    if not document.section:
+        return text
+    begin = _BEGIN.format(name=document.section)
+    marked = re.compile(f"{re.escape(begin)}\n.*?{re.escape(_END)}\n", re.DOTALL)
+    if not marked.search(page):
+        raise ValueError(f"{document.path} has no place for {document.section}: {begin} ... {_END}")
+    return marked.sub(lambda _: f"{begin}\n{text.rstrip()}\n{_END}\n", page, count=1)

@@ -1,0 +1,92 @@
+"""The dispatch table of ``grinder``. A command is a row here and a module with ``add_arguments`` and ``run``.
+
+Must never do a command's work itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from grinder.model.control import Exit
+from grinder.model.errors import GrinderError, SettingsError
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One row: the word, the module below ``grinder.cli``, and one line for people."""
+
+    name: str
+    module: str
+    summary: str
+
+
+class CommandModule(Protocol):
+    """What a command's module offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; return an exit code of grinder.model.control.Exit."""
+        ...
+
+
+COMMANDS: Final = (
+    Command("status", "status", "is it ready, and if not, why"),
+    Command("stop", "stop", "stop the tree in order, the executor first"),
+    Command("settings", "settings", "show, check or document the settings"),
+    Command("docs", "docs", "print or rewrite the documentation that is generated from tables"),
+    Command("doctor", "doctor", "check what this host offers"),
+)
+
+_NAME_WIDTH: Final = max(len(command.name) for command in COMMANDS)
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {command.name:<{_NAME_WIDTH}}  {command.summary}" for command in COMMANDS)
+    return f"commands:\n{rows}\n\n`grinder COMMAND --help` tells more."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: words after the program's name; None takes those of this process.
+
+    Returns:
+        0 done; 1 not allowed, or the answer is no; 2 failed or called wrongly; 78 settings are wrong.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="grinder", epilog=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("command", choices=[command.name for command in COMMANDS], metavar="COMMAND")
+    chosen = parser.parse_args(words[:1] or ["--help"])
+    command = next(row for row in COMMANDS if row.name == chosen.command)
+    module = cast(CommandModule, importlib.import_module(f"grinder.cli.{command.module}"))
+    own = argparse.ArgumentParser(prog=f"grinder {command.name}", description=command.summary, allow_abbrev=False)
+    module.add_arguments(own)
+    return _run(module, own, words[1:])
+
+
+def _run(module: CommandModule, parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    try:
+        return module.run(parser.parse_args(words))
+    except SettingsError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return Exit.CONFIGURATION
+    except GrinderError as error:
+        print(error, file=sys.stderr)
+        return Exit.FAILURE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except KeyboardInterrupt:
+        return Exit.FAILURE

@@ -1,0 +1,207 @@
+"""``grinder status``: what the board, supervisord and ``/readyz`` say, each on its own, so that none hides another.
+
+Must never change anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import urllib.error
+import urllib.request
+from typing import Any, Final
+
+import msgspec
+
+from grinder.adapters.board import attach_reader
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
+from grinder.cli.host import lenient_settings, print_json
+from grinder.model.board import TRIP_WORDS, Word, word_of
+from grinder.model.control import TREE, TRIP_CODES, Exit, FsmState, Override, TripReason
+from grinder.model.errors import BoardError
+from grinder.model.units import NS_PER_MS, NS_PER_S
+from grinder.ports import Board
+from grinder.services.readiness import is_alive
+from grinder.settings import Settings
+
+READYZ_TIMEOUT_S: Final = 2.0
+_ANSWER_BYTES_MAX: Final = 1 << 20
+_OVERRIDE_MASK: Final = 0xFF
+_ROLES: Final = {1: "STANDBY", 2: "ACTIVE"}
+_REASONS: Final = {code: reason for reason, code in TRIP_CODES.items()}
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    """One process as the board shows it. ``not_ready_reason``: its own words, empty when ready or unknown."""
+
+    alive: bool
+    ready: bool
+    pid: int
+    starts: int
+    heartbeat_age_ms: int | None
+    not_ready_reason: str
+
+
+class BoardStatus(msgspec.Struct, frozen=True):
+    """What the board shows. ``trips``: writer to reason, for each that is tripped."""
+
+    fsm_state: str
+    fsm_state_age_s: float | None
+    role: str
+    override: str
+    executor_ready: bool
+    trips: dict[str, str]
+    processes: dict[str, ProcessStatus]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything there is to see. A part that could not be had is None, and its error says why."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+    board: BoardStatus | None
+    board_error: str
+    programs: dict[str, str] | None
+    supervisor_error: str
+    readyz: Any
+    readyz_error: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the status; 0 ready, 1 something runs but is not ready, 2 nothing runs here."""
+    status = collect(lenient_settings())
+    if arguments.json:
+        print_json(status)
+    else:
+        print("\n".join(_lines(status)))
+    if status.ready:
+        return Exit.OK
+    return Exit.GATE if _runs(status) else Exit.FAILURE
+
+
+def collect(settings: Settings) -> Status:
+    """Return the status of this host's tree, asking each source on its own."""
+    board, board_error = _board(settings)
+    programs, supervisor_error = _programs(settings)
+    readyz, readyz_error = _readyz(settings)
+    ready = bool(readyz and readyz.get("ready"))
+    reasons = tuple(str(reason) for reason in (readyz or {}).get("reasons", ()))
+    return Status(
+        ready=ready and board is not None and not board.trips,
+        reasons=reasons,
+        board=board,
+        board_error=board_error,
+        programs=programs,
+        supervisor_error=supervisor_error,
+        readyz=readyz,
+        readyz_error=readyz_error,
+    )
+
+
+def _runs(status: Status) -> bool:
+    alive = status.board is not None and any(process.alive for process in status.board.processes.values())
+    return alive or status.programs is not None or status.readyz is not None
+
+
+def _board(settings: Settings) -> tuple[BoardStatus | None, str]:
+    try:
+        board = attach_reader(settings.run_dir, settings.symbols)
+    except (BoardError, OSError) as error:
+        return None, str(error)
+    try:
+        return read_board(board, SystemClock().mono_ns()), ""
+    finally:
+        board.close()
+
+
+def read_board(board: Board, now_mono_ns: int) -> BoardStatus:
+    """Return what a board shows at ``now_mono_ns``; an unknown code is shown at its worst."""
+    states = tuple(FsmState)
+    state, since = board.read(Word.FSM_STATE), board.read(Word.FSM_STATE_SINCE_MONO_NS)
+    override = board.read(Word.OVERRIDE) & _OVERRIDE_MASK
+    known = override in tuple(Override)
+    trips = {
+        word.name.removeprefix("TRIP_").lower(): str(_REASONS.get(board.read(word), TripReason.ERROR))
+        for word in TRIP_WORDS
+        if board.read(word)
+    }
+    return BoardStatus(
+        fsm_state=str(states[state - 1]) if 0 < state <= len(states) else "UNKNOWN",
+        fsm_state_age_s=round((now_mono_ns - since) / NS_PER_S, 1) if since else None,
+        role=_ROLES.get(board.read(Word.ROLE), "UNKNOWN"),
+        override=Override(override).name if known else Override.EMERGENCY.name,
+        executor_ready=board.read(Word.EXECUTOR_READY) == 1,
+        trips=trips,
+        processes={process.value: _process(board, process, now_mono_ns) for process in TREE},
+    )
+
+
+def _process(board: Board, process: Any, now_mono_ns: int) -> ProcessStatus:
+    beat = board.read(word_of("HEARTBEAT", process))
+    record = board.heartbeat(process)
+    alive = is_alive(beat, now_mono_ns)
+    return ProcessStatus(
+        alive=alive,
+        ready=alive and record is not None and record.ready,
+        pid=board.read(word_of("PID", process)),
+        starts=board.read(word_of("STARTS", process)),
+        heartbeat_age_ms=(now_mono_ns - beat) // NS_PER_MS if beat else None,
+        not_ready_reason=record.not_ready_reason if record is not None else "",
+    )
+
+
+def _programs(settings: Settings) -> tuple[dict[str, str] | None, str]:
+    try:
+        programs = SupervisorClient(settings.run_dir).programs()
+    except SupervisorError as error:
+        return None, str(error)
+    return {program.name: f"{program.state} {program.description}".strip() for program in programs}, ""
+
+
+def _readyz(settings: Settings) -> tuple[Any, str]:
+    """Return the JSON of ``/readyz``, whatever its status, and why there is none."""
+    host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
+    url = f"http://{host}:{settings.metrics_port}/readyz"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        try:
+            with opener.open(url, timeout=READYZ_TIMEOUT_S) as answer:
+                body = answer.read(_ANSWER_BYTES_MAX)
+        except urllib.error.HTTPError as answer:
+            body = answer.read(_ANSWER_BYTES_MAX)
+        value = msgspec.json.decode(body)
+    except (OSError, ValueError) as error:
+        return None, f"no answer from {url}: {error}"
+    return (value, "") if isinstance(value, dict) else (None, f"{url} answers something else")
+
+
+def _lines(status: Status) -> list[str]:
+    lines = ["ready" if status.ready else "NOT READY"]
+    lines += [f"  {reason}" for reason in status.reasons]
+    lines += [f"  {error}" for error in (status.readyz_error, status.supervisor_error, status.board_error) if error]
+    board = status.board
+    if board is not None:
+        age = "" if board.fsm_state_age_s is None else f" for {board.fsm_state_age_s} s"
+        tripped = ", ".join(f"{reason} by {writer}" for writer, reason in board.trips.items())
+        lines += [
+            f"state {board.fsm_state}{age}, override {board.override}, role {board.role}, "
+            f"executor {'ready' if board.executor_ready else 'not ready'}",
+            f"kill switch {'TRIPPED: ' + tripped if tripped else 'clear'}",
+        ]
+        for name, process in board.processes.items():
+            program = (status.programs or {}).get(name, "")
+            lines.append(f"{name:<9} {_process_line(process)}{'  [' + program + ']' if program else ''}")
+    return lines
+
+
+def _process_line(process: ProcessStatus) -> str:
+    if process.heartbeat_age_ms is None:
+        return "never started"
+    word = "ready" if process.ready else "not ready" if process.alive else "DEAD"
+    reason = f": {process.not_ready_reason}" if process.not_ready_reason and process.alive else ""
+    return f"{word:<9} pid {process.pid}, heartbeat {process.heartbeat_age_ms} ms ago, starts {process.starts}{reason}"

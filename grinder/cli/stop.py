@@ -1,0 +1,85 @@
+"""``grinder stop``: stop the tree in order, each program waited for, then supervisord itself.
+
+``supervisorctl stop all`` signals everybody at once; here the executor ends first, with everything it may need alive.
+Must work with any environment and with dead parts, and never reports success while something runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Final
+
+from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
+from grinder.cli.host import lenient_settings, print_json
+from grinder.model.control import Exit, Process
+from grinder.model.limits import STOP_EXECUTOR_S_MAX, STOP_S_MAX
+
+STOP_MARGIN_S: Final = 15.0
+"""Time over a program's own bound in which supervisord kills it and says so, seconds."""
+
+SHUTDOWN_S_MAX: Final = 60.0
+"""Longest wait for supervisord to end after every program has, seconds."""
+
+_LOOK_PERIOD_S: Final = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stop this host's tree; 0 everything has ended, 1 nothing ran, 2 something could not be stopped."""
+    client = SupervisorClient(lenient_settings().run_dir)
+    try:
+        supervisor_pid = client.pid()
+    except SupervisorError as error:
+        return _report(arguments, {}, str(error), Exit.GATE)
+    stopped: dict[str, str] = {}
+    problem = ""
+    for process in reversed(Process):
+        problem = _stop(client, process, stopped, quiet=arguments.json) or problem
+    try:
+        client.shutdown()
+    except SupervisorError as error:
+        problem = problem or str(error)
+    if not _ended(client):
+        problem = f"supervisord (pid {supervisor_pid}) still answers after {SHUTDOWN_S_MAX:.0f} s"
+    return _report(arguments, stopped, problem, Exit.FAILURE if problem else Exit.OK)
+
+
+def _stop(client: SupervisorClient, process: Process, stopped: dict[str, str], *, quiet: bool) -> str:
+    """Stop one program, note how it went, and return what went wrong."""
+    bound_s = STOP_EXECUTOR_S_MAX if process is Process.EXECUTOR else STOP_S_MAX
+    began = time.monotonic()
+    try:
+        was_running = client.stop(process.value, bound_s + STOP_MARGIN_S)
+    except SupervisorError as error:
+        stopped[process.value] = f"not stopped: {error}"
+        return str(error)
+    took = f"stopped in {time.monotonic() - began:.1f} s"
+    stopped[process.value] = took if was_running else "did not run"
+    if not quiet and was_running:
+        print(f"{process.value} {took}", flush=True)
+    return ""
+
+
+def _ended(client: SupervisorClient) -> bool:
+    """Wait until supervisord no longer answers."""
+    deadline = time.monotonic() + SHUTDOWN_S_MAX
+    while time.monotonic() < deadline:
+        try:
+            client.pid()
+        except SupervisorError:
+            return True
+        time.sleep(_LOOK_PERIOD_S)
+    return False
+
+
+def _report(arguments: argparse.Namespace, stopped: dict[str, str], problem: str, code: Exit) -> int:
+    if arguments.json:
+        print_json({"stopped": stopped, "problem": problem})
+    else:
+        print(problem or "everything has ended")
+    return code
