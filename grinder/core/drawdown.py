@@ -17,7 +17,10 @@ from typing import Final
 
 import msgspec
 
-from grinder.model.units import NS_PER_MS, ZERO
+from grinder.model.units import NS_PER_MS, ONE, ZERO, require_not_negative
+
+EQUITY_MAX: Final = Decimal(10) ** 15
+"""Equity above which a sample is absurd, quote currency."""
 
 
 class DrawdownConfig(msgspec.Struct, frozen=True):
@@ -37,10 +40,9 @@ class DrawdownConfig(msgspec.Struct, frozen=True):
         """Refuse a configuration that could never confirm or never doubt."""
         if self.confirmations < 1 or self.window_ms <= 0:
             raise ValueError("confirmations and window_ms must be above 0")
-        if not ZERO < self.jump_fraction < 1:
+        if not self.jump_fraction.is_finite() or not ZERO < self.jump_fraction < ONE:
             raise ValueError("jump_fraction must be between 0 and 1")
-        if any(not budget >= ZERO for budget in self.loss_budgets.values()):
-            raise ValueError("a loss budget must be 0 or more")
+        require_not_negative(**self.loss_budgets)
 
 
 class EquitySample(msgspec.Struct, frozen=True, gc=False):
@@ -80,17 +82,21 @@ def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, no
     Args:
         drawdown: the state before it.
         config: how much proof is needed.
-        sample: the sample; refused and counted if its equity is not finite or not above zero, if it is older than
-            the window or not newer than the last one, or if it jumps while no position explains it (until as many
-            such samples as ``confirmations`` agree with each other).
+        sample: the sample; one of the same time as the last is a repeat and changes nothing. Refused and counted if
+            its equity is not finite, not above zero or absurd, if it is older than the window or than the last one
+            or from the future, or if it jumps while no position explains it (until as many such samples as
+            ``confirmations`` agree with each other).
         now_mono_ns: now.
     """
     equity = sample.equity
     last = drawdown.accepted[-1] if drawdown.accepted else None
-    too_old = now_mono_ns - sample.asked_mono_ns > config.window_ms * NS_PER_MS
-    not_newer = last is not None and sample.asked_mono_ns <= last.asked_mono_ns
-    if not equity.is_finite() or equity <= ZERO or too_old or not_newer or sample.asked_mono_ns > now_mono_ns:
+    age_ns = now_mono_ns - sample.asked_mono_ns
+    plausible = equity.is_finite() and ZERO < equity <= EQUITY_MAX
+    if not plausible or not 0 <= age_ns <= config.window_ms * NS_PER_MS:
         return msgspec.structs.replace(drawdown, rejected=drawdown.rejected + 1)
+    if last is not None and sample.asked_mono_ns <= last.asked_mono_ns:
+        repeated = sample.asked_mono_ns == last.asked_mono_ns
+        return drawdown if repeated else msgspec.structs.replace(drawdown, rejected=drawdown.rejected + 1)
     if last is not None and not (sample.has_position or last.has_position) and _jumps(last.equity, equity, config):
         agreeing = drawdown.suspects and not _jumps(drawdown.suspects[-1], equity, config)
         suspects = (*drawdown.suspects, equity) if agreeing else (equity,)
