@@ -19,8 +19,9 @@ import msgspec
 
 from grinder.model.units import NS_PER_MS, ONE, ZERO, require_not_negative
 
+EQUITY_MIN: Final = Decimal("1e-8")
 EQUITY_MAX: Final = Decimal(10) ** 15
-"""Equity above which a sample is absurd, quote currency."""
+"""Equity outside of which a sample is absurd, quote currency."""
 
 
 class DrawdownConfig(msgspec.Struct, frozen=True):
@@ -72,7 +73,7 @@ class Drawdown(msgspec.Struct, frozen=True, gc=False):
 
 def resumed(high_water_mark: Decimal | None) -> Drawdown:
     """Return the state at process start with the high-water mark of earlier runs; an unusable one is forgotten."""
-    usable = high_water_mark is not None and high_water_mark.is_finite() and high_water_mark > ZERO
+    usable = high_water_mark is not None and _plausible(high_water_mark)
     return Drawdown(high_water_mark=high_water_mark if usable else None)
 
 
@@ -83,7 +84,7 @@ def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, no
         drawdown: the state before it.
         config: how much proof is needed.
         sample: the sample; one of the same time as the last is a repeat and changes nothing. Refused and counted if
-            its equity is not finite, not above zero or absurd, if it is older than the window or than the last one
+            its equity is not finite, not above zero or absurdly large, if it is older than the window or than the last one
             or from the future, or if it jumps while no position explains it (until as many such samples as
             ``confirmations`` agree with each other).
         now_mono_ns: now.
@@ -91,8 +92,7 @@ def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, no
     equity = sample.equity
     last = drawdown.accepted[-1] if drawdown.accepted else None
     age_ns = now_mono_ns - sample.asked_mono_ns
-    plausible = equity.is_finite() and ZERO < equity <= EQUITY_MAX
-    if not plausible or not 0 <= age_ns <= config.window_ms * NS_PER_MS:
+    if not _plausible(equity) or not 0 <= age_ns <= config.window_ms * NS_PER_MS:
         return msgspec.structs.replace(drawdown, rejected=drawdown.rejected + 1)
     if last is not None and sample.asked_mono_ns <= last.asked_mono_ns:
         repeated = sample.asked_mono_ns == last.asked_mono_ns
@@ -144,6 +144,10 @@ def breached_symbols(config: DrawdownConfig, losses: Mapping[str, Decimal]) -> f
         for symbol, loss in losses.items()
         if symbol in config.loss_budgets and not (loss.is_finite() and loss < config.loss_budgets[symbol])
     )
+
+
+def _plausible(equity: Decimal) -> bool:
+    return equity.is_finite() and EQUITY_MIN <= equity <= EQUITY_MAX
 
 
 def _jumps(before: Decimal, after: Decimal, config: DrawdownConfig) -> bool:
