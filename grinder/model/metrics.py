@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from grinder.model.control import TREE, FsmState, HaRole, RiskIntent, TripReason
-from grinder.model.reasons import BlockReason, DenyReason, MismatchRule
+from grinder.model.market import StreamKind
+from grinder.model.reasons import BlockReason, DenyReason, DropReason, MismatchRule
 
 
 class Kind(StrEnum):
@@ -141,7 +142,45 @@ RUNBOOK_WATCHLIST: Final = (
 )
 """Runbook 33, section 3.1, in its order."""
 
-FEED: Final[tuple[Metric, ...]] = ()
+_STREAMS: Final = _texts(StreamKind)
+
+FEED: Final[tuple[Metric, ...]] = (
+    Metric("grinder_ticks_received_total", _C, "Market events accepted, by stream", ("connector",), _STREAMS),
+    Metric("grinder_last_tick_ts", _G, "Receive time of a stream's last event, Unix milliseconds", ("connector",)),
+    Metric("grinder_feed_dropped_total", _C, "Market messages dropped", ("reason",), _texts(DropReason)),
+    Metric(
+        "grinder_feed_late_total", _C, "Market events too old on arrival to count as fresh", ("connector",), _STREAMS
+    ),
+    Metric("grinder_feed_symbol_stale", _G, "1 while a symbol's market data is stale", ("sym",)),
+    Metric("grinder_data_stale_total", _C, "Times a stream of a symbol went stale", ("stream",), _STREAMS),
+    Metric("grinder_feed_bad_payloads", _G, "1 while bad payloads come repeatedly"),
+    Metric("grinder_feed_ended", _G, "1 once a fixture has no more data"),
+    Metric(
+        "grinder_feed_book_rebuilds_total",
+        _C,
+        "Books that were lost and had to be built again",
+        ("reason",),
+        (("gap", "crossed", "overflow"),),
+    ),
+    Metric("grinder_feed_book_compared_total", _C, "Rebuilt books compared with the best prices at the same update"),
+    Metric(
+        "grinder_feed_book_differs_total", _C, "Rebuilt books that differed from the best prices at the same update"
+    ),
+    Metric(
+        "grinder_feed_latency_seconds",
+        _H,
+        "Venue event time to receive on this host, with the venue's clock offset where known, seconds",
+        ("connector",),
+        _STREAMS,
+        buckets=LATENCY_BUCKETS_S,
+    ),
+    Metric(
+        "grinder_feed_handle_seconds",
+        _H,
+        "Receive to publish of a best price inside the feed, seconds",
+        buckets=LATENCY_BUCKETS_S,
+    ),
+)
 """Rows of the feed process."""
 
 FSM: Final[tuple[Metric, ...]] = (
