@@ -109,7 +109,7 @@ async def open_frames(
         close_timeout=CLOSE_TIMEOUT_S,
         max_size=FRAME_BYTES_MAX,
         max_queue=None,
-        # With the mark at 0 uvloop writes at once instead of at the end of its turn.
+        # With the mark at 0 whatever the kernel did not take at once is a backlog, and the next message is refused.
         write_limit=0,
         create_connection=cast("type[ClientConnection]", create),
     )

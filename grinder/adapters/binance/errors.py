@@ -178,7 +178,7 @@ def classify(http_status: int, code: int, message: str, retry_after_ms: int = 0)
     name, advice = CODES.get(code, ("", Advice.OTHER if code < 0 else _IN_DOUBT))
     if http_status >= 500 or (http_status < 400 and code not in CODES):
         advice = _IN_DOUBT
-    elif http_status in STATUSES:
+    elif http_status in STATUSES and not (code in CODES and advice is _IN_DOUBT):
         advice = STATUSES[http_status]
         retry_after_ms = retry_after_ms or RETRY_AFTER_MS_DEFAULT.get(http_status, 0)
     if advice is _IN_DOUBT:

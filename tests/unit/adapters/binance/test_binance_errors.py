@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import pytest
+
+from grinder.adapters.binance.errors import (
+    CODES,
+    RETRY_AFTER_MS_MAX,
+    ban_left_ms,
+    classify,
+    printable,
+    read_error,
+    read_retry_after_ms,
+)
+from grinder.model.venue import Advice, InDoubt, Rejected
+
+UNKNOWN_503 = "Unknown error, please check your request or try again later."
+
+
+@pytest.mark.parametrize("code", [-1000, -1001, -1004, -1006, -1007, -1008, -2012])
+@pytest.mark.parametrize("http_status", [200, 400, 403, 408, 418, 429, 500, 503])
+def test_classify_when_the_code_says_status_unknown_or_lies_is_in_doubt(code: int, http_status: int) -> None:
+    assert classify(http_status, code, "whatever") == InDoubt(str(code))
+
+
+@pytest.mark.parametrize(
+    ("http_status", "code", "message"),
+    [
+        (503, 0, ""),
+        (503, -1000, UNKNOWN_503),
+        (503, 0, "Service Unavailable."),
+        (503, -1001, "Internal error; unable to process your request. Please try again."),
+        (503, -1008, "Server is currently overloaded with other requests."),
+        (500, 0, ""),
+        (502, 0, ""),
+        (504, -2011, "even a code that would refuse"),
+        (408, 0, ""),
+        (408, -2011, "backend timed out"),
+        (200, 0, ""),
+        (200, -9999, "a code nobody knows in a success"),
+        (302, 0, ""),
+        (400, 0, "<html>"),
+        (404, 0, ""),
+        (0, 0, ""),
+    ],
+)
+def test_classify_when_nobody_can_know_is_in_doubt(http_status: int, code: int, message: str) -> None:
+    assert isinstance(classify(http_status, code, message), InDoubt)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (-2011, Advice.NOT_FOUND),
+        (-2013, Advice.NOT_FOUND),
+        (-4116, Advice.DUPLICATE_ID),
+        (-5022, Advice.POST_ONLY),
+        (-2022, Advice.REDUCE_ONLY),
+        (-4118, Advice.REDUCE_ONLY),
+        (-5027, Advice.NOTHING_TO_AMEND),
+        (-2019, Advice.MARGIN),
+        (-4014, Advice.FILTER),
+        (-4131, Advice.FILTER),
+        (-4164, Advice.FILTER),
+        (-1015, Advice.RATE_LIMIT),
+        (-1021, Advice.CLOCK),
+        (-5028, Advice.CLOCK),
+        (-1022, Advice.AUTH),
+        (-2015, Advice.AUTH),
+        (-4061, Advice.MODE),
+        (-4400, Advice.RESTRICTED),
+        (-1121, Advice.OTHER),
+        (-9999, Advice.OTHER),
+    ],
+)
+def test_classify_when_the_venue_refused_says_what_it_means(code: int, advice: Advice) -> None:
+    refused = classify(400, code, "words")
+    assert isinstance(refused, Rejected)
+    assert (refused.advice, refused.code, refused.message) == (advice, code, "words")
+
+
+def test_classify_of_every_code_in_the_table_gives_its_row() -> None:
+    for code, (name, advice) in CODES.items():
+        verdict = classify(400, code, "")
+        if advice is None:
+            assert verdict == InDoubt(str(code))
+        else:
+            assert isinstance(verdict, Rejected)
+            assert (verdict.advice, verdict.message) == (advice, name)
+
+
+@pytest.mark.parametrize(
+    ("http_status", "advice", "least_ms"),
+    [(429, Advice.RATE_LIMIT, 1_000), (418, Advice.BANNED, 120_000), (403, Advice.RATE_LIMIT, 1_000)],
+)
+def test_classify_when_load_is_refused_without_a_time_waits_all_the_same(
+    http_status: int, advice: Advice, least_ms: int
+) -> None:
+    refused = classify(http_status, 0, "")
+    assert isinstance(refused, Rejected)
+    assert refused.advice is advice
+    assert refused.retry_after_ms >= least_ms
+
+
+def test_classify_when_a_time_is_named_keeps_it() -> None:
+    refused = classify(418, -1003, "Way too much request weight used", 7_000)
+    assert isinstance(refused, Rejected)
+    assert refused.retry_after_ms == 7_000
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_ms"),
+    [
+        (None, 0),
+        ("", 0),
+        ("12", 12_000),
+        ("-1", 0),
+        ("1.5", 0),
+        ("soon", 0),
+        ("٣", 0),
+        ("9" * 400, RETRY_AFTER_MS_MAX),
+    ],
+)
+def test_retry_after_header_when_read_is_bounded_and_never_guessed(header: str | None, wait_ms: int) -> None:
+    assert read_retry_after_ms(header) == wait_ms
+
+
+def test_ban_message_when_it_names_a_time_gives_what_is_left() -> None:
+    message = "Way too much request weight used; IP banned until 1591702613943. Please use WebSocket Streams."
+    assert ban_left_ms(message, 1_591_702_600_000) == 13_943
+    assert ban_left_ms(message, 1_691_702_600_000) == 0
+    assert ban_left_ms("Too many requests", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"code":-2011,"msg":"Unknown order sent."}', (-2011, "Unknown order sent.")),
+        (b'{"code":-2011}', (-2011, "")),
+        (b'{"code":"x"}', (0, "")),
+        (b"<html>", (0, "")),
+        (b"", (0, "")),
+        (b"[" * 100_000, (0, "")),
+        (b"\xff\xfe", (0, "")),
+    ],
+)
+def test_error_body_when_read_gives_code_and_message_or_nothing(body: bytes, expected: tuple[int, str]) -> None:
+    assert read_error(body) == expected
+
+
+def test_message_with_a_key_or_signature_is_scrubbed_and_short() -> None:
+    text = printable("bad signature=" + "a1" * 32 + "\r\nfor key " + "Kz9" * 20 + " x" * 500)
+    assert "a1a1" not in text
+    assert "Kz9Kz9" not in text
+    assert "\n" not in text
+    assert len(text) <= 200
