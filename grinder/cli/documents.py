@@ -97,7 +97,7 @@ def metrics_document() -> str:
             "# Metrics\n",
             _NOTICE.format(source="grinder/model/metrics.py") + "\n",
             "What `/metrics` shows. Origin `scrape` is computed when asked for, from the board and from ages, and "
-            "stays true when the process it tells about is dead; `telemetry` is the last absolute snapshot of a process.\n",
+            "stays true when its process is dead; `telemetry` is the last absolute snapshot of a process.\n",
             _table(("metric", "type", "labels", "origin", "Runbook 33, 3.1", "meaning"), rows),
         )
     )

@@ -1,0 +1,63 @@
+# Two commands for everybody: make run, make test. Nothing here can send an order to a real venue.
+.DEFAULT_GOAL := help
+.PHONY: help setup run stop status test check fmt lint types arch smoke bench soak lock docs clean
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+WORKERS ?= auto
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: ## make .venv from requirements.lock; again only when that changed
+	@.ci/setup
+
+run: setup ## trade on paper against the embedded simulated venue, in the foreground; Ctrl-C stops in order
+	@exec conf/paper.sh
+
+stop: ## stop the tree in order, the executor first
+	@$(BIN)/grinder stop
+
+status: ## is it ready, and if not, why
+	@$(BIN)/grinder status
+
+test: setup ## the whole test suite
+	$(PYTEST) -q -n $(WORKERS) --dist loadgroup tests
+
+check: lint types arch test ## everything a change must pass
+
+fmt: setup ## format, and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: setup ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+arch: setup ## floors, sizes, tables, generated documentation
+	$(PYTEST) -q tests/arch
+
+smoke: setup ## the real tree: supervisord, sockets, shared memory, signals
+	$(PYTEST) -q tests/smoke
+
+bench: setup ## tick-to-order latency beside a bare floor of the same hops
+	$(BIN)/python -m tests.bench.tick_to_order
+
+soak: setup ## long runs
+	$(PYTEST) -q -m soak tests
+
+docs: setup ## write the documentation that is made from tables
+	$(BIN)/grinder docs write
+
+lock: setup ## pin every package of setup.cfg again, with hashes
+	test -x build/lock/bin/uv || { $(BIN)/python -m venv build/lock && build/lock/bin/python -m pip install -q uv; }
+	echo '# Every package of make run and make test, pinned with hashes. Remade by: make lock' >build/lock/new
+	build/lock/bin/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 \
+		--extra test --extra build setup.cfg >>build/lock/new
+	mv build/lock/new requirements.lock
+
+clean: ## remove what the tools leave behind; keeps .venv and var
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
