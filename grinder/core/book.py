@@ -114,25 +114,17 @@ class OrderBook:
         """Take one snapshot and then the differences that waited for it.
 
         Returns:
-            APPLIED: live. WAITING: the difference that bridges it is still to come. OLD: the book is live and newer.
+            APPLIED: live. WAITING: the difference that bridges it is still to come. OLD: the book is live, needs none.
             GAP: older than what waited, a newer one is wanted. CROSSED, OVERFLOW: as for a difference.
         """
-        if self.live and snapshot.last_update_id <= self.last_update_id:
+        if self.live:
             return BookStep.OLD
-        self.live = False
         self._seeded = True
         self._snapshot_update_id = self.last_update_id = snapshot.last_update_id
         self._bids.replace(snapshot.bids)
         self._asks.replace(snapshot.asks)
         waiting, self._waiting = self._waiting, deque(maxlen=BOOK_DIFFS_BUFFERED_MAX)
-        broken: BookStep | None = None
-        for diff in waiting:
-            step = self.apply_diff(diff)
-            if step in BROKEN:
-                broken = step
-        if self.live:
-            return BookStep.APPLIED
-        return broken or BookStep.WAITING
+        return self._replay(waiting)
 
     def top(self) -> Top | None:
         """Return the best bid and ask, or None while the book is not live or a side is empty."""
@@ -146,6 +138,17 @@ class OrderBook:
         """Return bids and asks, each from the best outwards."""
         bids = tuple((price, self._bids.qty_at[price]) for price in reversed(self._bids.prices))
         return bids, tuple((price, self._asks.qty_at[price]) for price in self._asks.prices)
+
+    def _replay(self, waiting: deque[DepthDiff]) -> BookStep:
+        """Take the differences that waited for a snapshot; return what came of it."""
+        broken: BookStep | None = None
+        for diff in waiting:
+            step = self.apply_diff(diff)
+            if step in BROKEN:
+                broken = step
+        if self.live:
+            return BookStep.APPLIED
+        return broken or BookStep.WAITING
 
     def _bridge(self, diff: DepthDiff) -> BookStep:
         """Look for the difference that contains the snapshot's own update."""
