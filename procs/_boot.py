@@ -6,15 +6,13 @@ start a second instance, or one with settings that are wrong.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import procs
 from grinder.adapters.board import attach_process
@@ -24,6 +22,7 @@ from grinder.adapters.evidence import EvidenceWriter
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.adapters.lock import SlotLock
 from grinder.adapters.log import EventLog
+from grinder.adapters.parent import end_with_supervisor
 from grinder.adapters.runtime import Boot
 from grinder.adapters.telemetry import Recorder
 from grinder.model.board import Word, word_of
@@ -32,10 +31,6 @@ from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
 from grinder.model.units import NS_PER_S
 from grinder.settings import Settings, load, read_secret_file
 
-SUPERVISOR_PID_VARIABLE: Final = "SUPERVISED_BY_PID"
-"""Set by supervisord's plug-in for its children: the process whose death ends them."""
-
-_PR_SET_PDEATHSIG: Final = 1
 _held: list[SlotLock] = []
 """Slot locks of this process, kept until it ends: the kernel gives them back."""
 
@@ -66,7 +61,8 @@ def boot(process: Process) -> Boot:
     """
     if not __debug__:
         _refuse(Exit.CONFIGURATION, "python -O turns the assertions off; start it without")
-    die_with_supervisor(os.environ)
+    if not end_with_supervisor(os.environ):
+        _refuse(Exit.FAILURE, "supervisord died while this process started")
     try:
         settings = load(os.environ, process=process, read_file=read_secret_file)
         prepare_directories(settings)
@@ -176,16 +172,6 @@ def _take_slot(process: Process, settings: Settings) -> None:
     """Hold the process's slot in the run directory and in the state directory: neither may have a second owner."""
     directories = dict.fromkeys((settings.run_dir, settings.state_dir))
     _held.extend(SlotLock(directory / f"{process}.lock", f"{process} ({directory})") for directory in directories)
-
-
-def die_with_supervisor(environ: Mapping[str, str]) -> None:
-    """Ask the kernel for a SIGTERM when supervisord dies, and stop if it died before that was asked."""
-    supervisor = environ.get(SUPERVISOR_PID_VARIABLE, "")
-    if not supervisor.isdigit():
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(supervisor):
-        _refuse(Exit.FAILURE, f"supervisord (pid {supervisor}) died while this process started")
 
 
 def _refuse(code: Exit, *problems: str) -> NoReturn:

@@ -151,6 +151,14 @@ STOP_S_MAX: Final = 4.0
 STOP_EXECUTOR_S_MAX: Final = 25.0
 """Longest orderly stop of a process, seconds, and of the executor, which cancels first; supervisord waits longer."""
 
+SLOT_WAIT_S_MAX: Final = 30.0
+"""Longest wait of a new tree for processes of the last one to end, seconds."""
+
+TREE_STOP_S_MAX: Final = 70.0
+"""Longest orderly stop of a tree, seconds: the processes stop one after the other."""
+
+assert STOP_EXECUTOR_S_MAX < SLOT_WAIT_S_MAX
+assert STOP_EXECUTOR_S_MAX + 5 * STOP_S_MAX < TREE_STOP_S_MAX
 assert FRAME_BYTES_MAX < FRAME_BYTES_DISCONNECT
 assert STOP_S_MAX < STOP_EXECUTOR_S_MAX
 assert TIMER_PERIOD_MS <= HEARTBEAT_PERIOD_MS < HEARTBEAT_STALE_MS

@@ -1,0 +1,1 @@
+socket_map: dict[int, object]
