@@ -1,0 +1,1 @@
+"""The simulated venue's wires: REST, market and user streams, WebSocket API, and the admin interface."""

@@ -1,0 +1,91 @@
+"""Puts a venue together from its options: tape, exchange, keys, limits, server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from grinder.model.errors import SettingsError
+from grinder.ports import Clock
+from grinder.sim.exchange.exchange import Exchange, ExchangeConfig
+from grinder.sim.exchange.rate_limits import LimitTable
+from grinder.sim.exchange.rules import BUILT_IN, SymbolRules
+from grinder.sim.exchange.venue import Venue
+from grinder.sim.market.recorded import RecordedTape, TapeError
+from grinder.sim.market.step import StepConfig, StepTape
+from grinder.sim.market.synthetic import SyntheticConfig, SyntheticTape
+from grinder.sim.market.tape import Tape
+from grinder.sim.wire.context import Context
+from grinder.sim.wire.hub import Hub
+from grinder.sim.wire.player import Player
+from grinder.sim.wire.server import Server
+
+DEFAULT_CREDENTIALS: Final = {"sim-key": "sim-secret"}
+ID_SPACE_PER_MS: Final = 1_000
+"""Order and trade ids of a start begin at its wall time in ms times this, so that no restart uses one again."""
+
+
+class VenueConfig(msgspec.Struct, frozen=True):
+    """Every option of the simulated venue. ``tape``: synthetic, step, or recording paths joined by commas."""
+
+    port: int = 18_080
+    tape: str = "synthetic"
+    seed: int = 1
+    speed: float = 1.0
+    loop: bool = False
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
+    credentials: Mapping[str, str] = MappingProxyType(DEFAULT_CREDENTIALS)
+    limits: LimitTable = LimitTable()
+    exchange: ExchangeConfig = ExchangeConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+    step: StepConfig = StepConfig()
+
+
+def _rules(symbols: tuple[str, ...]) -> list[SymbolRules]:
+    unknown = [symbol for symbol in symbols if symbol not in BUILT_IN]
+    if unknown:
+        raise SettingsError((f"symbols not built in: {', '.join(unknown)}; known: {', '.join(BUILT_IN)}",))
+    return [BUILT_IN[symbol] for symbol in symbols]
+
+
+def open_tape(config: VenueConfig) -> Tape:
+    """Return the tape an option names.
+
+    Raises:
+        SettingsError: if a file is missing or holds nothing to play, or a symbol is unknown.
+    """
+    if config.tape == "synthetic":
+        return SyntheticTape(_rules(config.symbols), config.seed, config.synthetic)
+    if config.tape == "step":
+        return StepTape(_rules(config.symbols), config.step)
+    if config.tape.startswith(("ws://", "wss://")):
+        raise SettingsError((f"tape {config.tape}: relaying a live stream is not built yet; use a recording",))
+    try:
+        return RecordedTape([Path(name) for name in config.tape.split(",") if name], loop=config.loop)
+    except (OSError, TapeError) as error:
+        raise SettingsError((f"tape: {error}",)) from error
+
+
+def build_server(config: VenueConfig, clock: Clock) -> Server:
+    """Return a venue ready to start.
+
+    Raises:
+        SettingsError: if the tape cannot be opened or the speed is not above 0.
+    """
+    if config.speed <= 0:
+        raise SettingsError((f"speed is {config.speed}, expected a number above 0",))
+    tape = open_tape(config)
+    exchange_config = msgspec.structs.replace(config.exchange, first_id=clock.utc_ms() * ID_SPACE_PER_MS)
+    exchange = Exchange(config.credentials, tape.rules, exchange_config)
+    for rules in _rules(tuple(symbol for symbol in config.symbols if symbol in BUILT_IN)):
+        if rules.symbol not in exchange.markets:
+            exchange.list_symbol(rules)
+    venue = Venue(exchange, config.credentials, config.limits, Random(config.seed))
+    hub = Hub(venue.listen_keys)
+    player = Player(tape, venue, hub, clock, config.speed)
+    return Server(Context(venue, hub, clock), player, config.port)

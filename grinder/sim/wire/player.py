@@ -1,0 +1,204 @@
+"""Plays a tape in real time: each event goes out on the streams first, then to the matching.
+
+Owns pace and stamps: E and T are the moment of sending. Where the tape has no mark price, the middle of the book is
+sent once a second. When the tape ends, everything stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from grinder.model.orders import Side
+from grinder.model.units import NS_PER_S, ZERO
+from grinder.ports import Clock
+from grinder.sim.exchange.queries import FUNDING_RATE, next_funding_utc_ms
+from grinder.sim.exchange.venue import Venue
+from grinder.sim.market.tape import Depth, Mark, Snapshot, Tape, TapeEvent, Top, Trade
+from grinder.sim.wire.hub import Hub
+
+BUSY_NS_MAX: Final = 1_000_000
+"""Longest that events are played without letting requests in, nanoseconds."""
+
+MARK_PERIOD_S: Final = 1.0
+MARK_RECENT_NS: Final = 1_500_000_000
+"""Age of the tape's own mark price at which one is derived."""
+
+
+class Progress(msgspec.Struct):
+    """How far the tape is, for ground truth."""
+
+    events: int = 0
+    tape_ns: int = 0
+    started: bool = False
+    ended: bool = False
+    late_ns_max: int = 0
+
+
+class Player:
+    """One tape at one speed."""
+
+    def __init__(self, tape: Tape, venue: Venue, hub: Hub, clock: Clock, speed: float) -> None:
+        assert speed > 0
+        self._tape = tape
+        self._venue = venue
+        self._hub = hub
+        self._clock = clock
+        self._speed = speed
+        self._mark_seen_ns: dict[str, int] = {}
+        self._mark_turn = 0
+        self.progress = Progress()
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._anchor_mono_ns = 0
+        self._anchor_tape_ns = 0
+
+    @property
+    def speed(self) -> float:
+        """How many seconds of tape pass in one second."""
+        return self._speed
+
+    def set_speed(self, speed: float) -> None:
+        """Play on at another speed; 0 holds the tape."""
+        if speed <= 0:
+            self._resumed.clear()
+            return
+        self._speed = speed
+        self._anchor()
+        self._resumed.set()
+
+    async def run(self) -> None:
+        """Play to the end of the tape."""
+        marks = asyncio.get_running_loop().create_task(self._send_marks())
+        try:
+            await self._play()
+        finally:
+            marks.cancel()
+
+    async def _play(self) -> None:
+        clock, progress = self._clock, self.progress
+        progress.started = True
+        self._anchor()
+        busy_since = clock.mono_ns()
+        for event in self._tape.events():
+            if not self._resumed.is_set():
+                await self._resumed.wait()
+                self._anchor()
+            due = self._anchor_mono_ns + int((event.due_ns - self._anchor_tape_ns) / self._speed)
+            wait_ns = due - clock.mono_ns()
+            if wait_ns > BUSY_NS_MAX:
+                await asyncio.sleep(wait_ns / NS_PER_S)
+                busy_since = clock.mono_ns()
+            elif clock.mono_ns() - busy_since > BUSY_NS_MAX:
+                await asyncio.sleep(0)
+                busy_since = clock.mono_ns()
+            progress.late_ns_max = max(progress.late_ns_max, clock.mono_ns() - due)
+            progress.tape_ns = event.due_ns
+            progress.events += 1
+            self.apply(event)
+        progress.ended = True
+
+    def apply(self, event: TapeEvent) -> None:
+        """Send one event and let the matching act on it."""
+        if isinstance(event, Top):
+            self._on_top(event)
+        elif isinstance(event, Trade):
+            self._on_trade(event)
+        elif isinstance(event, Depth):
+            self._on_depth(event)
+        elif isinstance(event, Mark):
+            self._on_mark(event)
+        else:
+            assert isinstance(event, Snapshot)
+            tape = self._venue.exchange.market(event.symbol).tape
+            tape.on_snapshot(event.bids, event.asks, event.update_id)
+        self._hub.flush(self._venue.exchange.outbox)
+
+    def _anchor(self) -> None:
+        self._anchor_mono_ns, self._anchor_tape_ns = self._clock.mono_ns(), self.progress.tape_ns
+
+    def _on_top(self, event: Top) -> None:
+        now = self._clock.utc_ms()
+        payload = (
+            f'{{"e":"bookTicker","u":{event.update_id},"s":"{event.symbol}","ps":"{event.symbol}","b":"{event.bid}",'
+            f'"B":"{event.bid_qty}","a":"{event.ask}","A":"{event.ask_qty}","T":{now},"E":{now},"st":1}}'
+        ).encode()
+        self._venue.truth.on_tick(self._clock.mono_ns(), event.symbol, event.update_id, event.bid, event.ask)
+        self._hub.publish(f"{event.symbol.lower()}@bookTicker", payload)
+        self._hub.publish("!bookTicker", payload)
+        bid, ask = (Decimal(event.bid), Decimal(event.bid_qty)), (Decimal(event.ask), Decimal(event.ask_qty))
+        self._venue.exchange.on_top(event.symbol, bid, ask, event.update_id, now)
+
+    def _on_trade(self, event: Trade) -> None:
+        now = self._clock.utc_ms()
+        symbol, maker = event.symbol, "true" if event.buyer_is_maker else "false"
+        head = f'"E":{now},"T":{now},"s":"{symbol}","ps":"{symbol}"'
+        tail = f'"p":"{event.price}","q":"{event.qty}","m":{maker},"st":1}}'
+        if not event.aggregate:
+            kind = f'"t":{event.trade_id},"X":"{event.kind}"'
+            self._hub.publish(f"{symbol.lower()}@trade", f'{{"e":"trade",{head},{kind},{tail}'.encode())
+        if event.kind != "MARKET":
+            return
+        ids = f'"a":{event.trade_id},"f":{event.trade_id},"l":{event.trade_id},"nq":"{event.qty}"'
+        self._hub.publish(f"{symbol.lower()}@aggTrade", f'{{"e":"aggTrade",{head},{ids},{tail}'.encode())
+        aggressor = Side.SELL if event.buyer_is_maker else Side.BUY
+        self._venue.exchange.on_trade(symbol, Decimal(event.price), Decimal(event.qty), aggressor, now)
+
+    def _on_depth(self, event: Depth) -> None:
+        now = self._clock.utc_ms()
+        symbol = event.symbol
+        names = [f"{symbol.lower()}@depth{suffix}" for suffix in ("", "@0ms", "@100ms", "@250ms", "@500ms")]
+        if any(self._hub.wanted(name) for name in names):
+            payload = msgspec.json.encode(
+                {
+                    "e": "depthUpdate",
+                    "E": now,
+                    "T": now,
+                    "s": symbol,
+                    "ps": symbol,
+                    "U": event.first_id,
+                    "u": event.last_id,
+                    "pu": event.previous_id,
+                    "b": event.bids,
+                    "a": event.asks,
+                    "st": 1,
+                }
+            )
+            for name in names:
+                self._hub.publish(name, payload)
+        self._venue.exchange.on_depth(symbol, event.bids, event.asks, event.last_id)
+
+    def _on_mark(self, event: Mark) -> None:
+        self._mark_seen_ns[event.symbol] = self._clock.mono_ns()
+        self._send_mark(event)
+
+    def _send_mark(self, event: Mark) -> None:
+        now = self._clock.utc_ms()
+        payload = (
+            f'{{"e":"markPriceUpdate","E":{now},"s":"{event.symbol}","ps":"{event.symbol}","p":"{event.mark}",'
+            f'"ap":"{event.mark}","P":"{event.settle}","i":"{event.index}","r":"{event.funding}",'
+            f'"T":{event.next_funding_utc_ms},"st":1}}'
+        ).encode()
+        name = f"{event.symbol.lower()}@markPrice"
+        self._hub.publish(f"{name}@1s", payload)
+        if self._mark_turn % 3 == 0:
+            self._hub.publish(name, payload)
+        self._venue.exchange.on_mark(event.symbol, Decimal(event.mark))
+
+    async def _send_marks(self) -> None:
+        """Once a second, send a mark price for every symbol whose tape sent none."""
+        while True:
+            await asyncio.sleep(MARK_PERIOD_S)
+            self._mark_turn += 1
+            if not self._resumed.is_set():
+                continue
+            mono_ns, now = self._clock.mono_ns(), self._clock.utc_ms()
+            for symbol, market in self._venue.exchange.markets.items():
+                recent = mono_ns - self._mark_seen_ns.get(symbol, -MARK_RECENT_NS) < MARK_RECENT_NS
+                if recent or market.tape.mid <= ZERO:
+                    continue
+                mid = f"{market.tape.mid:.8f}"
+                self._send_mark(Mark(0, symbol, mid, mid, mid, FUNDING_RATE, next_funding_utc_ms(now)))

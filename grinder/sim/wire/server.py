@@ -1,0 +1,92 @@
+"""The simulated venue as one server on one loopback port: REST, streams, WebSocket API and admin."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from grinder.sim.wire import rest, streams, ws_api
+from grinder.sim.wire.admin import Admin
+from grinder.sim.wire.context import Context
+from grinder.sim.wire.player import Player
+
+HOST: Final = "127.0.0.1"
+TIME_STEP_S: Final = 0.01
+"""How often what is due in the exchange is looked at; the venue checks its dead-man's switches about as often."""
+
+SHUTDOWN_S: Final = 1.0
+
+
+@web.middleware
+async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what went wrong with a request into a short JSON answer, never a stack trace."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        body = {"code": -1000, "msg": error.reason}
+        return web.Response(status=error.status, body=msgspec.json.encode(body), content_type="application/json")
+    except (ValueError, msgspec.DecodeError) as error:
+        body = {"code": -1130, "msg": str(error)}
+        return web.Response(status=400, body=msgspec.json.encode(body), content_type="application/json")
+
+
+def build_application(context: Context, player: Player) -> web.Application:
+    """Return the server with every route."""
+    application = web.Application(middlewares=[_plain_errors], client_max_size=rest.BODY_BYTES_MAX)
+    application.add_routes(rest.routes(context))
+    application.add_routes(ws_api.routes(context))
+    application.add_routes(Admin(context, player).routes())
+    application.add_routes(streams.routes(context))
+    return application
+
+
+async def _let_time_pass(context: Context) -> None:
+    while True:
+        context.venue.on_time(context.clock.utc_ms())
+        context.flush()
+        await asyncio.sleep(TIME_STEP_S)
+
+
+class Server:
+    """A running venue. ``port`` 0 takes a free one; read it back after ``start``."""
+
+    def __init__(self, context: Context, player: Player, port: int) -> None:
+        self._context = context
+        self._player = player
+        self.port = port
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen, play the tape, let time pass.
+
+        Raises:
+            OSError: if the port is taken.
+        """
+        application = build_application(self._context, self._player)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, HOST, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._player.run()), loop.create_task(_let_time_pass(self._context))]
+
+    async def stop(self) -> None:
+        """Stop playing, close every connection and the port."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def failed(self) -> BaseException | None:
+        """Return what ended a task of the server, None while all is well."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                return task.exception()
+        return None
