@@ -109,7 +109,10 @@ def _max_position(case: Case) -> bool:
         after_working = Working(buy_qty=working.buy_qty, sell_qty=working.sell_qty + added)
     after = worst_case_notional(symbol.position_qty, after_working, mark)
     total = case.account.worst_case_notional
-    return total is None or before is None or after is None or total - before + after > cap
+    if total is None or before is None or after is None:
+        return True
+    # A sum that is older than this symbol's share must not pay for it with the other symbols'.
+    return max(total - before, ZERO) + after > cap
 
 
 def _drawdown(case: Case) -> bool:
