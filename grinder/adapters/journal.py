@@ -155,9 +155,7 @@ class FileJournal:
         if not paths:
             return 1, _create(path, self._segment_bytes), 0
         number = int(path.stem.partition("-")[2])
-        end = 0
-        for _, end in _frames(path.read_bytes()):
-            pass
+        end = max((stop for _, stop in _frames(path.read_bytes())), default=0)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         os.ftruncate(descriptor, end)
         _preallocate(descriptor, self._segment_bytes)

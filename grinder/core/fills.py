@@ -1,7 +1,7 @@
 """Which part of an order's filled quantity has been counted: exact under duplicates, reordering and missed events.
 
-The venue reports the cumulative quantity after each trade, so a trade is the span (cumulative - last, cumulative] of its
-order. Counting the part of that span that no earlier report covered gives every unit once, whatever the order of
+The venue reports the cumulative quantity after each trade, so a trade is the span (cumulative - last, cumulative] of
+its order. Counting the part of that span that no earlier report covered gives every unit once, whatever the order of
 arrival, and lets a query stand in for a trade that never arrived. Must never count a unit twice.
 
 Invariant: spans are disjoint, sorted, and adjacent ones are joined.

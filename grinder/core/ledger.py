@@ -143,8 +143,6 @@ def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecor
         if place is None:
             continue
         records.append(encode(msgspec.structs.replace(place, run_id="")))
-        records.extend(
-            encode(CountedRecord(order.client_order_id, start, end, False)) for start, end in order.counted
-        )
+        records.extend(encode(CountedRecord(order.client_order_id, start, end, False)) for start, end in order.counted)
         records.extend(encode(CountedRecord(order.client_order_id, ZERO, ZERO, True)) for _ in range(order.inferred))
     return records

@@ -90,7 +90,7 @@ _ROWS: Final[dict[Happening, tuple[OrderState, ...]]] = {
     Happening.SEEN_EXPIRED:      (_EXP,    _EXP,    _EXP,    _EXP,    _EXP,    _EXP),
     Happening.SEEN_REJECTED:     (_REJ,    _REJ,    _REJ,    _REJ,    _REJ,    _REJ),
     Happening.NEVER_PLACED:      (_NEW,    _OPEN,   _PART,   _AMND,   _CNCL,   _REJ),
-    Happening.GONE:              (_NEW,    _OPEN,   _PART,   _AMND,   _CNCL,   _GONE),
+    Happening.GONE:              (_NEW,    _GONE,   _GONE,   _AMND,   _CNCL,   _GONE),
 }  # fmt: skip
 
 TRANSITIONS: Final[dict[tuple[OrderState, Happening], OrderState]] = {
@@ -263,7 +263,9 @@ def amend_refused(order: Order, reason: str) -> Order:
     return msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None)
 
 
-def _amounts(order: Order, price: Decimal, qty: Decimal, filled_qty: Decimal, utc_ms: int, venue_order_id: int) -> Order:
+def _amounts(
+    order: Order, price: Decimal, qty: Decimal, filled_qty: Decimal, utc_ms: int, venue_order_id: int
+) -> Order:
     """Take a report's amounts: the highest filled quantity, and price and quantity of the newest report.
 
     A MARKET order is reported with price 0: it keeps the price it was decided at.
@@ -317,9 +319,7 @@ def on_event(order: Order, event: OrderEvent) -> Reported:
     """
     assert event.client_order_id == order.client_order_id
     what = _what(order, event.status, event.price, event.qty, proved=False)
-    after = _amounts(
-        order, event.price, event.qty, event.filled_qty, event.transaction_utc_ms, event.venue_order_id
-    )
+    after = _amounts(order, event.price, event.qty, event.filled_qty, event.transaction_utc_ms, event.venue_order_id)
     after = _settle(after, what)
     fill = None
     if event.execution == "TRADE" and event.last_qty > ZERO and event.last_price > ZERO:

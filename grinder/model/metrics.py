@@ -190,6 +190,10 @@ FSM: Final[tuple[Metric, ...]] = (
 )
 """Rows of the fsm process."""
 
+_PORTS: Final = ("noop", "futures")
+_FILL_LABELS: Final = ("source", "side", "liquidity")
+_FILL_VALUES: Final = (("stream", "query"), ("buy", "sell"), ("maker", "taker"))
+
 EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric(
         "grinder_executor_denied_total",
@@ -203,12 +207,51 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
         _C,
         "Order requests put on the wire",
         ("port", "op"),
-        (("noop", "futures"), ("place", "cancel", "replace")),
+        (_PORTS, ("place", "cancel", "replace")),
+    ),
+    Metric("grinder_port_cancel_ok_total", _C, "Cancels the venue confirmed", ("port",), (_PORTS,)),
+    Metric("grinder_port_cancel_unknown_total", _C, "Cancels of orders unknown at the venue", ("port",), (_PORTS,)),
+    Metric(
+        "grinder_port_order_lookup_total",
+        _C,
+        "Queries of one order",
+        ("port", "outcome"),
+        (_PORTS, ("found", "not_found", "error")),
+    ),
+    Metric("grinder_fills_total", _C, "Fills counted", _FILL_LABELS, _FILL_VALUES),
+    Metric("grinder_fill_notional_total", _C, "Value of fills, quote currency", _FILL_LABELS, _FILL_VALUES),
+    Metric("grinder_fill_fees_total", _C, "Fees of fills, quote currency", _FILL_LABELS, _FILL_VALUES),
+    Metric(
+        "grinder_executor_replies_total",
+        _C,
+        "Replies to order commands",
+        ("op", "outcome"),
+        (("place", "amend", "cancel"), ("Confirmed", "Rejected", "InDoubt", "NotSent")),
+    ),
+    Metric("grinder_executor_late_intents_total", _C, "Intents read after their deadline", ("command",)),
+    Metric("grinder_executor_live_orders", _G, "Orders that are not finished"),
+    Metric("grinder_executor_orders_in_doubt", _G, "Orders of which nobody knows whether they live"),
+    Metric("grinder_executor_duplicate_trades_total", _C, "Trade reports that came again"),
+    Metric("grinder_executor_events_not_understood_total", _C, "Order events with an unknown status"),
+    Metric("grinder_executor_stray_orders_total", _C, "Orders that rest though taken for never placed"),
+    Metric("grinder_executor_unclean_stops_total", _C, "Stops that could not prove that no order rests"),
+    Metric("grinder_journal_failed_total", _C, "Records that could not be written to the journal"),
+    Metric("grinder_dead_man_failures_total", _C, "Failures to wind up the venue's dead-man's switch"),
+    Metric(
+        "grinder_executor_tick_to_wire_seconds",
+        _H,
+        "From the arrival of a tick to its order on the wire, seconds",
+        buckets=LATENCY_BUCKETS_S,
     ),
 )
 """Rows of the executor process."""
 
-SYNCER: Final[tuple[Metric, ...]] = ()
+SYNCER: Final[tuple[Metric, ...]] = (
+    Metric("grinder_account_sync_pending_notional", _G, "Value of resting orders not filled yet, quote currency"),
+    Metric("grinder_account_sync_snapshots_total", _C, "Clean account snapshots"),
+    Metric("grinder_venue_clock_offset_seconds", _G, "Venue clock minus this host's, seconds"),
+    Metric("grinder_venue_clock_error_seconds", _G, "Bound on the error of the clock offset, seconds"),
+)
 """Rows of the syncer process."""
 
 BUS: Final[tuple[Metric, ...]] = (

@@ -1,0 +1,50 @@
+"""Counts the orders sent lately against the venue's order limits, so that new risk stops before the reserve is used.
+
+The venue counts in fixed windows; sliding ones are stricter, never looser. Must never hold back a protective order: it
+only counts them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from grinder.model.units import NS_PER_S
+from grinder.model.venue import RateUse
+
+SHORT_S: Final = 10
+LONG_S: Final = 60
+SHORT_MAX: Final = 300
+LONG_MAX: Final = 1_200
+"""Orders per 10 s and per minute, until exchangeInfo says otherwise. Source: venue general info, LIMITS, 2026-05-28."""
+
+
+class OrderRate:
+    """Orders sent in the last minute."""
+
+    def __init__(self) -> None:
+        self._sent: deque[int] = deque()
+        self._limits = {SHORT_S: SHORT_MAX, LONG_S: LONG_MAX}
+
+    def set_limits(self, limits: Iterable[RateUse]) -> None:
+        """Take the venue's order limits."""
+        for limit in limits:
+            if limit.kind == "ORDERS" and limit.interval_s in self._limits and limit.limit > 0:
+                self._limits[limit.interval_s] = limit.limit
+
+    def note(self, now_mono_ns: int) -> None:
+        """Count one order or amend put on the wire."""
+        self._sent.append(now_mono_ns)
+
+    def left(self, now_mono_ns: int) -> tuple[int, int]:
+        """Return how many orders are left within 10 s and within a minute, 0 or more."""
+        while self._sent and self._sent[0] <= now_mono_ns - LONG_S * NS_PER_S:
+            self._sent.popleft()
+        short_from = now_mono_ns - SHORT_S * NS_PER_S
+        recent = 0
+        for sent in reversed(self._sent):
+            if sent <= short_from:
+                break
+            recent += 1
+        return max(0, self._limits[SHORT_S] - recent), max(0, self._limits[LONG_S] - len(self._sent))

@@ -1,0 +1,125 @@
+"""Runs the emergency exit: its triggers on the board, its requests on the wire, its results in the metrics.
+
+Must never hold up anything else the executor does: it only sends and is called back.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+
+from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Step, answered, start, wake
+from grinder.core.interlocks import override_of, state_of
+from grinder.model.board import TRIP_WORDS, Word
+from grinder.model.control import FsmState, Override
+from grinder.model.instrument import Instrument
+from grinder.model.orders import INTENTS_PER_INCARNATION
+from grinder.model.units import ONE, ZERO
+from grinder.model.venue import PlaceOrder, VenueReply
+from grinder.ports import PriceBoard
+from grinder.services.order_desk import OrderDesk
+from grinder.services.order_store import ExecutorPorts, OrderStore
+from grinder.services.settling import Settling
+
+
+class EmergencyConfig(msgspec.Struct, frozen=True):
+    """``enabled``: GRINDER_EMERGENCY_EXIT_ENABLED, and orders may be sent at all."""
+
+    enabled: bool
+    symbols: tuple[str, ...]
+    prefix: str
+    term: int
+    incarnation: int
+
+
+class EmergencyExit:
+    """Watches the board for a reason to leave the market, and leaves it."""
+
+    def __init__(
+        self,
+        ports: ExecutorPorts,
+        board: PriceBoard,
+        desk: OrderDesk,
+        store: OrderStore,
+        settling: Settling,
+        config: EmergencyConfig,
+    ) -> None:
+        self._ports = ports
+        self._board = board
+        self._desk = desk
+        self._store = store
+        self._settling = settling
+        self._config = config
+        self._exit = Exit()
+        self._instruments: dict[str, Instrument] = {}
+
+    @property
+    def phase(self) -> Phase:
+        """Where the exit is."""
+        return self._exit.phase
+
+    def on_timer(self, instruments: dict[str, Instrument]) -> None:
+        """Start, go on or stand down, as the board says."""
+        self._instruments = instruments
+        reason = self._reason()
+        if not reason:
+            if self._exit.awaiting == 0 and self._exit.phase is not Phase.IDLE:
+                self._ports.log.event("EMERGENCY_EXIT_STANDS_DOWN", phase=self._exit.phase)
+                self._exit = Exit(orders_sent=self._exit.orders_sent)
+            return
+        if self._exit.phase is Phase.IDLE:
+            self._ports.log.event("EMERGENCY_EXIT", reason=reason)
+            self._apply(start(self._exit, self._plan()))
+        else:
+            self._apply(wake(self._exit, self._plan(), self._ports.clock.mono_ns()))
+
+    def _reason(self) -> str:
+        if not self._config.enabled:
+            return ""
+        if state_of(self._board.read(Word.FSM_STATE)) is FsmState.EMERGENCY:
+            return "fsm_emergency"
+        if any(self._board.read(word) for word in TRIP_WORDS):
+            return "kill_switch"
+        if override_of(self._board.read(Word.OVERRIDE)) is Override.EMERGENCY:
+            return "operator_override"
+        return ""
+
+    def _plan(self) -> ExitPlan:
+        return ExitPlan(
+            self._config.symbols,
+            self._instruments,
+            self._config.prefix,
+            self._config.term,
+            self._config.incarnation * INTENTS_PER_INCARNATION,
+        )
+
+    def _apply(self, step: Step) -> None:
+        self._exit = step.exit
+        telemetry = self._ports.telemetry
+        if step.result is not None:
+            telemetry.count("grinder_emergency_exit_total", step.result.value)
+            self._ports.log.event(
+                "EMERGENCY_EXIT_ATTEMPT", result=step.result, cancelled=step.cancelled, closed=step.closed
+            )
+            telemetry.count("grinder_emergency_exit_orders_cancelled_total", by=step.cancelled)
+            telemetry.count("grinder_emergency_exit_positions_closed_total", by=step.closed)
+            for order in self._store.live():
+                self._settling.verify(order.client_order_id)
+        for request in step.requests:
+            self._send(request)
+
+    def _send(self, request: Request) -> None:
+        on_reply = partial(self._on_reply, request)
+        if isinstance(request, PlaceOrder):
+            mark = self._board.mark(request.symbol)
+            positions = self._exit.positions or ()
+            price = next((item.mark_price for item in positions if item.symbol == request.symbol), ZERO)
+            if mark is not None:
+                price = mark.mark_price
+            self._desk.exit(request, price if price > ZERO else ONE, on_reply)
+        else:
+            self._ports.venue.submit(request, on_reply)
+
+    def _on_reply(self, request: Request, reply: VenueReply) -> None:
+        self._apply(answered(self._exit, request, reply, self._plan(), self._ports.clock.mono_ns()))

@@ -1,0 +1,224 @@
+"""The executor: intents in, interlocks, journal, wire; order events out. The only process that commands orders.
+
+Start-up is recovery; stop is cancel and proof. Must never decide strategy, never let new risk pass on an unknown input,
+and never hold back a cancel or a reduce-only order for a budget, a cap, arming or the latch.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from grinder.core.interlocks import ROLE_ACTIVE, Limits
+from grinder.core.ledger import replay
+from grinder.model.account import AccountState
+from grinder.model.board import Word
+from grinder.model.frames import Envelope, Frame
+from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
+from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
+from grinder.model.units import NS_PER_MS
+from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
+from grinder.ports import PriceBoard
+from grinder.services.dead_man import DeadMansSwitch
+from grinder.services.emergency import EmergencyConfig, EmergencyExit
+from grinder.services.intent_gate import Conditions, IntentGate
+from grinder.services.order_desk import OrderDesk
+from grinder.services.order_store import ExecutorPorts, OrderStore
+from grinder.services.recovery import Recovery
+from grinder.services.settling import Settling
+from grinder.services.shutdown import Shutdown
+
+STREAM_DOWN_QUERY_MS: Final = 5_000
+"""How often every live order is asked for while the user stream is down, milliseconds."""
+
+
+class ExecutorConfig(msgspec.Struct, frozen=True):
+    """What the executor is told.
+
+    ``prefix``, ``term``, ``incarnation``: of its own order ids and of those it calls its own. ``run_id``: names the run
+    whose order budget counts, the same over restarts of this process. ``sends``: False in read_only mode and without
+    credentials; then it watches its channels and sends nothing at all.
+    """
+
+    limits: Limits
+    symbols: tuple[str, ...]
+    prefix: str
+    term: int
+    incarnation: int
+    run_id: str
+    sends: bool
+    emergency_exit_enabled: bool
+
+
+class ExecutorService:
+    """Implements ports.Service. ``on_user_event`` takes the user stream's events."""
+
+    def __init__(self, ports: ExecutorPorts, board: PriceBoard, config: ExecutorConfig) -> None:
+        self._ports = ports
+        self._board = board
+        self._config = config
+        label = config.limits.port.value
+        self._store = OrderStore(ports, config.run_id)
+        self._settling = Settling(ports, self._store, label)
+        self._desk = OrderDesk(ports, self._store, self._settling, label)
+        self._recovery = Recovery(ports, self._store, self._settling, config.prefix, config.term)
+        self._dead_man = DeadMansSwitch(ports)
+        self._shutdown = Shutdown(ports, self._store, self._desk, self._dead_man, config.prefix)
+        self._gate = IntentGate(ports, board, self._store, self._desk, config.limits, config.prefix, config.run_id)
+        exit_config = EmergencyConfig(
+            config.emergency_exit_enabled and config.sends,
+            config.symbols,
+            config.prefix,
+            config.term,
+            config.incarnation,
+        )
+        self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
+        self._account: AccountState | None = None
+        self._stream_up = False
+        self._stream_query_mono_ns = 0
+        self._snapshot_mono_ns = 0
+        self._intents = (0, 0)
+        self._seen: dict[str, int] = {}
+
+    def on_start(self) -> None:
+        """Take over the journal and begin recovery."""
+        self._board.write(Word.ROLE, 0 if self._config.limits.ha_enabled else ROLE_ACTIVE)
+        self._board.write(Word.TERM, self._config.term)
+        self._ports.telemetry.gauge("grinder_emergency_exit_enabled", float(self._config.emergency_exit_enabled))
+        replayed = replay(self._ports.journal.replay())
+        self._ports.log.event(
+            "JOURNAL_READ", orders_without_end=len(replayed.orders), ids=len(replayed.seen), bad=replayed.unreadable
+        )
+        if self._config.sends:
+            self._store.restore(replayed)
+            self._recovery.begin()
+
+    def on_envelope(self, envelope: Envelope[Frame]) -> None:
+        """Take one frame of the intents or account channel."""
+        frame = envelope.frame
+        if isinstance(frame, Place | Amend | Cancel | ResyncOrders):
+            self._seen["intents"] = self._ports.clock.mono_ns()
+            self._intents = max(self._intents, (envelope.incarnation, envelope.seq))
+        if isinstance(frame, Place):
+            self._gate.on_place(frame, envelope, self._conditions())
+        elif isinstance(frame, Amend):
+            self._gate.on_amend(frame, envelope, self._conditions())
+        elif isinstance(frame, Cancel):
+            self._gate.on_cancel(frame, envelope, self._conditions())
+        elif isinstance(frame, ResyncOrders):
+            self._publish_snapshot()
+        elif isinstance(frame, AccountState):
+            self._seen["account"] = self._ports.clock.mono_ns()
+            self._account = frame
+
+    def on_gap(self, channel: str, missing: int) -> None:
+        """Tell the fsm, by a snapshot, which of its intents arrived; a lost account state comes again by itself."""
+        self._ports.log.event("GAP", channel=channel, missing=missing)
+        if channel == "intents":
+            self._publish_snapshot()
+
+    def on_user_event(self, event: UserEvent) -> None:
+        """Take one event of the user stream."""
+        self._seen["user_stream"] = self._ports.clock.mono_ns()
+        if isinstance(event, OrderEvent):
+            if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
+                self._ports.log.event("UNKNOWN_ORDER_EVENT", client_order_id=event.client_order_id)
+                self._recovery.read_orders_again()
+        elif not isinstance(event, AccountEvent):
+            self._stream_up = isinstance(event, UserStreamUp)
+            self._settling.ask_all_now()
+            if self._stream_up:
+                self._recovery.read_orders_again()
+
+    def on_timer(self) -> None:
+        """Look at everything that is due."""
+        now = self._ports.clock.mono_ns()
+        if self._config.sends:
+            self._desk.on_timer()
+            self._settling.on_timer()
+            self._recovery.on_timer()
+            if self._recovery.exchange is not None:
+                self._desk.rate.set_limits(self._recovery.exchange.rate_limits)
+            self._emergency.on_timer(self._recovery.instruments)
+            if not self._shutdown.begun:
+                self._dead_man.on_timer(self._store.live_symbols())
+            self._query_while_blind(now)
+        self._shutdown.on_timer()
+        self._board.write(Word.EXECUTOR_READY, 0 if self.readiness() else 1)
+        self._board.write(Word.OVERRIDE_ACK_EXECUTOR, self._board.read(Word.OVERRIDE) >> 8)
+        if now - self._snapshot_mono_ns >= ORDERS_SNAPSHOT_PERIOD_MS * NS_PER_MS:
+            self._publish_snapshot()
+            self._publish_budget(now)
+            if self._ports.journal.wants_checkpoint:
+                written = self._ports.journal.checkpoint(tuple(self._store.carried()))
+                self._ports.log.event("JOURNAL_CHECKPOINT", written=written)
+
+    def on_stop(self) -> None:
+        """Refuse further risk, cancel what rests, prove it."""
+        self._shutdown.begin(idle=not self._config.sends)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the stop is over."""
+        return self._shutdown.finished
+
+    def readiness(self) -> str:
+        """Return why new risk would be denied for want of an input, or an empty string."""
+        if self._shutdown.begun:
+            return "stopping"
+        if not self._config.sends:
+            return ""
+        if not self._ports.venue.connected:
+            return "venue order path is down"
+        if not self._stream_up:
+            return "user stream is down"
+        return self._not_reconciled(self._ports.clock.mono_ns())
+
+    def input_seen_mono_ns(self) -> dict[str, int]:
+        """Return when each input was last heard of."""
+        return dict(self._seen)
+
+    def _conditions(self) -> Conditions:
+        return Conditions(
+            self._not_reconciled(self._ports.clock.mono_ns()),
+            self._ports.venue.connected and self._stream_up,
+            self._shutdown.begun,
+            self._intents[0],
+            self._recovery.instruments,
+        )
+
+    def _not_reconciled(self, now_mono_ns: int) -> str:
+        """Return why what we know of the account does not bear new risk, or an empty string."""
+        problem = self._recovery.problem()
+        if problem:
+            return problem
+        account = self._account
+        if account is None or account.snapshot_mono_ns == 0:
+            return "no account snapshot yet"
+        if now_mono_ns - account.snapshot_mono_ns > ACCOUNT_STALE_MS * NS_PER_MS:
+            return "account snapshot is old"
+        return "" if account.reconciled else "account differs from what we believe"
+
+    def _query_while_blind(self, now_mono_ns: int) -> None:
+        """While the user stream is down, ask for every live order now and then."""
+        due = now_mono_ns - self._stream_query_mono_ns >= STREAM_DOWN_QUERY_MS * NS_PER_MS
+        if not self._stream_up and due:
+            self._stream_query_mono_ns = now_mono_ns
+            self._settling.ask_all_now()
+
+    def _publish_snapshot(self) -> None:
+        now = self._ports.clock.mono_ns()
+        self._snapshot_mono_ns = now
+        problem = self.readiness()
+        live = self._store.live()
+        self._store.publish(
+            OrdersSnapshot(tuple(order.update() for order in live), *self._intents, not problem, problem, now)
+        )
+        telemetry = self._ports.telemetry
+        telemetry.gauge("grinder_executor_live_orders", float(len(live)))
+        telemetry.gauge("grinder_executor_orders_in_doubt", float(self._settling.in_doubt))
+
+    def _publish_budget(self, now_mono_ns: int) -> None:
+        left_10s, left_1m = self._desk.rate.left(now_mono_ns)
+        self._store.publish(OrderBudget(left_10s, left_1m, self._store.risk_orders))

@@ -1,0 +1,178 @@
+"""Each intent of the fsm against the interlocks: sent through the desk, or answered with the reason why not.
+
+Reads the board at the moment of the decision. Must never leave an intent unanswered.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from grinder.core.interlocks import Ask, Command, Facts, Limits, deny
+from grinder.core.orders import Order, new_order
+from grinder.model.board import TRIP_WORDS, Word
+from grinder.model.frames import Envelope, Frame
+from grinder.model.instrument import Instrument
+from grinder.model.orders import Amend, Cancel, CommandRefused, OrderState, Place, parse_order_id
+from grinder.model.reasons import DenyReason
+from grinder.model.units import ZERO
+from grinder.ports import PriceBoard
+from grinder.services.order_desk import OrderDesk
+from grinder.services.order_store import ExecutorPorts, OrderStore
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """What the executor itself knows at this moment. ``not_reconciled``: why new risk must wait, or empty."""
+
+    not_reconciled: str
+    connected: bool
+    stopping: bool
+    intents_incarnation: int
+    instruments: dict[str, Instrument]
+
+
+class IntentGate:
+    """Judges and forwards intents."""
+
+    def __init__(
+        self,
+        ports: ExecutorPorts,
+        board: PriceBoard,
+        store: OrderStore,
+        desk: OrderDesk,
+        limits: Limits,
+        prefix: str,
+        run_id: str,
+    ) -> None:
+        self._ports = ports
+        self._board = board
+        self._store = store
+        self._desk = desk
+        self._limits = limits
+        self._prefix = prefix
+        self._run_id = run_id
+
+    def is_ours(self, client_order_id: str) -> bool:
+        """Tell whether an order id has our prefix and form."""
+        parts = parse_order_id(client_order_id)
+        return parts is not None and parts.prefix == self._prefix
+
+    def on_place(self, place: Place, envelope: Envelope[Frame], conditions: Conditions) -> None:
+        """Send a placement or answer it as DENIED; an id that was used before is only counted."""
+        name = place.client_order_id
+        used = self._store.seen(name) or not self.is_ours(name)
+        command = Command.PLACE_REDUCE if place.reduce_only else Command.PLACE_RISK
+        ask = _ask(command, place, envelope, place.price, place.qty, used, None)
+        reason = self._judge(ask, conditions)
+        if reason is None:
+            if self._desk.place(place, "" if place.reduce_only else self._run_id):
+                return
+            reason = DenyReason.JOURNAL_FAILED
+        self._count(reason, ask)
+        if not used:
+            self._store.remember(name)
+            denied = msgspec.structs.replace(new_order(place), state=OrderState.DENIED, reason=reason.value)
+            self._store.publish(denied.update())
+
+    def on_amend(self, amend: Amend, envelope: Envelope[Frame], conditions: Conditions) -> None:
+        """Send an amend or refuse it."""
+        order = self._store.get(amend.client_order_id)
+        protective = order is not None and order.reduce_only
+        command = Command.AMEND_REDUCE if protective else Command.AMEND_RISK
+        ask = _ask(command, amend, envelope, amend.price, amend.qty, False, order)
+        reason = self._judge(ask, conditions)
+        if reason is None:
+            assert order is not None
+            if self._desk.amend(order, amend.price, amend.qty):
+                return
+            reason = DenyReason.JOURNAL_FAILED
+        self._refuse(reason, ask, "amend")
+
+    def on_cancel(self, cancel: Cancel, envelope: Envelope[Frame], conditions: Conditions) -> None:
+        """Send a cancel; refuse it only when there is no such live order, or one is on its way already."""
+        order = self._store.get(cancel.client_order_id)
+        ask = _ask(Command.CANCEL, cancel, envelope, ZERO, ZERO, False, order)
+        reason = self._judge(ask, conditions)
+        if reason is None:
+            assert order is not None
+            self._desk.cancel(order)
+        else:
+            self._refuse(reason, ask, "cancel")
+
+    def _judge(self, ask: Ask, conditions: Conditions) -> DenyReason | None:
+        facts = self._facts(ask, conditions)
+        if facts.now_mono_ns > ask.deadline_mono_ns:
+            self._ports.telemetry.count("grinder_executor_late_intents_total", ask.command.value)
+        return deny(ask, facts, self._limits)
+
+    def _facts(self, ask: Ask, conditions: Conditions) -> Facts:
+        read, clock = self._board.read, self._ports.clock
+        now = clock.mono_ns()
+        risky = ask.command in (Command.PLACE_RISK, Command.AMEND_RISK)
+        return Facts(
+            now_mono_ns=now,
+            now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,
+            trips=tuple(read(word) for word in TRIP_WORDS),
+            override=read(Word.OVERRIDE),
+            fsm_state=read(Word.FSM_STATE),
+            fsm_beat_mono_ns=read(Word.HEARTBEAT_FSM_MONO_NS),
+            role=read(Word.ROLE),
+            term=read(Word.TERM),
+            risk_deadline_boot_ns=read(Word.RISK_DEADLINE_BOOT_NS),
+            clock_checked_mono_ns=read(Word.VENUE_CLOCK_CHECKED_MONO_NS),
+            clock_error_us=read(Word.VENUE_CLOCK_ERROR_US),
+            not_reconciled=conditions.not_reconciled,
+            connected=conditions.connected,
+            stopping=conditions.stopping,
+            instrument=conditions.instruments.get(ask.symbol),
+            mark=self._board.mark(ask.symbol) if risky else None,
+            book=self._board.book(ask.symbol) if risky else None,
+            orders_of_symbol=self._store.of_symbol(ask.symbol),
+            orders_tracked=len(self._store),
+            orders_left=min(self._desk.rate.left(now)),
+            risk_orders_this_run=self._store.risk_orders,
+            intents_incarnation=conditions.intents_incarnation,
+        )
+
+    def _refuse(self, reason: DenyReason, ask: Ask, command: str) -> None:
+        """Answer an amend or cancel; show a finished order once more, since the asker does not know its end."""
+        self._count(reason, ask)
+        if ask.order is not None and ask.order.terminal:
+            self._store.publish(ask.order.update())
+        self._store.publish(CommandRefused(ask.client_order_id, ask.symbol, command, reason.value))
+
+    def _count(self, reason: DenyReason, ask: Ask) -> None:
+        self._ports.telemetry.count("grinder_executor_denied_total", reason.value)
+        self._ports.log.event(
+            "DENIED",
+            reason=reason,
+            command=ask.command,
+            client_order_id=ask.client_order_id,
+            symbol=ask.symbol,
+            price=ask.price,
+            qty=ask.qty,
+        )
+
+
+def _ask(
+    command: Command,
+    intent: Place | Amend | Cancel,
+    envelope: Envelope[Frame],
+    price: Decimal,
+    qty: Decimal,
+    seen: bool,
+    order: Order | None,
+) -> Ask:
+    return Ask(
+        command,
+        intent.client_order_id,
+        intent.symbol,
+        price,
+        qty,
+        intent.deadline_mono_ns,
+        envelope.term,
+        envelope.incarnation,
+        seen,
+        order,
+    )

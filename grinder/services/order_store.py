@@ -1,0 +1,195 @@
+"""Every order the executor knows, and the one place where a change of one is journaled, published and counted.
+
+Must never publish a fill that is not on record first, nor forget an order whose end is not.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from grinder.core.ledger import (
+    CountedRecord,
+    EndRecord,
+    PlaceRecord,
+    Record,
+    Replayed,
+    RunRecord,
+    carry,
+    encode,
+)
+from grinder.core.orders import Order
+from grinder.model.frames import OrdersFrame
+from grinder.model.limits import ORDERS_TRACKED_MAX
+from grinder.model.orders import Fill, OrderState
+from grinder.model.units import ZERO
+from grinder.ports import Clock, Journal, Log, Publisher, Telemetry, Venue
+
+RETIRED_MAX: Final = ORDERS_TRACKED_MAX
+IDS_REMEMBERED: Final = 4 * ORDERS_TRACKED_MAX
+"""Finished orders kept for late events, and client order ids kept against reuse."""
+
+
+class ExecutorPorts(msgspec.Struct, frozen=True):
+    """What the executor's parts share of the world."""
+
+    venue: Venue
+    journal: Journal
+    publisher: Publisher
+    clock: Clock
+    telemetry: Telemetry
+    log: Log
+
+
+class OrderStore:
+    """Orders by client id: live ones, and lately finished ones."""
+
+    def __init__(self, ports: ExecutorPorts, run_id: str) -> None:
+        self._ports = ports
+        self._run_id = run_id
+        self._live: dict[str, Order] = {}
+        self._retired: OrderedDict[str, Order] = OrderedDict()
+        self._places: dict[str, PlaceRecord] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._uncounted_since: dict[str, int] = {}
+        self._sent_at: dict[str, int] = {}
+        self._unsettled_end: set[str] = set()
+        self.risk_orders = 0
+
+    def __len__(self) -> int:
+        """Return the number of live orders."""
+        return len(self._live)
+
+    def live(self) -> tuple[Order, ...]:
+        """Return every order that is not finished."""
+        return tuple(self._live.values())
+
+    def get(self, client_order_id: str) -> Order | None:
+        """Return an order, live or lately finished."""
+        return self._live.get(client_order_id) or self._retired.get(client_order_id)
+
+    def seen(self, client_order_id: str) -> bool:
+        """Tell whether a client order id was used before, as far as is remembered."""
+        return client_order_id in self._seen
+
+    def of_symbol(self, symbol: str) -> int:
+        """Return the number of live orders of a symbol."""
+        return sum(1 for order in self._live.values() if order.symbol == symbol)
+
+    def live_symbols(self) -> frozenset[str]:
+        """Return the symbols with live orders."""
+        return frozenset(order.symbol for order in self._live.values())
+
+    def uncounted(self, before_mono_ns: int) -> tuple[Order, ...]:
+        """Return orders that have had a filled part without a trade report since before a time."""
+        ids = [name for name, since in self._uncounted_since.items() if since <= before_mono_ns]
+        return tuple(order for name in ids if (order := self.get(name)) is not None)
+
+    def overdue(self, before_mono_ns: int) -> tuple[Order, ...]:
+        """Return live orders whose last command was sent before a time and still has no reply."""
+        return tuple(self._live[name] for name, sent in self._sent_at.items() if sent <= before_mono_ns)
+
+    def restore(self, replayed: Replayed) -> None:
+        """Take over what the journal of an earlier start knows."""
+        self._live.update(replayed.orders)
+        self._places.update(replayed.places)
+        for client_order_id in replayed.seen:
+            self.remember(client_order_id)
+        self.risk_orders = replayed.risk_orders.get(self._run_id, 0)
+
+    def remember(self, client_order_id: str) -> None:
+        """Remember that an id was used."""
+        self._seen[client_order_id] = None
+        if len(self._seen) > IDS_REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def record(self, record: Record) -> bool:
+        """Write a record to the journal; a failure is counted and returned."""
+        written = self._ports.journal.append(encode(record))
+        if not written:
+            self._ports.telemetry.count("grinder_journal_failed_total")
+        return written
+
+    def begin(self, order: Order, record: PlaceRecord) -> None:
+        """Add an order whose placement is on record and about to be sent; it is published by the first ``put``."""
+        self._live[order.client_order_id] = order
+        self._places[order.client_order_id] = record
+        self.remember(order.client_order_id)
+        if record.run_id:
+            self.risk_orders += 1
+
+    def sent(self, client_order_id: str) -> None:
+        """Note that a command of an order left now."""
+        self._sent_at[client_order_id] = self._ports.clock.mono_ns()
+
+    def replied(self, client_order_id: str) -> None:
+        """Note that the command of an order was answered."""
+        self._sent_at.pop(client_order_id, None)
+
+    def put(self, order: Order, fill: Fill | None = None, source: str = "stream") -> None:
+        """Store an order after a change: journal what was counted, publish it and the fill, retire it when it ended."""
+        name = order.client_order_id
+        before = self.get(name)
+        if before is not None and before.counted != order.counted:
+            self._record_counted(before, order)
+        if order.terminal:
+            self._retire(order)
+        else:
+            self._live[name] = order
+        self._track_uncounted(order)
+        if fill is not None:
+            self.publish(fill)
+            self._count_fill(fill, source)
+        if before is None or before.update() != order.update() or order.state is OrderState.PENDING_NEW:
+            self.publish(order.update())
+
+    def publish(self, frame: OrdersFrame) -> None:
+        """Send a frame on the orders channel; a frame that is lost there shows as a gap and heals by the snapshot."""
+        self._ports.publisher.send(frame)
+
+    def carried(self) -> Iterator[bytes]:
+        """Yield the records that a fresh journal must begin with."""
+        waiting = [self._retired[name] for name in self._unsettled_end if name in self._retired]
+        orders: Iterable[Order] = (*self._live.values(), *waiting)
+        yield from carry(orders, self._places, RunRecord(self._run_id, self.risk_orders))
+
+    def _retire(self, order: Order) -> None:
+        name = order.client_order_id
+        if self._live.pop(name, None) is not None or name not in self._retired:
+            self._ports.log.event(
+                "ORDER_END", client_order_id=name, symbol=order.symbol, state=order.state, reason=order.reason
+            )
+            self._unsettled_end.add(name)
+        self._sent_at.pop(name, None)
+        self._retired[name] = order
+        if name in self._unsettled_end and order.uncounted_qty <= ZERO:
+            self.record(EndRecord(name, order.state))
+            self._unsettled_end.discard(name)
+            self._places.pop(name, None)
+        while len(self._retired) > RETIRED_MAX:
+            oldest, _ = self._retired.popitem(last=False)
+            self._unsettled_end.discard(oldest)
+            self._places.pop(oldest, None)
+            self._uncounted_since.pop(oldest, None)
+
+    def _track_uncounted(self, order: Order) -> None:
+        if order.uncounted_qty > ZERO:
+            self._uncounted_since.setdefault(order.client_order_id, self._ports.clock.mono_ns())
+        else:
+            self._uncounted_since.pop(order.client_order_id, None)
+
+    def _record_counted(self, before: Order, order: Order) -> None:
+        inferred = order.inferred > before.inferred
+        for start, end in order.counted:
+            if (start, end) not in before.counted:
+                self.record(CountedRecord(order.client_order_id, start, end, inferred))
+
+    def _count_fill(self, fill: Fill, source: str) -> None:
+        labels = (source, fill.side.value.lower(), "maker" if fill.maker else "taker")
+        telemetry = self._ports.telemetry
+        telemetry.count("grinder_fills_total", *labels)
+        telemetry.count("grinder_fill_notional_total", *labels, by=float(fill.price * fill.qty))
+        telemetry.count("grinder_fill_fees_total", *labels, by=float(fill.fee))

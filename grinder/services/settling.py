@@ -1,0 +1,120 @@
+"""Settles what is not known: orders in doubt, orders to verify, filled parts without a trade report.
+
+It asks the venue by client order id, again and again within bounds, until an answer settles the matter. Must never
+conclude from a query that failed, and never from one answer *not found*.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from grinder.core.doubt import Doubt, absent, answered, asked, begin, due
+from grinder.core.orders import Happening, Order, happen, infer_fill, on_found
+from grinder.model.orders import OrderState
+from grinder.model.units import NS_PER_MS
+from grinder.model.venue import Advice, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
+from grinder.services.order_store import ExecutorPorts, OrderStore
+
+QUERIES_AT_ONCE_MAX: Final = 10
+FILL_GRACE_MS: Final = 2_000
+"""How long the user stream may take to report a trade that a query has shown, milliseconds."""
+
+
+class Settling:
+    """Asks about orders until nothing is in doubt."""
+
+    def __init__(self, ports: ExecutorPorts, store: OrderStore, port_label: str) -> None:
+        self._ports = ports
+        self._store = store
+        self._port_label = port_label
+        self._doubts: dict[str, Doubt] = {}
+        self._verify: set[str] = set()
+
+    @property
+    def in_doubt(self) -> int:
+        """Number of live orders in doubt."""
+        return sum(1 for order in self._store.live() if order.state is OrderState.IN_DOUBT)
+
+    def verify(self, client_order_id: str) -> None:
+        """Ask about an order soon, whatever its state."""
+        self._verify.add(client_order_id)
+        self._doubts.setdefault(client_order_id, begin(self._ports.clock.mono_ns()))
+
+    def ask_now(self, client_order_id: str) -> None:
+        """Ask about an order at the next timer, whatever its state."""
+        self._verify.add(client_order_id)
+        waiting = self._doubts.get(client_order_id)
+        if waiting is None or not waiting.waiting:
+            self._doubts[client_order_id] = begin(self._ports.clock.mono_ns(), 0)
+
+    def ask_all_now(self) -> None:
+        """Ask about every live order."""
+        for order in self._store.live():
+            self.ask_now(order.client_order_id)
+
+    def on_timer(self) -> None:
+        """Send the queries that are due; count filled parts that no trade report will cover."""
+        now = self._ports.clock.mono_ns()
+        for order in self._store.live():
+            if order.state is OrderState.IN_DOUBT and order.client_order_id not in self._doubts:
+                self._doubts[order.client_order_id] = begin(now)
+        waiting = sum(1 for doubt in self._doubts.values() if doubt.waiting)
+        for name, doubt in tuple(self._doubts.items()):
+            order = self._store.get(name)
+            if order is None or (order.state is not OrderState.IN_DOUBT and name not in self._verify):
+                self._forget(name)
+            elif due(doubt, now) and waiting < QUERIES_AT_ONCE_MAX:
+                waiting += 1
+                self._ask(order, doubt)
+        for partly in self._store.uncounted(now - FILL_GRACE_MS * NS_PER_MS):
+            after, fill = infer_fill(partly)
+            if fill is not None:
+                self._ports.log.event("FILL_INFERRED", client_order_id=partly.client_order_id, qty=fill.qty)
+                self._store.put(after, fill, "query")
+
+    def _ask(self, order: Order, doubt: Doubt) -> None:
+        self._doubts[order.client_order_id] = asked(doubt)
+        proving = order.commands if order.state is OrderState.IN_DOUBT else 0
+        self._ports.venue.submit(
+            QueryOrder(order.client_order_id, order.symbol), partial(self._on_answer, order.client_order_id, proving)
+        )
+
+    def _on_answer(self, client_order_id: str, proving: int, reply: VenueReply) -> None:
+        """Take an answer; ``proving``: commands sent before the question if the order was in doubt then, else 0."""
+        order = self._store.get(client_order_id)
+        doubt = self._doubts.get(client_order_id)
+        if order is None:
+            self._forget(client_order_id)
+            return
+        if isinstance(reply, Confirmed) and isinstance(reply.value, VenueOrder):
+            self._count("found")
+            reported = on_found(order, reply.value, proved=proving == order.commands)
+            self._store.put(reported.order)
+            if reported.understood and reported.order.state is not OrderState.IN_DOUBT:
+                self._forget(client_order_id)
+            elif doubt is not None:
+                self._doubts[client_order_id] = answered(doubt, self._ports.clock.mono_ns(), not_found=False)
+            return
+        not_found = isinstance(reply, Rejected) and reply.advice is Advice.NOT_FOUND
+        self._count("not_found" if not_found else "error")
+        if doubt is None:
+            return
+        now = self._ports.clock.mono_ns()
+        doubt = answered(doubt, now, not_found=not_found)
+        self._doubts[client_order_id] = doubt
+        if not_found and absent(doubt, now):
+            self._conclude_absent(order)
+
+    def _conclude_absent(self, order: Order) -> None:
+        what = Happening.GONE if order.existed else Happening.NEVER_PLACED
+        self._ports.log.event("ORDER_ABSENT", client_order_id=order.client_order_id, what=what)
+        self._forget(order.client_order_id)
+        self._store.put(happen(order, what, f"not found at the venue: {order.reason}"))
+
+    def _forget(self, client_order_id: str) -> None:
+        self._doubts.pop(client_order_id, None)
+        self._verify.discard(client_order_id)
+
+    def _count(self, outcome: str) -> None:
+        self._ports.telemetry.count("grinder_port_order_lookup_total", self._port_label, outcome)
