@@ -84,6 +84,7 @@ class Exchange:
         self.counts = Counts()
         self.countdowns: dict[tuple[str, str], int] = {}
         self.now_utc_ms = 0
+        self._good_till: dict[int, Order] = {}
         self._by_client_id: dict[tuple[str, str, str], Order] = {}
         self._finished: deque[int] = deque()
         self._next_order_id = config.first_id
@@ -146,6 +147,8 @@ class Exchange:
             if now >= deadline:
                 del self.countdowns[(key, symbol)]
                 self.cancel_all(self.accounts[key], symbol, now)
+        for order in [each for each in self._good_till.values() if now >= each.good_till_utc_ms]:
+            self.expire(order, Expiry.GOOD_TILL_DATE)
 
     # Orders ---------------------------------------------------------------------------------------
 
@@ -172,6 +175,8 @@ class Exchange:
             self.expire(order, Expiry.IMMEDIATE_OR_CANCEL)
         else:
             market.matcher.rest(order)
+            if order.tif is Tif.GTD:
+                self._good_till[order.order_id] = order
 
     def amend(self, account: Account, order: Order, price: Decimal, qty: Decimal, now: int) -> None:
         """Move a resting order; only a smaller quantity at the same price keeps its place in the queue."""
@@ -294,6 +299,7 @@ class Exchange:
         """Take a finished order out of book and open orders; keep it for queries, the oldest fall out."""
         self.markets[order.symbol].matcher.remove(order)
         self.accounts[order.account].closed(order)
+        self._good_till.pop(order.order_id, None)
         self._finished.append(order.order_id)
         if len(self._finished) > ORDERS_KEPT_MAX:
             old = self.orders.pop(self._finished.popleft())

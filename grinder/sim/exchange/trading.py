@@ -150,13 +150,22 @@ def _check_new(exchange: Exchange, account: Account, market: Market, order: Orde
         raise refusal(Code.FOK_REJECT)
 
 
+def _normalize(market: Market, order: Order) -> None:
+    """Write price and quantity with the decimals of tick and step, as the venue reports them. Nothing is rounded."""
+    if order.kind is OrderType.LIMIT:
+        order.price = order.price.quantize(market.rules.tick)
+    order.qty = order.qty.quantize(market.rules.step)
+
+
 def place(exchange: Exchange, account: Account, params: Params, now: int) -> dict[str, Any]:
     """Place one order (POST /fapi/v1/order, order.place)."""
     order = _read_order(exchange, account, params, now)
     answer = params.optional("newOrderRespType", "ACK")
     if answer not in ("ACK", "RESULT"):
         raise refusal(Code.INVALID_PARAMETER, "newOrderRespType")
-    _check_new(exchange, account, exchange.market(order.symbol), order)
+    market = exchange.market(order.symbol)
+    _check_new(exchange, account, market, order)
+    _normalize(market, order)
     exchange.submit(account, order, now)
     return acknowledged(order, as_new=answer == "ACK")
 
@@ -209,7 +218,8 @@ def amend(exchange: Exchange, account: Account, params: Params, now: int) -> dic
     added = price * (qty - order.filled) - order.price * order.remaining
     if added > ZERO:
         _check_margin(exchange, account, order, added)
-    exchange.amend(account, order, price, qty, now)
+    rules = market.rules
+    exchange.amend(account, order, price.quantize(rules.tick), qty.quantize(rules.step), now)
     return acknowledged(order, as_new=False)
 
 

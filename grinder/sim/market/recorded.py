@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 
 from grinder.model.units import NS_PER_S
 from grinder.sim.exchange.rules import BUILT_IN, SymbolRules, inferred_rules
-from grinder.sim.market.tape import Depth, Mark, Snapshot, TapeEvent, Top, Trade
+from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, TapeEvent, Top, Trade
 
 LINE_BYTES_MAX: Final = 8 << 20
 LINES_SEARCHED_MAX: Final = 20_000
@@ -27,6 +28,25 @@ _NS_PER_UNIT: Final = ((10**17, 1), (10**14, 1_000), (10**11, 1_000_000), (0, NS
 """Unit of a receive time by its size: nanoseconds, microseconds, milliseconds, seconds."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+_NUMBER: Final = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
+
+
+def _number(text: object) -> str:
+    """Return a price or quantity as recorded.
+
+    Raises:
+        ValueError: if it is not plain decimal digits.
+    """
+    if not isinstance(text, str) or not _NUMBER.match(text):
+        raise ValueError(f"not a decimal number: {text!r}")
+    return text
+
+
+def _rows(rows: list[list[str]]) -> Rows:
+    """Return depth rows as recorded; raise ValueError if one is no pair of numbers."""
+    return [[_number(price), _number(qty)] for price, qty in rows]
 
 
 class TapeError(ValueError):
@@ -81,23 +101,26 @@ class Recording:
     def _event(self, due_ns: int, frame: dict[str, Any], shift: int) -> TapeEvent | None:
         if "lastUpdateId" in frame:
             update_id = int(frame["lastUpdateId"]) + shift
-            return Snapshot(due_ns, self._only_symbol, update_id, frame["bids"], frame["asks"])
+            return Snapshot(due_ns, self._only_symbol, update_id, _rows(frame["bids"]), _rows(frame["asks"]))
         kind, symbol = frame.get("e"), frame.get("s", "")
+        if symbol not in self.rules:
+            return None
         if kind == "bookTicker":
             update_id = int(frame["u"]) + shift
-            return Top(due_ns, symbol, update_id, frame["b"], frame["B"], frame["a"], frame["A"])
+            prices = (_number(frame[name]) for name in ("b", "B", "a", "A"))
+            return Top(due_ns, symbol, update_id, *prices)
         if kind == "depthUpdate":
             first, last, previous = (int(frame[name]) + shift for name in ("U", "u", "pu"))
-            return Depth(due_ns, symbol, first, last, previous, frame["b"], frame["a"])
+            return Depth(due_ns, symbol, first, last, previous, _rows(frame["b"]), _rows(frame["a"]))
         if kind == "trade":
-            return Trade(
-                due_ns, symbol, int(frame["t"]) + shift, frame["p"], frame["q"], frame["m"], frame.get("X", "MARKET")
-            )
+            price, qty, word = _number(frame["p"]), _number(frame["q"]), frame.get("X", "MARKET")
+            return Trade(due_ns, symbol, int(frame["t"]) + shift, price, qty, bool(frame["m"]), word)
         if kind == "aggTrade" and symbol not in self._has_trades:
-            return Trade(due_ns, symbol, int(frame["a"]) + shift, frame["p"], frame["q"], frame["m"], aggregate=True)
+            price, qty = _number(frame["p"]), _number(frame["q"])
+            return Trade(due_ns, symbol, int(frame["a"]) + shift, price, qty, bool(frame["m"]), aggregate=True)
         if kind == "markPriceUpdate":
-            index, settle = frame.get("i", frame["p"]), frame.get("P", frame["p"])
-            return Mark(due_ns, symbol, frame["p"], index, settle, frame.get("r", "0"), int(frame.get("T", 0)))
+            mark, index, settle = (_number(frame.get(name, frame["p"])) for name in ("p", "i", "P"))
+            return Mark(due_ns, symbol, mark, index, settle, str(frame.get("r", "0")), int(frame.get("T", 0)))
         return None
 
     def _survey(self) -> None:
