@@ -103,16 +103,6 @@ BAD_PAYLOADS_MAX: Final = 10
 BAD_PAYLOAD_WINDOW_S: Final = 10
 """More than this many bad payloads within this many seconds is a signal: the feed is not ready."""
 
-STREAM_OPEN_TIMEOUT_S: Final = 5
-"""Time a venue connection may take to open, seconds."""
-
-STREAM_PING_PERIOD_S: Final = 15
-STREAM_PING_TIMEOUT_S: Final = 10
-"""Period of our own pings, and the time a pong may take, seconds."""
-
-STREAM_CLOSE_TIMEOUT_S: Final = 2
-"""Time a closing handshake may take, seconds."""
-
 STREAM_OVERLAP_S_MAX: Final = 10
 """Longest time an old and a new connection of one path live side by side, seconds."""
 
@@ -124,6 +114,9 @@ STREAM_PATIENCE_MAX: Final = 16
 
 FIXTURE_PERIOD_MS: Final = 100
 """Pacing of a fixture without times of its own, milliseconds per line."""
+
+FIXTURE_BATCH_MAX: Final = 256
+"""Most lines of a fixture delivered before other work gets its turn."""
 
 BIND_TRIES_MAX: Final = 10
 """Tries to bind a socket of the bus before the process gives up."""
@@ -168,4 +161,3 @@ assert INSTRUMENTS_PERIOD_MS < ACCOUNT_STALE_MS
 assert LISTEN_KEY_RETRY_S < LISTEN_KEY_EXTEND_S < 30 * 60 < LISTEN_KEY_LIFE_S < 3_600
 assert CONNECTION_LIFE_S_MAX < 24 * 3_600
 assert FRAME_BYTES_MAX < VENUE_MESSAGE_BYTES_MAX
-assert STREAM_PING_TIMEOUT_S < STREAM_PING_PERIOD_S

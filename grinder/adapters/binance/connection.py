@@ -83,12 +83,16 @@ class FrameConnection(ClientConnection):
 
 
 async def open_frames(
-    url: str, *, on_frame: Callable[[bytes], None], on_lost: Callable[[str], None]
+    url: str,
+    *,
+    on_frame: Callable[[bytes], None],
+    on_lost: Callable[[str], None],
+    max_bytes: int = FRAME_BYTES_MAX,
 ) -> FrameConnection:
     """Connect and return the connection.
 
     ``on_lost`` is called exactly once for every connection returned, perhaps before this function returns it; it may
-    also be called for one that failed in its handshake.
+    also be called for one that failed in its handshake. A message above ``max_bytes`` ends the connection.
 
     Source: venue documentation, "a single connection is only valid for 24 hours", ping every 3 minutes, 2026-05-28.
 
@@ -107,7 +111,7 @@ async def open_frames(
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
         close_timeout=CLOSE_TIMEOUT_S,
-        max_size=FRAME_BYTES_MAX,
+        max_size=max_bytes,
         max_queue=None,
         # With the mark at 0 whatever the kernel did not take at once is a backlog, and the next message is refused.
         write_limit=0,
