@@ -1,0 +1,259 @@
+"""The trading decision: ``step(state, event) -> (state, effects)``, once per event, and nothing else.
+
+It composes the features, the state machine, the planner, the router and the gate chain. Must never read a clock, a
+setting, randomness or anything global: the same events give the same effects, byte for byte, whenever and wherever they
+are replayed. Effects are in order: what was learned first, then what is to be done, cancels before placements.
+
+Invariant: every intent that leaves was approved by the gate chain in the same step, and is in the view of live orders
+before the next event is looked at.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from grinder.core import drawdown, fsm
+from grinder.core.desk import plan_symbol
+from grinder.core.engine_state import EngineConfig, EngineState, SymbolState
+from grinder.core.events import (
+    Control,
+    Counted,
+    Effect,
+    Event,
+    Lost,
+    Moved,
+    Received,
+    Send,
+    Timer,
+    Trip,
+    Unsent,
+)
+from grinder.core.fsm import FsmInputs
+from grinder.core.inputs import apply_book, apply_control, apply_frame, apply_loss, refresh_orders
+from grinder.core.staleness import feed_status, inputs_not_live
+from grinder.model.channels import MARKET
+from grinder.model.control import TripReason
+from grinder.model.frames import LoopState, PlanSummary
+from grinder.model.market import BookTop
+from grinder.model.orders import ResyncOrders
+from grinder.model.units import NS_PER_MS
+
+RESYNC_PERIOD_MS: Final = 500
+"""Shortest time between two requests for the executor's full order state, milliseconds."""
+
+NO_EFFECTS: Final[tuple[Effect, ...]] = ()
+
+
+def initial_state(
+    config: EngineConfig,
+    now_mono_ns: int,
+    *,
+    high_water_mark: Decimal | None = None,
+    awaiting_resume: bool = False,
+) -> EngineState:
+    """Return the memory of an engine that has seen nothing: machine in INIT, nothing permitted.
+
+    Args:
+        config: how it decides.
+        now_mono_ns: now.
+        high_water_mark: peak equity of earlier runs, quote currency, if known.
+        awaiting_resume: an earlier run left an emergency that nobody has acknowledged.
+    """
+    return EngineState(config, now_mono_ns, high_water_mark, awaiting_resume)
+
+
+def step(state: EngineState, event: Event) -> tuple[EngineState, tuple[Effect, ...]]:
+    """Take one event and return what is to be done.
+
+    Args:
+        state: the memory; this function owns it and changes it in place, the caller only hands it on.
+        event: what happened, with its time. Times that run backwards count as no time passed.
+
+    Returns:
+        The same memory, and the effects in the order in which they are to be carried out. The caller tells the next
+        step by ``Unsent`` which of the intents did not leave.
+    """
+    state.now_mono_ns = max(state.now_mono_ns, event.now_mono_ns)
+    if isinstance(event, Received):
+        frame = event.frame
+        if isinstance(frame, BookTop):
+            return state, _on_book(state, frame)
+        effects: list[Effect] = []
+        state.batch.clear()
+        apply_frame(state, frame, effects)
+    elif isinstance(event, Unsent):
+        _take_back(state, event.count)
+        return state, NO_EFFECTS
+    else:
+        effects = []
+        state.batch.clear()
+        _on_other(state, event, effects)
+    _refresh_risk(state)
+    _run_fsm(state, effects)
+    _run_desks(state, effects)
+    return state, tuple(effects)
+
+
+def _on_book(state: EngineState, book: BookTop) -> tuple[Effect, ...]:
+    """Take the most frequent event by the shortest path: only its own symbol can need a plan."""
+    symbol = state.symbols.get(book.symbol)
+    if symbol is None:
+        return NO_EFFECTS
+    state.batch.clear()
+    state.seen_mono_ns[MARKET.name] = state.now_mono_ns
+    apply_book(state, symbol, book)
+    effects: list[Effect] = []
+    if _run_fsm(state, effects):
+        _run_desks(state, effects)
+    elif symbol.dirty or 0 < symbol.plan_mono_ns <= state.now_mono_ns:
+        plan_symbol(state, symbol, book.recv_mono_ns, effects)
+        state.view.touched.clear()
+    return tuple(effects) if effects else NO_EFFECTS
+
+
+def _on_other(state: EngineState, event: Lost | Timer | Control, effects: list[Effect]) -> None:
+    if isinstance(event, Control):
+        apply_control(state, event)
+    elif isinstance(event, Lost):
+        apply_loss(state, event)
+    _refresh_inputs(state)
+    state.view.expire(state.now_mono_ns)
+    due_mono_ns = state.resync_asked_mono_ns + RESYNC_PERIOD_MS * NS_PER_MS
+    if not state.view.synced and state.executor_ready and state.now_mono_ns >= due_mono_ns:
+        state.resync_asked_mono_ns = state.now_mono_ns
+        state.intents_sent += 1
+        state.batch.append(("", None))
+        effects.append(Send(ResyncOrders(state.now_mono_ns)))
+
+
+def _take_back(state: EngineState, count: int) -> None:
+    """Undo the view of intents that never left: the last of the step before."""
+    assert 0 < count <= len(state.batch)
+    for client_order_id, before in reversed(state.batch[-count:]):
+        state.intents_sent -= 1
+        if client_order_id:
+            state.view.unsend(client_order_id, before)
+    state.batch.clear()
+    retry_mono_ns = state.now_mono_ns + state.config.block_retry_ms * NS_PER_MS
+    touched = set(state.view.touched)
+    refresh_orders(state)
+    for name in touched:
+        symbol = state.symbols[name]
+        # Planned again by appointment: at once would only find the same full queue.
+        symbol.dirty = False
+        symbol.grid_mono_ns = symbol.plan_mono_ns = retry_mono_ns
+
+
+def _refresh_inputs(state: EngineState) -> None:
+    """Look at every age again: what is stale, and what is not live."""
+    now = state.now_mono_ns
+    seen = {symbol.symbol: symbol.book_mono_ns for symbol in state.symbols.values()}
+    before = state.feed.stale_symbols
+    state.feed = feed_status(
+        seen, state.connected_mono_ns, state.reported_stale, now, state.config.thresholds.feed_stale_ms
+    )
+    if state.feed.stale_symbols != before:
+        for symbol in state.symbols.values():
+            symbol.dirty = True
+    missing = list(inputs_not_live(state.seen_mono_ns, now))
+    for name, live in (
+        ("orders_snapshot", state.view.synced),
+        ("executor", state.executor_ready and state.view.executor_ready),
+        ("latch", state.control_latch_loaded),
+        ("position_mode", state.account is not None and not state.account.hedge_mode),
+        ("account_reconciled", state.account is not None and state.account.reconciled),
+    ):
+        if not live:
+            missing.append(name)
+    state.inputs_not_live = tuple(missing)
+
+
+def _refresh_risk(state: EngineState) -> None:
+    state.drawdown_now = drawdown.current(state.drawdown, state.config.drawdown, state.now_mono_ns)
+
+
+def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
+    """Evaluate the state machine once; return whether it moved. Before the board was read it stays where it is."""
+    if state.resume_count < 0 or not state.config.fsm_enabled:
+        return False
+    thresholds = state.config.thresholds
+    spread_bps, score_bps = _worst(state)
+    inputs = FsmInputs(
+        state.kill_switch_active,
+        state.override,
+        state.drawdown_now,
+        state.feed.stale,
+        state.feed.gap_ms,
+        spread_bps,
+        score_bps,
+        state.account_notional,
+        state.resume_acked,
+    )
+    state.inputs = inputs
+    state.resume_acked = False
+    if state.drawdown_now is not None and state.drawdown_now >= thresholds.drawdown_limit and not state.tripped:
+        state.tripped = True
+        detail = f"drawdown {state.drawdown_now:.6f} of limit {thresholds.drawdown_limit}"
+        effects.append(Trip(TripReason.DRAWDOWN_LIMIT, detail))
+    state.fsm, transition = fsm.step(state.fsm, inputs, thresholds, state.now_mono_ns)
+    if transition is None:
+        return False
+    effects.append(Moved(transition, fsm.evidence_signals(inputs), state.fsm.awaiting_resume))
+    labels = (transition.from_state.value, transition.to_state.value, transition.reason.value)
+    effects.append(Counted("grinder_fsm_transitions_total", labels))
+    state.dirty_all()
+    return True
+
+
+def _worst(state: EngineState) -> tuple[float | None, float | None]:
+    """Return the worst spread and toxicity of the symbols that are not stale; None where one of them is unknown."""
+    spread_bps = score_bps = 0.0
+    stale = state.feed.stale_symbols
+    for name, symbol in state.symbols.items():
+        if stale and name in stale:
+            continue
+        spread, score = symbol.features.spread_bps, symbol.toxicity.score_bps
+        if spread is None or score is None:
+            return None, None
+        if spread > spread_bps:
+            spread_bps = spread
+        if score > score_bps:
+            score_bps = score
+    return spread_bps, score_bps
+
+
+def _run_desks(state: EngineState, effects: list[Effect]) -> None:
+    refresh_orders(state)
+    now = state.now_mono_ns
+    for symbol in state.symbols.values():
+        if symbol.dirty or 0 < symbol.plan_mono_ns <= now:
+            plan_symbol(state, symbol, now, effects)
+    state.view.touched.clear()
+
+
+def loop_state(state: EngineState, now_mono_ns: int) -> LoopState:
+    """Return the machine's state as a frame for the ``state`` channel."""
+    signals = () if state.inputs is None else fsm.evidence_signals(state.inputs)
+    machine = state.fsm
+    return LoopState(
+        machine.state, machine.reason, machine.since_mono_ns, state.feed.stale_symbols, signals, now_mono_ns
+    )
+
+
+def plan_summary(state: EngineState, symbol: SymbolState) -> PlanSummary | None:
+    """Return what the planner wants for one symbol, for people; None before its first anchor."""
+    if symbol.anchor is None:
+        return None
+    orders = tuple(state.view.of(symbol.symbol))
+    in_flight = sum(order.in_flight for order in orders)
+    return PlanSummary(
+        symbol=symbol.symbol,
+        anchor_price=symbol.anchor,
+        spacing_bps=float(symbol.spacing_bps),
+        natr_bps=symbol.features.natr_bps or 0.0,
+        wanted=symbol.wanted,
+        resting=len(orders) - in_flight,
+        in_flight=in_flight,
+        lots=len(symbol.cycle.lots),
+    )

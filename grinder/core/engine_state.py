@@ -1,0 +1,217 @@
+"""Everything the engine remembers between two steps. Owned by ``engine.step``; nobody else writes it.
+
+It is changed in place because a copy per tick would cost more than the tick. Must never hold anything that was not in
+an event or in the configuration.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from grinder.core import drawdown as equity_drawdown
+from grinder.core import features, toxicity
+from grinder.core.cycle import Cycle
+from grinder.core.drawdown import Drawdown, DrawdownConfig
+from grinder.core.exposure import NOTHING_WORKING, Working
+from grinder.core.features import FeatureConfig
+from grinder.core.fsm import Fsm, FsmInputs, FsmThresholds, initial
+from grinder.core.planner import PlannerConfig, Top
+from grinder.core.router import RouterConfig
+from grinder.core.situation import GuardLimits
+from grinder.core.staleness import UNKNOWN_FEED
+from grinder.core.throttle import EMPTY_TALLY, NO_STREAK
+from grinder.core.toxicity import ToxicityConfig
+from grinder.core.view import LiveOrder, OrdersView
+from grinder.model.account import AccountState
+from grinder.model.control import Override
+from grinder.model.instrument import Instrument
+from grinder.model.limits import SYMBOLS_MAX
+
+EXECUTIONS_WINDOW_MS: Final = 60_000
+"""Window in which fills of one symbol are counted for the repeated-execution gate, milliseconds."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True):
+    """How one run of the engine decides. ``incarnation`` and ``order_prefix`` make its order ids.
+
+    ``fsm_enabled``: off keeps the machine in INIT and permits nothing. ``exit_enabled``: the executor closes
+    positions in EMERGENCY, so no take-profit is placed then. ``tp_ttl_ms``: age at which a take-profit is taken back
+    and placed again, 0 never. ``settle_ms``: how long after the last fill an account snapshot must have been asked
+    for before it may correct the lots. ``block_retry_ms``: pause before a denied or refused slot is tried again.
+    ``intent_ttl_ms``: age at which an intent is refused.
+    """
+
+    symbols: tuple[str, ...]
+    planner: PlannerConfig
+    guards: GuardLimits
+    router: RouterConfig = RouterConfig()
+    thresholds: FsmThresholds = FsmThresholds()
+    drawdown: DrawdownConfig = DrawdownConfig()
+    features: FeatureConfig = FeatureConfig()
+    toxicity: ToxicityConfig = ToxicityConfig()
+    order_prefix: str = "grd"
+    incarnation: int = 1
+    term: int = 0
+    fsm_enabled: bool = True
+    exit_enabled: bool = False
+    tp_ttl_ms: int = 0
+    settle_ms: int = 10_000
+    block_retry_ms: int = 1_000
+    intent_ttl_ms: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse a run without symbols, with too many, or with one that has no size."""
+        if not 1 <= len(self.symbols) <= SYMBOLS_MAX or len(set(self.symbols)) != len(self.symbols):
+            raise ValueError(f"symbols are {self.symbols}, expected 1 to {SYMBOLS_MAX} different ones")
+        missing = [symbol for symbol in self.symbols if symbol not in self.planner.size_per_level]
+        if missing:
+            raise ValueError(f"no size per level for {', '.join(missing)}")
+
+
+class SymbolState:
+    """What is known of one symbol, and when it must be planned again.
+
+    ``low_mid``, ``high_mid``: mids between which the grid holds. ``dirty``: something that the plan depends on
+    changed. ``plan_mono_ns``: plan then, 0 for no appointment. ``grid_mono_ns``: entries wait until then.
+    ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown.
+    """
+
+    __slots__ = (
+        "account_entry_price",
+        "account_qty",
+        "account_update_utc_ms",
+        "adopted",
+        "adopted_utc_ms",
+        "anchor",
+        "book_mono_ns",
+        "changed_mono_ns",
+        "cycle",
+        "dirty",
+        "executions",
+        "features",
+        "grid_mono_ns",
+        "high_mid",
+        "instrument",
+        "low_mid",
+        "mark_price",
+        "plan_mono_ns",
+        "rejects",
+        "spacing_bps",
+        "symbol",
+        "top",
+        "toxicity",
+        "wanted",
+        "working",
+    )
+
+    def __init__(self, symbol: str, planner: PlannerConfig) -> None:
+        self.symbol = symbol
+        self.features = features.EMPTY
+        self.toxicity = toxicity.EMPTY
+        self.top: Top | None = None
+        self.book_mono_ns = 0
+        self.mark_price: Decimal | None = None
+        self.instrument: Instrument | None = None
+        self.cycle = Cycle(symbol, planner.levels, planner.size_per_level[symbol])
+        self.anchor: Decimal | None = None
+        self.spacing_bps = planner.spacing_bps
+        self.low_mid = 0.0
+        self.high_mid = 0.0
+        self.dirty = True
+        self.plan_mono_ns = 0
+        self.grid_mono_ns = 0
+        self.changed_mono_ns = 0
+        self.adopted = False
+        self.adopted_utc_ms = 0
+        self.account_qty: Decimal | None = None
+        self.account_entry_price = Decimal(0)
+        self.account_update_utc_ms = 0
+        self.executions = EMPTY_TALLY
+        self.rejects = NO_STREAK
+        self.working: Working = NOTHING_WORKING
+        self.wanted = 0
+
+
+class Budget(msgspec.Struct, frozen=True, gc=False):
+    """What may still be sent, None while unknown; less what was sent since the executor last said."""
+
+    orders_left_10s: int | None = None
+    orders_left_1m: int | None = None
+    risk_orders_this_run: int | None = None
+
+
+class EngineState:
+    """The whole memory of the engine.
+
+    ``intents_sent``: number of the last intent on the intents channel. ``ids_made``: intents that got an id.
+    ``batch``: what the last step sent, as (client id or empty, the order before) for ``Unsent``. ``seen_mono_ns``:
+    per input, when it was last accepted. ``now_mono_ns``: time of the last event.
+    """
+
+    __slots__ = (
+        "account",
+        "account_notional",
+        "batch",
+        "budget",
+        "config",
+        "connected_mono_ns",
+        "control_latch_loaded",
+        "drawdown",
+        "drawdown_now",
+        "executor_ready",
+        "feed",
+        "fsm",
+        "ids_made",
+        "inputs",
+        "inputs_not_live",
+        "intents_sent",
+        "kill_switch_active",
+        "now_mono_ns",
+        "override",
+        "reported_stale",
+        "resume_acked",
+        "resume_count",
+        "resync_asked_mono_ns",
+        "seen_mono_ns",
+        "symbols",
+        "tripped",
+        "view",
+    )
+
+    def __init__(self, config: EngineConfig, now_mono_ns: int, high_water_mark: Decimal | None, awaiting: bool) -> None:
+        self.config = config
+        self.now_mono_ns = now_mono_ns
+        self.symbols = {symbol: SymbolState(symbol, config.planner) for symbol in config.symbols}
+        self.view = OrdersView(config.incarnation)
+        self.fsm: Fsm = initial(now_mono_ns, awaiting)
+        self.inputs: FsmInputs | None = None
+        self.drawdown: Drawdown = equity_drawdown.resumed(high_water_mark)
+        self.drawdown_now: float | None = None
+        self.account: AccountState | None = None
+        self.account_notional: float | None = None
+        self.budget = Budget()
+        self.kill_switch_active = True
+        self.control_latch_loaded = False
+        self.executor_ready = False
+        self.override = Override.NONE
+        self.resume_count = -1
+        self.resume_acked = False
+        self.tripped = False
+        self.feed = UNKNOWN_FEED
+        self.connected_mono_ns = 0
+        self.reported_stale: tuple[str, ...] = ()
+        self.seen_mono_ns: dict[str, int] = {}
+        self.inputs_not_live: tuple[str, ...] = ("start",)
+        self.intents_sent = 0
+        self.ids_made = 0
+        self.batch: list[tuple[str, LiveOrder | None]] = []
+        self.resync_asked_mono_ns = 0
+
+    def dirty_all(self) -> None:
+        """Have every symbol planned again, its entries at once."""
+        for symbol in self.symbols.values():
+            symbol.dirty = True
+            symbol.grid_mono_ns = 0

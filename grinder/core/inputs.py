@@ -1,0 +1,251 @@
+"""How each frame and control value changes what the engine knows; it decides nothing.
+
+One function per kind of frame, found in a table. Must never send anything, and never believe a frame of a symbol that
+is not traded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from grinder.core import drawdown, features, toxicity
+from grinder.core.cycle import FillEffect, Heal
+from grinder.core.drawdown import EquitySample
+from grinder.core.engine_state import EXECUTIONS_WINDOW_MS, Budget, EngineState, SymbolState
+from grinder.core.events import Control, Counted, Effect, Lost, Noted
+from grinder.core.exposure import working_of
+from grinder.core.planner import Top
+from grinder.core.staleness import ACCOUNT_SNAPSHOT
+from grinder.core.throttle import NO_STREAK, counted, refused
+from grinder.model.account import AccountState, Instruments, PositionSide
+from grinder.model.channels import ACCOUNT, MARKET, ORDERS
+from grinder.model.market import BookTop, MarkPrice, StreamHealth
+from grinder.model.orders import (
+    CommandRefused,
+    Fill,
+    OrderBudget,
+    OrderKind,
+    OrdersSnapshot,
+    OrderState,
+    OrderUpdate,
+    parse_order_id,
+)
+from grinder.model.units import NS_PER_MS, ZERO
+
+_REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
+REJECT_PAUSE_MS: Final = 1_000
+"""Pause of a symbol's entries after one was refused, so that no refusal can loop at tick speed, milliseconds."""
+
+
+def apply_book(state: EngineState, symbol: SymbolState, book: BookTop) -> None:
+    """Take a book: features, toxicity, and whether the mid has left the grid's band."""
+    config = state.config
+    bid, ask = float(book.bid_price), float(book.ask_price)
+    seen_mono_ns = book.recv_mono_ns
+    symbol.features = features.observe(symbol.features, config.features, bid, ask, seen_mono_ns)
+    mid = symbol.features.mid
+    symbol.toxicity = toxicity.observe(symbol.toxicity, config.toxicity, mid, seen_mono_ns)
+    symbol.top = Top(book.bid_price, book.ask_price)
+    symbol.book_mono_ns = seen_mono_ns
+    if mid is not None and not symbol.low_mid < mid < symbol.high_mid:
+        symbol.dirty = True
+
+
+def _book(state: EngineState, book: BookTop, effects: list[Effect]) -> None:
+    symbol = state.symbols.get(book.symbol)
+    if symbol is not None:
+        apply_book(state, symbol, book)
+
+
+def _mark(state: EngineState, mark: MarkPrice, effects: list[Effect]) -> None:
+    symbol = state.symbols.get(mark.symbol)
+    if symbol is not None:
+        symbol.mark_price = mark.mark_price
+
+
+def _health(state: EngineState, health: StreamHealth, effects: list[Effect]) -> None:
+    state.reported_stale = health.stale_symbols
+    if health.connected:
+        state.connected_mono_ns = state.now_mono_ns
+
+
+def _update(state: EngineState, update: OrderUpdate, effects: list[Effect]) -> None:
+    state.view.update(update, state.now_mono_ns)
+    symbol = state.symbols.get(update.symbol)
+    if symbol is None:
+        return
+    if update.state in _REFUSED and update.kind is OrderKind.GRID:
+        symbol.grid_mono_ns = state.now_mono_ns + REJECT_PAUSE_MS * NS_PER_MS
+        symbol.plan_mono_ns = symbol.grid_mono_ns
+    if update.state is OrderState.REJECTED:
+        subject = f"{update.side} {update.kind} {update.reason}"
+        symbol.rejects = refused(symbol.rejects, subject, state.now_mono_ns)
+    elif update.state is OrderState.OPEN:
+        symbol.rejects = NO_STREAK
+
+
+def _fill(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
+    state.view.fill(fill)
+    symbol = state.symbols.get(fill.symbol)
+    if symbol is None:
+        return
+    now = state.now_mono_ns
+    symbol.executions = counted(symbol.executions, now, EXECUTIONS_WINDOW_MS)
+    symbol.changed_mono_ns = now
+    symbol.dirty = True
+    if not symbol.adopted or fill.event_utc_ms <= symbol.adopted_utc_ms:
+        # The position that was or will be adopted from the account holds this trade already.
+        return
+    order_id = parse_order_id(fill.client_order_id)
+    outcome = symbol.cycle.fill(fill, "" if order_id is None else order_id.level, now)
+    if outcome is not FillEffect.CLOSED:
+        effects.append(Counted("grinder_cycle_fill_candidates_total", (fill.symbol, "tp_generated")))
+
+
+def _refusal(state: EngineState, refusal: CommandRefused, effects: list[Effect]) -> None:
+    state.view.refuse(refusal)
+    symbol = state.symbols.get(refusal.symbol)
+    if symbol is not None:
+        pause_ms = state.config.block_retry_ms
+        symbol.grid_mono_ns = max(symbol.grid_mono_ns, state.now_mono_ns + pause_ms * NS_PER_MS)
+        symbol.plan_mono_ns = symbol.grid_mono_ns
+
+
+def _snapshot(state: EngineState, snapshot: OrdersSnapshot, effects: list[Effect]) -> None:
+    was_synced = state.view.synced
+    state.view.snapshot(snapshot, state.now_mono_ns)
+    if state.view.synced and not was_synced:
+        state.dirty_all()
+        _adopt_all(state, effects)
+
+
+def _budget(state: EngineState, budget: OrderBudget, effects: list[Effect]) -> None:
+    state.budget = Budget(budget.orders_left_10s, budget.orders_left_1m, budget.risk_orders_this_run)
+
+
+def _instruments(state: EngineState, frame: Instruments, effects: list[Effect]) -> None:
+    for instrument in frame.instruments:
+        symbol = state.symbols.get(instrument.symbol)
+        if symbol is not None and symbol.instrument != instrument:
+            symbol.instrument = instrument
+            symbol.dirty = True
+
+
+def _account(state: EngineState, account: AccountState, effects: list[Effect]) -> None:
+    state.account = account
+    if account.snapshot_mono_ns <= 0:
+        return
+    state.seen_mono_ns[ACCOUNT_SNAPSHOT] = account.snapshot_mono_ns
+    state.account_notional = float(account.position_notional)
+    sample = EquitySample(account.balance.equity, bool(account.positions), account.snapshot_mono_ns)
+    state.drawdown = drawdown.observe(state.drawdown, state.config.drawdown, sample, state.now_mono_ns)
+    for symbol in state.symbols.values():
+        symbol.account_qty = ZERO
+    for position in account.positions:
+        known = state.symbols.get(position.symbol)
+        if known is not None and position.position_side is PositionSide.BOTH:
+            known.account_qty = position.qty
+            known.account_entry_price = position.entry_price
+            known.account_update_utc_ms = position.update_utc_ms
+    _adopt_all(state, effects)
+
+
+def _adopt_all(state: EngineState, effects: list[Effect]) -> None:
+    account = state.account
+    if account is None or account.snapshot_mono_ns <= 0 or account.hedge_mode or not state.view.synced:
+        return
+    for symbol in state.symbols.values():
+        _heal(state, symbol, account, effects)
+
+
+def _heal(state: EngineState, symbol: SymbolState, account: AccountState, effects: list[Effect]) -> None:
+    """Adopt the position at start; later correct the lots where the account has differed with nothing under way."""
+    qty = symbol.account_qty
+    if qty is None or (symbol.adopted and qty == symbol.cycle.position_qty):
+        return
+    settled_mono_ns = symbol.changed_mono_ns + state.config.settle_ms * NS_PER_MS
+    if symbol.adopted and (account.snapshot_mono_ns < settled_mono_ns or not state.view.quiet(symbol.symbol)):
+        return
+    entry_price = symbol.account_entry_price
+    if qty != ZERO and entry_price <= ZERO:
+        return
+    if not symbol.adopted:
+        symbol.adopted = True
+        symbol.adopted_utc_ms = symbol.account_update_utc_ms if qty != ZERO else 0
+    before = symbol.cycle.position_qty
+    if symbol.cycle.heal(qty, entry_price, state.now_mono_ns) is not Heal.NOTHING:
+        fields = (("symbol", symbol.symbol), ("lots_qty", str(before)), ("account_qty", str(qty)))
+        effects.append(Noted("POSITION_ADOPTED", fields))
+        effects.append(Counted("grinder_cycle_heals_total", (symbol.symbol,)))
+    symbol.dirty = True
+
+
+def apply_control(state: EngineState, control: Control) -> None:
+    """Take the board's words. The first look at the resume counter is no acknowledgement."""
+    state.kill_switch_active = control.kill_switch_active
+    state.control_latch_loaded = control.latch_loaded
+    state.override = control.override
+    state.executor_ready = control.executor_ready
+    state.resume_acked = 0 <= state.resume_count != control.resume_count
+    state.resume_count = control.resume_count
+    if not control.kill_switch_active:
+        state.tripped = False
+
+
+def apply_loss(state: EngineState, lost: Lost) -> None:
+    """Learn that frames are missing: what they said is unknown until it is said again."""
+    if lost.channel == ORDERS.name:
+        state.view.synced = False
+        for symbol in state.symbols.values():
+            symbol.changed_mono_ns = state.now_mono_ns
+
+
+_Apply = Callable[[EngineState, Any, list[Effect]], None]
+_APPLY: Final[dict[type, tuple[str, _Apply]]] = {
+    BookTop: (MARKET.name, _book),
+    MarkPrice: (MARKET.name, _mark),
+    StreamHealth: (MARKET.name, _health),
+    OrderUpdate: (ORDERS.name, _update),
+    Fill: (ORDERS.name, _fill),
+    CommandRefused: (ORDERS.name, _refusal),
+    OrdersSnapshot: (ORDERS.name, _snapshot),
+    OrderBudget: (ORDERS.name, _budget),
+    AccountState: (ACCOUNT.name, _account),
+    Instruments: (ACCOUNT.name, _instruments),
+}
+
+
+def apply_frame(state: EngineState, frame: object, effects: list[Effect]) -> None:
+    """Take one frame of the bus."""
+    channel, apply = _APPLY[type(frame)]
+    state.seen_mono_ns[channel] = state.now_mono_ns
+    apply(state, frame, effects)
+
+
+def refresh_orders(state: EngineState) -> None:
+    """Bring the sums of the symbols whose orders changed up to date, and have them planned again."""
+    view = state.view
+    for name in view.touched:
+        symbol = state.symbols.get(name)
+        if symbol is not None:
+            symbol.working = working_of(view.of(name))
+            symbol.dirty = True
+    view.touched.clear()
+
+
+def spend(budget: Budget, *, adds_risk: bool) -> Budget:
+    """Return the budget after one more order request; unknown stays unknown."""
+    risk = budget.risk_orders_this_run
+    return replace(
+        budget,
+        orders_left_10s=_less(budget.orders_left_10s),
+        orders_left_1m=_less(budget.orders_left_1m),
+        risk_orders_this_run=risk + 1 if adds_risk and risk is not None else risk,
+    )
+
+
+def _less(count: int | None) -> int | None:
+    return None if count is None else count - 1
