@@ -23,16 +23,32 @@ class SlotLock:
             AlreadyRunningError: if another process holds it; ``owner_pid`` is 0 if the owner has not written it yet.
             OSError: if the file cannot be opened.
         """
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(self._descriptor, 32, 0).strip()
-            os.close(self._descriptor)
-            raise AlreadyRunningError(what, int(owner) if owner.isdigit() else 0) from None
+        self._descriptor = _locked(path, what)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the slot back."""
         os.close(self._descriptor)
+
+
+def require_free(path: Path, what: str) -> None:
+    """Check that nobody holds a slot, without leaving a trace in it.
+
+    Raises:
+        AlreadyRunningError: if a process holds it.
+        OSError: if the file cannot be opened.
+    """
+    os.close(_locked(path, what))
+
+
+def _locked(path: Path, what: str) -> int:
+    """Return the descriptor of the locked file."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 32, 0).strip()
+        os.close(descriptor)
+        raise AlreadyRunningError(what, int(owner) if owner.isdigit() else 0) from None
+    return descriptor

@@ -29,8 +29,10 @@ class WakeUp:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         # A child that was reaped is restarted on the next turn of the loop only: ask for that turn.
         events.subscribe(events.ProcessStateEvent, self._wake)
+        # The first turn starts the programs: without this it would wait for a second first.
+        self._wake()
 
-    def _wake(self, event: events.Event) -> None:
+    def _wake(self, event: events.Event | None = None) -> None:
         try:
             os.write(self._writer, b"\0")
         except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from grinder.adapters.board import create_board
-from grinder.adapters.lock import SlotLock
+from grinder.adapters.lock import SlotLock, require_free
 from grinder.adapters.parent import end_with_parent
 from grinder.adapters.supervisor_client import SUPERVISOR_SOCKET
 from grinder.model.control import Process
@@ -70,6 +70,7 @@ class Tree:
             stdout=subprocess.DEVNULL,
             # A session of its own: Ctrl-C reaches this process only, which then stops the tree once and in order.
             start_new_session=True,
+            umask=0o077,
             preexec_fn=end_with_parent,
         )
 
@@ -129,7 +130,7 @@ class Tree:
 def _free(path: Path, what: str, *, last: bool) -> bool:
     """Tell whether a slot is free; on the last try raise what stands in the way."""
     try:
-        SlotLock(path, what).release()
+        require_free(path, what)
     except AlreadyRunningError:
         if last:
             raise

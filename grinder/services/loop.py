@@ -44,7 +44,8 @@ class Cadence:
         """Tell whether it is due, and if so, wait for the next time."""
         if now_mono_ns < self.due_mono_ns:
             return False
-        self.due_mono_ns = max(self.due_mono_ns, now_mono_ns - self._period_ns) + self._period_ns
+        on_grid = self.due_mono_ns + self._period_ns
+        self.due_mono_ns = on_grid if on_grid > now_mono_ns else now_mono_ns + self._period_ns
         return True
 
 
