@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -80,7 +81,7 @@ class BinanceVenue:
             self._ws_api = WsApi(
                 config.ws_api_url, signer, clock=clock, limits=self._limits, telemetry=telemetry, log=log
             )
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[VenueReply]] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._open = False
 
@@ -96,13 +97,13 @@ class BinanceVenue:
     async def close(self) -> None:
         """End everything; what still waits for an answer is in doubt, and answered so before this returns."""
         self._open = False
-        tasks = [*self._background, *self._requests]
+        tasks: list[asyncio.Task[VenueReply] | asyncio.Task[None]] = [*self._background, *self._requests]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._background.clear()
         await self.rest.close()
-        # Lost connections answer what waited on them in later turns of the loop.
+        # Ended tasks and lost connections answer what waited on them in the loop's next turn.
         await asyncio.sleep(0)
 
     @property
@@ -134,30 +135,40 @@ class BinanceVenue:
         if len(self._requests) >= VENUE_PENDING_MAX:
             self._refuse("too_many_requests", operation, on_reply)
             return
-        task = asyncio.create_task(self._by_rest(request, operation, urgency, on_reply))
+        task = asyncio.create_task(self._by_rest(request, operation, urgency))
         self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(partial(self._answer, operation, on_reply))
+
+    def _answer(self, operation: Operation, on_reply: OnReply, task: asyncio.Task[VenueReply]) -> None:
+        """Answer a REST request from how its task ended, also where it was cancelled before it began."""
+        self._requests.discard(task)
+        error: BaseException | None = None
+        reply: VenueReply
+        if task.cancelled():
+            reply = InDoubt("closed")
+        elif (error := task.exception()) is not None:
+            reply = InDoubt("internal")
+        else:
+            reply = task.result()
+        self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[type(reply)])
+        on_reply(reply)
+        if error is not None:
+            raise error
 
     def _refuse(self, why: str, operation: Operation, on_reply: OnReply) -> None:
         """Answer a request that never leaves, in the loop's next turn."""
         self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[NotSent])
         asyncio.get_running_loop().call_soon(on_reply, NotSent(why))
 
-    async def _by_rest(self, request: VenueRequest, operation: Operation, urgency: Urgency, on_reply: OnReply) -> None:
-        """Send one request by REST and answer it, whatever happens."""
-        try:
-            outcome = await self.rest.exchange(operation, parameters_of(request), urgency)
-        except asyncio.CancelledError:
-            on_reply(InDoubt("closed"))
-            raise
-        reply = settle(outcome, request)
+    async def _by_rest(self, request: VenueRequest, operation: Operation, urgency: Urgency) -> VenueReply:
+        """Send one request by REST and return how it ended."""
+        reply = settle(await self.rest.exchange(operation, parameters_of(request), urgency), request)
         if isinstance(reply, Confirmed):
             self._telemetry.observe("grinder_venue_reply_seconds", reply.rtt_ns / NS_PER_S, REST)
             if isinstance(reply.value, Exchange):
                 self._limits.configure(reply.value.rate_limits)
                 self._telemetry.gauge("grinder_venue_symbols_skipped", reply.value.skipped)
-        self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[type(reply)])
-        on_reply(reply)
+        return reply
 
     async def _probe(self) -> None:
         """Find out whether REST reaches the venue, for as long as nothing else shows it."""
