@@ -187,6 +187,33 @@ FSM: Final[tuple[Metric, ...]] = (
     Metric(
         "grinder_gate_blocked_total", _C, "Actions a guard blocked", ("gate", "intent"), _texts(BlockReason, RiskIntent)
     ),
+    Metric("grinder_gating_allowed_total", _C, "Actions that passed every gate", ("gate",), (("gate_chain",),)),
+    Metric(
+        "grinder_gating_blocked_total",
+        _C,
+        "Actions blocked, by the first gate that said no",
+        ("gate", "reason"),
+        (("gate_chain",), *_texts(BlockReason)),
+    ),
+    Metric("grinder_high_water_mark", _G, "Peak equity that drawdown is measured from, quote currency"),
+    Metric("grinder_router_decision_total", _C, "Decisions of the router", ("decision", "reason")),
+    Metric("grinder_router_amend_savings_total", _C, "Cancel-replace pairs saved by amending"),
+    Metric("grinder_cycle_tp_generated_total", _C, "Take-profit orders placed", ("sym",)),
+    Metric("grinder_cycle_tp_expired_total", _C, "Take-profit orders taken back at their time to live", ("sym",)),
+    Metric("grinder_cycle_tp_renew_total", _C, "Renewals of take-profit orders", ("sym", "outcome")),
+    Metric("grinder_tp_active_gauge", _G, "Take-profit orders alive", ("sym",)),
+    Metric("grinder_cycle_fill_candidates_total", _C, "Trades that opened a lot", ("sym", "outcome")),
+    Metric("grinder_cycle_heals_total", _C, "Positions taken from the account because the lots differed", ("sym",)),
+    Metric("grinder_cycle_lots", _G, "Lots open", ("sym",)),
+    Metric("grinder_fsm_intents_sent_total", _C, "Intents queued for the executor", ("kind",)),
+    Metric("grinder_fsm_intents_unsent_total", _C, "Intents that could not be queued"),
+    Metric("grinder_fsm_recording_lost_total", _C, "Recordings that ended because their writer fell behind"),
+    Metric(
+        "grinder_tick_to_intent_seconds",
+        _H,
+        "Arrival of a book to the intent it caused being queued, seconds",
+        buckets=LATENCY_BUCKETS_S,
+    ),
 )
 """Rows of the fsm process."""
 
