@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -26,17 +26,16 @@ def without_signature(text: str) -> str:
     return "&".join(part for part in text.split("&") if not part.startswith("signature="))
 
 
-def rest_payload(query: str, body: str) -> tuple[str, ...]:
+def rest_payload(query: str, body: str) -> Iterable[str]:
     """Return what a REST request signs: query and body, joined by nothing."""
     return (without_signature(query) + without_signature(body),)
 
 
-def ws_payload(params: Params) -> tuple[str, ...]:
-    """Return what a WebSocket API request signs: sorted ``k=v`` pairs, as they are or percent-encoded."""
+def ws_payload(params: Params) -> Iterator[str]:
+    """Yield what a WebSocket API request may have signed: sorted ``k=v`` pairs, as they are or percent-encoded."""
     pairs = sorted((name, value) for name, value in params.as_dict().items() if name != "signature")
-    plain = "&".join(f"{name}={value}" for name, value in pairs)
-    encoded = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
-    return (plain,) if plain == encoded else (plain, encoded)
+    yield "&".join([f"{name}={value}" for name, value in pairs])
+    yield "&".join([f"{name}={quote(value, safe='')}" for name, value in pairs])
 
 
 class Gatekeeper:
@@ -56,7 +55,7 @@ class Gatekeeper:
         if key not in self._signers:
             raise refusal(Code.REJECTED_API_KEY)
 
-    def check_signed(self, key: str, params: Params, payloads: tuple[str, ...], now: int) -> None:
+    def check_signed(self, key: str, params: Params, payloads: Iterable[str], now: int) -> None:
         """Check signature and time of a signed request. ``payloads``: the texts that count as signed.
 
         Raises:
@@ -68,7 +67,9 @@ class Gatekeeper:
         if window > RECV_WINDOW_MS_MAX:
             raise refusal(Code.BAD_RECV_WINDOW)
         signature = params.text("signature").lower()
-        if not any(hmac.compare_digest(self._sign(key, text), signature) for text in payloads if signature.isascii()):
+        if not signature.isascii() or not any(
+            hmac.compare_digest(self._sign(key, text), signature) for text in payloads
+        ):
             raise refusal(Code.INVALID_SIGNATURE)
         if timestamp >= now + AHEAD_MS_MAX:
             raise refusal(Code.INVALID_TIMESTAMP, "Timestamp for this request was 1000ms ahead of the server's time.")

@@ -113,10 +113,10 @@ def _check_margin(exchange: Exchange, account: Account, order: Order, notional: 
         return
     extra = {(order.symbol, order.position_side, order.side): notional}
     needed = account.order_margin(exchange.mark_of, extra)
-    if needed <= account.order_margin(exchange.mark_of):
-        return
     equity = account.wallet + account.unrealized(exchange.mark_of)
-    if equity < account.position_margin(exchange.mark_of) + needed:
+    if equity >= account.position_margin(exchange.mark_of) + needed:
+        return
+    if needed > account.order_margin(exchange.mark_of):
         raise refusal(Code.MARGIN_NOT_SUFFICIENT)
 
 
@@ -140,8 +140,10 @@ def _check_new(exchange: Exchange, account: Account, market: Market, order: Orde
     price = order.price if limit else market.mark
     if not account.closes_only(order):
         check_notional(rules, price, order.qty)
-    if sum(1 for each in account.open.values() if each.symbol == order.symbol) >= rules.max_orders:
-        raise refusal(Code.MAX_OPEN_ORDERS)
+    if len(account.open) >= rules.max_orders:
+        resting = sum(1 for each in account.open.values() if each.symbol == order.symbol)
+        if resting >= rules.max_orders:
+            raise refusal(Code.MAX_OPEN_ORDERS)
     _check_reduces(account, order)
     _check_margin(exchange, account, order, price * order.qty)
     if order.tif is Tif.GTX and market.matcher.crosses(order.side, order.price):

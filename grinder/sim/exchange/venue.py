@@ -6,7 +6,7 @@ milliseconds and the monotonic time in nanoseconds are arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -84,7 +84,7 @@ class Venue:
         self.histories = {key: ViewHistory() for key in secrets}
 
     def execute(  # one argument per fact the wire knows
-        self, operation: Operation, key: str, params: Params, payloads: tuple[str, ...], now: int
+        self, operation: Operation, key: str, params: Params, payloads: Iterable[str], now: int
     ) -> Outcome:
         """Check and do one request; every refusal comes back as its outcome."""
         try:
@@ -126,7 +126,7 @@ class Venue:
         record.http_status, record.code, record.executed = outcome.http_status, outcome.code, outcome.code == 0
 
     def _admit(
-        self, operation: Operation, key: str, params: Params, payloads: tuple[str, ...], now: int
+        self, operation: Operation, key: str, params: Params, payloads: Iterable[str], now: int
     ) -> Account | None:
         if operation.security is Security.NONE:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import msgspec
 
@@ -21,7 +22,7 @@ class Ask(msgspec.Struct, frozen=True):
     transport: str
     key: str
     params: Params
-    payloads: tuple[str, ...]
+    payloads: Iterable[str]
     mono_ns: int
 
 
