@@ -42,6 +42,9 @@ def run(process: Process, serve: Callable[[Boot], None]) -> NoReturn:
     try:
         booted = boot(process)
         serve(booted)
+    except SettingsError as error:
+        code = Exit.CONFIGURATION
+        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
     except Exception:
         code = Exit.FAILURE
         trace = traceback.format_exc()
