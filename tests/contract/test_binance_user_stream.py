@@ -11,6 +11,7 @@ from aiohttp import web
 from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.rest import RestClient
 from grinder.adapters.binance.user_stream import UserStream
+from grinder.model.limits import LISTEN_KEY_LIFE_S
 from grinder.model.venue import AccountEvent, UserEvent, UserStreamDown, UserStreamUp
 from tests.contract.venue_server import (
     API_KEY,
@@ -30,9 +31,20 @@ KEY = "/fapi/v1/listenKey"
 ACCOUNT_EVENT = '{"e":"ACCOUNT_UPDATE","E":1,"T":1,"a":{"m":"ORDER","B":[],"P":[]}}'
 
 
+class MovingClock(SteadyClock):
+    """A monotonic clock that can be pushed forward."""
+
+    def __init__(self) -> None:
+        self.ahead_ns = 0
+
+    def mono_ns(self) -> int:
+        return SteadyClock.mono_ns() + self.ahead_ns
+
+
 class Rig:
     def __init__(self, server: VenueServer, rest: RestClient, life_s: float, extend_s: float) -> None:
         self.server = server
+        self.clock = MovingClock()
         self.telemetry = recorder()
         self.log = ListLog()
         self.events: list[UserEvent] = []
@@ -41,7 +53,7 @@ class Rig:
             rest,
             self.events.append,
             name="user_stream",
-            clock=SteadyClock(),
+            clock=self.clock,
             telemetry=self.telemetry,
             log=self.log,
             life_s=life_s,
@@ -172,6 +184,27 @@ def test_extension_that_fails_otherwise_is_tried_again_and_the_stream_stays_up()
         assert "listen_key_not_extended" in made.log.names()
 
     run(test, extend_s=0.02)
+
+
+def test_key_that_is_extended_in_time_keeps_the_stream_up() -> None:
+    async def test(made: Rig) -> None:
+        await eventually(lambda: made.key_requests("PUT") >= 3)
+        assert made.kinds() == ["UserStreamUp"]
+        assert "listen_key_not_extended" not in made.log.names()
+
+    run(test, extend_s=0.02)
+
+
+def test_key_that_could_not_be_extended_for_almost_its_life_is_replaced() -> None:
+    async def test(made: Rig) -> None:
+        made.server.http["PUT", KEY] = json_reply({}, 503)
+        await eventually(lambda: made.key_requests("PUT") >= 1)
+        assert made.kinds() == ["UserStreamUp"]
+        made.clock.ahead_ns = LISTEN_KEY_LIFE_S * 1_000_000_000
+        await eventually(lambda: made.kinds()[:3] == ["UserStreamUp", "UserStreamDown", "UserStreamUp"])
+        assert made.events[1] == UserStreamDown("key_not_extended")
+
+    run(test, life_s=86_400.0, extend_s=0.02)
 
 
 def test_rotation_announces_the_new_connection_without_a_gap_and_closes_the_old_one() -> None:

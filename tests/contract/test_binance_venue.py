@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from grinder.adapters.binance.sign import Signer
-from grinder.adapters.binance.venue import BinanceVenue, OrderTransport, VenueConfig
+from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.model.account import Balance
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import (
@@ -42,6 +42,7 @@ from grinder.model.venue import (
     VenueRequest,
 )
 from grinder.ports import Venue
+from grinder.settings import OrderTransport
 from tests.contract.venue_server import (
     API_KEY,
     API_SECRET,

@@ -51,7 +51,8 @@ class FrameConnection(ClientConnection):
             if event.fin and not self._parts:
                 self._on_frame(bytes(event.data))
                 return
-            self._parts.append(bytes(event.data))
+            if event.data:
+                self._parts.append(bytes(event.data))
             if event.fin:
                 message = b"".join(self._parts)
                 self._parts.clear()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
@@ -35,18 +34,12 @@ from grinder.model.limits import VENUE_PENDING_MAX, VENUE_PROBE_PERIOD_MS
 from grinder.model.units import MS_PER_S, NS_PER_S
 from grinder.model.venue import Confirmed, Exchange, InDoubt, NotSent, RateUse, VenueReply, VenueRequest
 from grinder.ports import Clock, Log, Telemetry
+from grinder.settings import OrderTransport
 
 REST: Final = "rest"
 """Transport label in metrics."""
 
 OnReply = Callable[[VenueReply], None]
-
-
-class OrderTransport(StrEnum):
-    """How order commands go out first."""
-
-    WS_API = "ws_api"
-    REST = "rest"
 
 
 class VenueConfig(msgspec.Struct, frozen=True):
