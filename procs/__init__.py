@@ -15,11 +15,16 @@ def stop_requested() -> bool:
     return bool(_stop_signals)
 
 
+def remember_stop_signals() -> None:
+    """Catch stop signals from now on, for whoever asks ``stop_requested``."""
+    signal.signal(signal.SIGTERM, _remember)
+    signal.signal(signal.SIGINT, _remember)
+
+
 def _remember(number: int, frame: object) -> None:
     _stop_signals.append(number)
 
 
 # While ``python -m`` looks for the module to run, and only then, the first argument is "-m".
 if sys.argv[:1] == ["-m"]:
-    signal.signal(signal.SIGTERM, _remember)
-    signal.signal(signal.SIGINT, _remember)
+    remember_stop_signals()

@@ -64,6 +64,7 @@ def boot(process: Process) -> Boot:
     """
     if not __debug__:
         _refuse(Exit.CONFIGURATION, "python -O turns the assertions off; start it without")
+    procs.remember_stop_signals()
     if not end_with_supervisor(os.environ):
         _refuse(Exit.FAILURE, "supervisord died while this process started")
     try:
