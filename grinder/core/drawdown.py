@@ -84,8 +84,8 @@ def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, no
         drawdown: the state before it.
         config: how much proof is needed.
         sample: the sample; one of the same time as the last is a repeat and changes nothing. Refused and counted if
-            its equity is not finite, not above zero or absurdly large, if it is older than the window or than the last one
-            or from the future, or if it jumps while no position explains it (until as many such samples as
+            its equity is not finite, not above zero or absurdly large, if it is older than the window or than the
+            last one or from the future, or if it jumps while no position explains it (until as many such samples as
             ``confirmations`` agree with each other).
         now_mono_ns: now.
     """

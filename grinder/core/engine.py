@@ -31,7 +31,7 @@ from grinder.core.events import (
 )
 from grinder.core.fsm import FsmInputs
 from grinder.core.inputs import apply_book, apply_control, apply_frame, apply_loss, refresh_orders
-from grinder.core.staleness import feed_status, inputs_not_live
+from grinder.core.staleness import ACCOUNT_SNAPSHOT, feed_status, inputs_not_live
 from grinder.model.channels import MARKET
 from grinder.model.control import TripReason
 from grinder.model.frames import LoopState, PlanSummary
@@ -189,6 +189,7 @@ def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
         score_bps,
         state.account_notional,
         state.resume_acked,
+        state.seen_mono_ns.get(ACCOUNT_SNAPSHOT, 0),
     )
     state.inputs = inputs
     state.resume_acked = False

@@ -4,9 +4,9 @@
 called on every tick and on a timer, so that silence is seen too. Must never read a clock, raise on an input, or leave
 EMERGENCY because an input is unknown.
 
-Unknown inputs fail closed: unknown toxicity or spread counts as HIGH, an unknown position as large, and an unknown
-drawdown holds EMERGENCY (outside it the guards refuse new risk with DRAWDOWN_BLOCKED, for a missing account sample is
-no reason to flatten).
+Unknown inputs fail closed: unknown toxicity or spread counts as HIGH, an unknown position as large (and so does one
+that was asked for before the emergency began, for it may be about to change), and an unknown drawdown holds EMERGENCY;
+outside it the guards refuse new risk with DRAWDOWN_BLOCKED, for a missing account sample is no reason to flatten.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
 
     ``kill_switch_active``: the latch; unreadable is True. ``drawdown``: fraction of equity. ``feed_stale``,
     ``feed_gap_ms``: from ``staleness.feed_status``. ``spread_bps``, ``toxicity_score_bps``: the worst of the symbols
-    that are not stale. ``position_notional_usd``: over all symbols. ``resume_acked``: the operator's
-    acknowledgement of an emergency arrived with this look (an edge, not a level).
+    that are not stale. ``position_notional_usd``: over all symbols, from an account snapshot that was asked for at
+    ``position_asked_mono_ns``, 0 if never. ``resume_acked``: the operator's acknowledgement of an emergency arrived
+    with this look (an edge, not a level).
     """
 
     kill_switch_active: bool
@@ -68,6 +69,7 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     toxicity_score_bps: float | None
     position_notional_usd: float | None
     resume_acked: bool = False
+    position_asked_mono_ns: int = 0
 
 
 class Fsm(msgspec.Struct, frozen=True, gc=False):
@@ -166,7 +168,8 @@ def _signals(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns
     if inputs.feed_stale:
         signals |= _STALE
     notional = inputs.position_notional_usd
-    if notional is not None and 0.0 <= notional < thresholds.position_notional_threshold_usd:
+    small = notional is not None and 0.0 <= notional < thresholds.position_notional_threshold_usd
+    if small and inputs.position_asked_mono_ns > fsm.since_mono_ns:
         signals |= _FLAT
     if now_mono_ns - fsm.since_mono_ns >= thresholds.cooldown_ms * NS_PER_MS:
         signals |= _COOLED

@@ -28,7 +28,8 @@ class Signal(IntFlag):
     """What the machine looks at; each is one bit.
 
     ``HOLD``: an operator's pause, or an emergency that nobody has acknowledged yet. ``COOLED``: the state is at least
-    one cooldown old. ``FLAT``: the position is known and small. ``DRAWDOWN_CLEAR``: the drawdown is known and below
+    one cooldown old. ``FLAT``: the position is known and small, by a look that
+    was asked for after the state was entered. ``DRAWDOWN_CLEAR``: the drawdown is known and below
     its limit, which is more than DRAWDOWN being off: unknown is neither.
     """
 

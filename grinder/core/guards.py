@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from grinder.core.exposure import Working, classify, worst_case_notional
+from grinder.core.fsm import permits
 from grinder.core.situation import (
     AccountSituation,
     Approved,
@@ -26,7 +27,7 @@ from grinder.core.situation import (
     SymbolSituation,
     Verdict,
 )
-from grinder.model.control import PERMISSIONS, RiskIntent, TradingMode
+from grinder.model.control import RiskIntent, TradingMode
 from grinder.model.instrument import TRADING
 from grinder.model.orders import Amend, Cancel, Place, Side
 from grinder.model.reasons import BlockReason
@@ -123,7 +124,7 @@ def _drawdown(case: Case) -> bool:
 
 
 def _fsm_state(case: Case) -> bool:
-    return not case.reduce_only and case.intent not in PERMISSIONS[case.account.fsm_state]
+    return not case.reduce_only and not permits(case.account.fsm_state, case.intent)
 
 
 def _fill_prob(case: Case) -> bool:

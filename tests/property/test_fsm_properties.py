@@ -37,6 +37,7 @@ INPUTS = st.builds(
     toxicity_score_bps=numbers(499.0, 501.0),
     position_notional_usd=numbers(9.0, 11.0),
     resume_acked=st.booleans(),
+    position_asked_mono_ns=st.sampled_from([0, 10**12, 10**12 + 1]),
 )
 MACHINES = st.builds(
     Fsm,
@@ -65,7 +66,7 @@ def plain(fsm: Fsm, seen: FsmInputs, age_ms: float) -> tuple[str, str | None]:
     notional = seen.position_notional_usd
     breach = drawdown is not None and drawdown >= 0.2
     if fsm.state == "EMERGENCY":
-        flat = notional is not None and 0 <= notional < 10
+        flat = notional is not None and 0 <= notional < 10 and seen.position_asked_mono_ns > fsm.since_mono_ns
         clear = drawdown is not None and 0 <= drawdown < 0.2
         leaves = flat and clear and not seen.kill_switch_active and seen.operator_override is not Override.EMERGENCY
         return ("PAUSED", "POSITION_REDUCED") if leaves else ("EMERGENCY", None)

@@ -1,8 +1,9 @@
 """Plays the transcripts in ``fsm/``: a command, dashes, and exactly what the state machine answers.
 
 ``start [awaiting-resume]`` begins a process. ``after TIME [name=value ...]`` changes inputs, lets time pass in
-steps of one second and looks at each; a symbol that is ``ticking`` has a new book at each step. ``now`` looks once. The
-answer is every transition with its time, then the state, what it permits, and what it is waiting for.
+steps of one second and looks at each; a symbol that is ``ticking`` has a new book at each step; the account is asked
+for every fifth second. ``now`` looks once. The answer is every transition with its time, then the state, what it
+permits, and what it is waiting for.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Loop:
         self.now = BEGAN
         self.fsm: Fsm = initial(self.now)
         self.thresholds = FsmThresholds()
+        self.account_period = 5 * S
         self.connected = True
         self.connected_at = 0
         self.ticking = {"BTCUSDT": True, "ETHUSDT": True}
@@ -75,7 +77,10 @@ class Loop:
         self.connected_at = self.now if self.connected else self.connected_at
         status = feed_status(self.seen, self.connected_at, (), self.now, self.thresholds.feed_stale_ms)
         self.stale = status.stale_symbols
-        inputs = msgspec.structs.replace(self.inputs, feed_stale=status.stale, feed_gap_ms=status.gap_ms)
+        asked = self.now - self.now % self.account_period
+        inputs = msgspec.structs.replace(
+            self.inputs, feed_stale=status.stale, feed_gap_ms=status.gap_ms, position_asked_mono_ns=asked
+        )
         self.fsm, transition = step(self.fsm, inputs, self.thresholds, self.now)
         self.inputs = msgspec.structs.replace(self.inputs, resume_acked=False)
         if transition is not None:

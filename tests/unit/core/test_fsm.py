@@ -20,6 +20,7 @@ CALM = FsmInputs(
     spread_bps=1.0,
     toxicity_score_bps=2.0,
     position_notional_usd=500.0,
+    position_asked_mono_ns=10**15,
 )
 INPUTS_OF: dict[Signal, dict[str, object]] = {
     Signal.KILL_SWITCH: {"kill_switch_active": True},
@@ -93,6 +94,8 @@ def test_step_when_all_emergencies_hold_then_the_kill_switch_is_the_reason(state
         {"position_notional_usd": None},
         {"position_notional_usd": nan},
         {"position_notional_usd": -1.0},
+        {"position_asked_mono_ns": 0},
+        {"position_asked_mono_ns": 1_000 * S},
     ],
     ids=str,
 )
