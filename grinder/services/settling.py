@@ -56,9 +56,9 @@ class Settling:
     def on_timer(self) -> None:
         """Send the queries that are due; count filled parts that no trade report will cover."""
         now = self._ports.clock.mono_ns()
-        for order in self._store.live():
-            if order.state is OrderState.IN_DOUBT and order.client_order_id not in self._doubts:
-                self._doubts[order.client_order_id] = begin(now)
+        for live in self._store.live():
+            if live.state is OrderState.IN_DOUBT and live.client_order_id not in self._doubts:
+                self._doubts[live.client_order_id] = begin(now)
         waiting = sum(1 for doubt in self._doubts.values() if doubt.waiting)
         for name, doubt in tuple(self._doubts.items()):
             order = self._store.get(name)

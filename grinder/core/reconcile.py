@@ -1,0 +1,258 @@
+"""Compares what the venue says with what we believe: the rules, and how long a difference must last to count.
+
+Pure: times are arguments. A difference that a message on its way explains is gone within the grace; one that stays is a
+mismatch. Must never compare against beliefs that are themselves stale.
+
+Source: rules of the reference sheet 5.3. ``ts_regression`` is judged per position and per order, not on the snapshot's
+newest time, which goes back by itself whenever the newest order ends.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from grinder.core.account import Snapshot
+from grinder.model.account import PositionSide
+from grinder.model.orders import TERMINAL, Fill, OrdersSnapshot, OrderState, OrderUpdate, Side, parse_order_id
+from grinder.model.reasons import MismatchRule
+from grinder.model.units import NS_PER_MS, ZERO
+
+GRACE_MS: Final[dict[MismatchRule, int]] = {
+    MismatchRule.TS_REGRESSION: 0,
+    MismatchRule.DUPLICATE_KEY: 0,
+    MismatchRule.NEGATIVE_QTY: 0,
+    MismatchRule.ORPHAN_ORDER: 5_000,
+    MismatchRule.POSITION_DIFFERS_FROM_FILLS: 5_000,
+    MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX: 0,
+    MismatchRule.ORDER_MISSING_AT_VENUE: 2_000,
+    MismatchRule.VENUE_ORDER_UNKNOWN: 5_000,
+}
+"""How long a difference must last, milliseconds."""
+
+RECENT_ORDER_MS: Final = 5_000
+FINISHED_REMEMBERED_MS: Final = 60_000
+"""An order that changed this recently is not missed; one that ended this recently is not an orphan, milliseconds."""
+
+SETTLED_MS: Final = 2_000
+ADOPT_MS: Final = 10_000
+"""Agreement this long shows that the start was right; a difference this old is taken as the truth, milliseconds."""
+
+FORBIDS_RISK: Final = frozenset(
+    {
+        MismatchRule.DUPLICATE_KEY,
+        MismatchRule.NEGATIVE_QTY,
+        MismatchRule.ORPHAN_ORDER,
+        MismatchRule.POSITION_DIFFERS_FROM_FILLS,
+        MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX,
+        MismatchRule.ORDER_MISSING_AT_VENUE,
+    }
+)
+"""Mismatches under which no new risk is taken. An order placed by hand is reported and does not forbid anything."""
+
+assert set(GRACE_MS) == set(MismatchRule)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One difference. ``key`` tells it apart from others of its rule."""
+
+    rule: MismatchRule
+    symbol: str
+    key: str
+    detail: str
+
+
+class KnownOrders:
+    """The executor's orders as its channel tells them."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, tuple[OrderUpdate, int]] = {}
+        self._finished: OrderedDict[str, int] = OrderedDict()
+
+    def on_update(self, update: OrderUpdate, now_mono_ns: int) -> None:
+        """Take one order's change."""
+        name = update.client_order_id
+        if update.state in TERMINAL:
+            self._live.pop(name, None)
+            self._finish(name, now_mono_ns)
+        else:
+            self._live[name] = (update, now_mono_ns)
+
+    def on_snapshot(self, snapshot: OrdersSnapshot, now_mono_ns: int) -> None:
+        """Take the whole list: what is not on it has ended."""
+        before = self._live
+        self._live = {}
+        for update in snapshot.orders:
+            known = before.get(update.client_order_id)
+            changed = known[1] if known is not None and known[0] == update else now_mono_ns
+            self._live[update.client_order_id] = (update, changed)
+        for name in before.keys() - self._live.keys():
+            self._finish(name, now_mono_ns)
+
+    def knows(self, client_order_id: str, now_mono_ns: int) -> bool:
+        """Tell whether an order is live here, or ended a short while ago."""
+        ended = self._finished.get(client_order_id)
+        recently = ended is not None and now_mono_ns - ended <= FINISHED_REMEMBERED_MS * NS_PER_MS
+        return client_order_id in self._live or recently
+
+    def resting_since(self, before_mono_ns: int) -> tuple[OrderUpdate, ...]:
+        """Return orders believed to rest, unchanged since before a time."""
+        resting = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
+        return tuple(
+            update for update, changed in self._live.values() if update.state in resting and changed <= before_mono_ns
+        )
+
+    def _finish(self, name: str, now_mono_ns: int) -> None:
+        self._finished[name] = now_mono_ns
+        self._finished.move_to_end(name)
+        horizon = now_mono_ns - FINISHED_REMEMBERED_MS * NS_PER_MS
+        while self._finished and next(iter(self._finished.values())) < horizon:
+            self._finished.popitem(last=False)
+
+
+def check_snapshot(snapshot: Snapshot, before: Snapshot | None) -> list[Finding]:
+    """Return what is wrong with a snapshot by itself and against the one before."""
+    findings: list[Finding] = []
+    times: dict[str, int] = {}
+    for item in snapshot.positions:
+        key = f"{item.symbol}/{item.position_side}"
+        if key in times:
+            findings.append(Finding(MismatchRule.DUPLICATE_KEY, item.symbol, key, f"two positions {key}"))
+        times[key] = item.update_utc_ms
+        wrong_side = (item.position_side is PositionSide.LONG and item.qty < ZERO) or (
+            item.position_side is PositionSide.SHORT and item.qty > ZERO
+        )
+        if wrong_side:
+            findings.append(Finding(MismatchRule.NEGATIVE_QTY, item.symbol, key, f"{key} has quantity {item.qty}"))
+    for order in snapshot.open_orders:
+        key = order.client_order_id or str(order.venue_order_id)
+        if key in times:
+            findings.append(Finding(MismatchRule.DUPLICATE_KEY, order.symbol, key, f"two orders {key}"))
+        times[key] = order.update_utc_ms
+        if order.qty < ZERO:
+            findings.append(Finding(MismatchRule.NEGATIVE_QTY, order.symbol, key, f"order {key} of {order.qty}"))
+    if before is not None:
+        findings.extend(_regressions(times, before))
+    return findings
+
+
+def _regressions(times: dict[str, int], before: Snapshot) -> Iterable[Finding]:
+    earlier = {f"{item.symbol}/{item.position_side}": (item.symbol, item.update_utc_ms) for item in before.positions}
+    earlier.update(
+        {
+            order.client_order_id or str(order.venue_order_id): (order.symbol, order.update_utc_ms)
+            for order in before.open_orders
+        }
+    )
+    for key, utc_ms in times.items():
+        symbol, known_utc_ms = earlier.get(key, ("", 0))
+        if utc_ms < known_utc_ms:
+            yield Finding(MismatchRule.TS_REGRESSION, symbol, key, f"{key} went back from {known_utc_ms} to {utc_ms}")
+
+
+def check_orders(snapshot: Snapshot, known: KnownOrders, prefix: str, term: int, now_mono_ns: int) -> list[Finding]:
+    """Return where the venue's resting orders and the executor's differ."""
+    findings: list[Finding] = []
+    at_venue = set()
+    for order in snapshot.open_orders:
+        name = order.client_order_id
+        at_venue.add(name)
+        parts = parse_order_id(name)
+        if parts is None or parts.prefix != prefix:
+            rule = MismatchRule.VENUE_ORDER_UNKNOWN
+        elif known.knows(name, now_mono_ns):
+            continue
+        elif parts.term > term:
+            rule = MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX
+        else:
+            rule = MismatchRule.ORPHAN_ORDER
+        findings.append(Finding(rule, order.symbol, name, f"order {name or order.venue_order_id} rests at the venue"))
+    for update in known.resting_since(snapshot.asked_mono_ns - RECENT_ORDER_MS * NS_PER_MS):
+        if update.client_order_id not in at_venue:
+            detail = f"order {update.client_order_id} does not rest at the venue"
+            findings.append(Finding(MismatchRule.ORDER_MISSING_AT_VENUE, update.symbol, update.client_order_id, detail))
+    return findings
+
+
+class PositionBelief:
+    """Positions as our own fills make them, from where the venue's account stood at the start."""
+
+    def __init__(self) -> None:
+        self._expected: dict[str, Decimal] = {}
+        self._agreed_since: dict[str, int] = {}
+        self._settled: set[str] = set()
+        self._differs: dict[str, tuple[Decimal, int]] = {}
+
+    def forget(self) -> None:
+        """Begin anew: fills may have been missed."""
+        self._expected.clear()
+        self._agreed_since.clear()
+        self._settled.clear()
+        self._differs.clear()
+
+    def on_fill(self, fill: Fill) -> None:
+        """Add a fill."""
+        if fill.symbol in self._expected:
+            self._expected[fill.symbol] += fill.qty if fill.side is Side.BUY else -fill.qty
+
+    def check(self, symbol: str, venue_qty: Decimal, now_mono_ns: int) -> Finding | None:
+        """Compare with the account; take the account's word at the start, and when a difference does not go away."""
+        expected = self._expected.setdefault(symbol, venue_qty)
+        difference = venue_qty - expected
+        if difference == ZERO:
+            self._differs.pop(symbol, None)
+            since = self._agreed_since.setdefault(symbol, now_mono_ns)
+            if now_mono_ns - since >= SETTLED_MS * NS_PER_MS:
+                self._settled.add(symbol)
+            return None
+        self._agreed_since.pop(symbol, None)
+        value, since = self._differs.get(symbol, (ZERO, 0))
+        if value != difference:
+            self._differs[symbol] = (difference, now_mono_ns)
+            since = now_mono_ns
+        age_ms = (now_mono_ns - since) // NS_PER_MS
+        settled = symbol in self._settled
+        if age_ms >= GRACE_MS[MismatchRule.POSITION_DIFFERS_FROM_FILLS] + (ADOPT_MS if settled else 0):
+            self._expected[symbol] = venue_qty
+            self._differs.pop(symbol, None)
+            return None
+        if not settled:
+            return None
+        detail = f"the venue has {venue_qty}, our fills make {expected}"
+        return Finding(MismatchRule.POSITION_DIFFERS_FROM_FILLS, symbol, f"{symbol} {difference}", detail)
+
+
+class Differences:
+    """Findings over time: which have lasted long enough, and which of those are new."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[MismatchRule, str], int] = {}
+        self._active: dict[tuple[MismatchRule, str], Finding] = {}
+
+    @property
+    def forbids_risk(self) -> bool:
+        """Tell whether a mismatch is active under which no new risk may be taken."""
+        return any(rule in FORBIDS_RISK for rule, _ in self._active)
+
+    @property
+    def active(self) -> tuple[Finding, ...]:
+        """Mismatches that hold now."""
+        return tuple(self._active.values())
+
+    def judge(self, rules: frozenset[MismatchRule], findings: list[Finding], now_mono_ns: int) -> list[Finding]:
+        """Take every finding of some rules at this moment; return the mismatches that have just become certain."""
+        present = {(finding.rule, finding.key): finding for finding in findings}
+        for gone in [key for key in self._since if key[0] in rules and key not in present]:
+            self._since.pop(gone)
+            self._active.pop(gone, None)
+        fresh = []
+        for key, finding in present.items():
+            since = self._since.setdefault(key, now_mono_ns)
+            if key not in self._active and now_mono_ns - since >= GRACE_MS[finding.rule] * NS_PER_MS:
+                self._active[key] = finding
+                fresh.append(finding)
+        return fresh

@@ -1,0 +1,312 @@
+"""The syncer: account truth from snapshots and its own user stream, compared with what the executor believes.
+
+Without ``account_sync_enabled`` it publishes the venue's rules and clock and no account: then nobody takes new risk.
+Must never place or cancel anything, nor publish an account of which a part could not be read.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from grinder.core.account import Account, Snapshot, empty_account, on_event, on_snapshot, state_of
+from grinder.core.account_evidence import bundle, folder_name
+from grinder.core.reconcile import (
+    Differences,
+    Finding,
+    KnownOrders,
+    PositionBelief,
+    check_orders,
+    check_snapshot,
+)
+from grinder.model.account import Balance, Mismatch, OpenOrder, Position, SyncError
+from grinder.model.channels import ORDERS
+from grinder.model.frames import AccountFrame, Envelope, Frame
+from grinder.model.limits import ACCOUNT_STALE_MS, INSTRUMENTS_PERIOD_MS
+from grinder.model.orders import Fill, OrdersSnapshot, OrderUpdate
+from grinder.model.reasons import MismatchRule
+from grinder.model.units import NS_PER_MS
+from grinder.model.venue import (
+    AccountEvent,
+    Answer,
+    Confirmed,
+    InDoubt,
+    NotSent,
+    OrderEvent,
+    QueryBalance,
+    QueryOpenOrders,
+    QueryPositionMode,
+    QueryPositions,
+    Rejected,
+    UserEvent,
+    UserStreamUp,
+    VenueReply,
+    VenueRequest,
+)
+from grinder.ports import Board, Clock, EvidenceSink, Log, Publisher, Telemetry, Venue
+from grinder.services.venue_facts import VenueFacts
+
+MODE_PERIOD_MS: Final = 600_000
+_PARTS: Final[tuple[VenueRequest, ...]] = (QueryPositions(), QueryOpenOrders(), QueryBalance())
+_ORDER_RULES: Final = frozenset(
+    {
+        MismatchRule.VENUE_ORDER_UNKNOWN,
+        MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX,
+        MismatchRule.ORPHAN_ORDER,
+        MismatchRule.ORDER_MISSING_AT_VENUE,
+    }
+)
+_SNAPSHOT_RULES: Final = frozenset({MismatchRule.TS_REGRESSION, MismatchRule.DUPLICATE_KEY, MismatchRule.NEGATIVE_QTY})
+_POSITION_RULES: Final = frozenset({MismatchRule.POSITION_DIFFERS_FROM_FILLS})
+
+assert frozenset(MismatchRule) == _ORDER_RULES | _SNAPSHOT_RULES | _POSITION_RULES
+
+
+class SyncerConfig(msgspec.Struct, frozen=True):
+    """What the syncer is told. ``enabled``: GRINDER_ACCOUNT_SYNC_ENABLED, and credentials are there."""
+
+    enabled: bool
+    interval_ms: int
+    evidence: bool
+    symbols: tuple[str, ...]
+    prefix: str
+    term: int
+
+
+class SyncerPorts(msgspec.Struct, frozen=True):
+    """What the syncer has of the world."""
+
+    venue: Venue
+    publisher: Publisher
+    board: Board
+    clock: Clock
+    telemetry: Telemetry
+    log: Log
+    evidence: EvidenceSink
+
+
+class SyncerService:
+    """Implements ports.Service. ``on_user_event`` takes the user stream's events."""
+
+    def __init__(self, ports: SyncerPorts, config: SyncerConfig) -> None:
+        self._ports = ports
+        self._config = config
+        self._facts = VenueFacts(ports.venue, ports.board, ports.clock, ports.telemetry, ports.log, config.symbols)
+        self._account: Account = empty_account()
+        self._known = KnownOrders()
+        self._belief = PositionBelief()
+        self._differences = Differences()
+        self._before: Snapshot | None = None
+        self._parts: dict[str, Answer] = {}
+        self._waiting = 0
+        self._asked_mono_ns = 0
+        self._asked_utc_ms = 0
+        self._due_mono_ns = 0
+        self._mode_due_mono_ns = 0
+        self._mode_known = False
+        self._publish_due_mono_ns = 0
+        self._orders_seen_mono_ns = 0
+        self._seen: dict[str, int] = {}
+        self._stopped = False
+
+    def on_start(self) -> None:
+        """Begin to ask."""
+        if not self._config.enabled:
+            self._ports.log.event("ACCOUNT_SYNC_OFF", consequence="no account state, hence no new risk")
+        self.on_timer()
+
+    def on_envelope(self, envelope: Envelope[Frame]) -> None:
+        """Take one frame of the orders channel."""
+        now = self._ports.clock.mono_ns()
+        frame = envelope.frame
+        self._seen["orders"] = self._orders_seen_mono_ns = now
+        if isinstance(frame, OrderUpdate):
+            self._known.on_update(frame, now)
+        elif isinstance(frame, OrdersSnapshot):
+            self._known.on_snapshot(frame, now)
+        elif isinstance(frame, Fill):
+            self._belief.on_fill(frame)
+
+    def on_gap(self, channel: str, missing: int) -> None:
+        """Begin the comparison of positions anew: fills may have been among the lost frames."""
+        self._ports.log.event("GAP", channel=channel, missing=missing)
+        self._belief.forget()
+
+    def on_user_event(self, event: UserEvent) -> None:
+        """Take one event of the user stream."""
+        if not self._config.enabled:
+            return
+        self._seen["user_stream"] = self._ports.clock.mono_ns()
+        if isinstance(event, AccountEvent):
+            self._account = on_event(self._account, event)
+            self._compare_positions()
+            self._publish_account()
+        elif isinstance(event, UserStreamUp):
+            self._due_mono_ns = 0
+        elif not isinstance(event, OrderEvent):
+            self._ports.log.event("USER_STREAM_DOWN", why=event.why)
+
+    def on_timer(self) -> None:
+        """Ask for what is due, compare, repeat what late joiners need."""
+        now = self._ports.clock.mono_ns()
+        self._facts.on_timer()
+        if self._config.enabled:
+            self._ask(now)
+            self._compare_positions()
+        if now >= self._publish_due_mono_ns:
+            self._publish_due_mono_ns = now + INSTRUMENTS_PERIOD_MS * NS_PER_MS
+            if self._facts.instruments is not None:
+                self._publish(self._facts.instruments)
+            self._publish_account()
+
+    def on_stop(self) -> None:
+        """Stop at once: nothing is left behind."""
+        self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the stop is over."""
+        return self._stopped
+
+    def readiness(self) -> str:
+        """Return what is not known yet, or an empty string."""
+        if self._facts.instruments is None:
+            return "no instruments yet"
+        if not self._facts.clock_known:
+            return "venue clock unknown"
+        if not self._config.enabled:
+            return ""
+        age_ns = self._ports.clock.mono_ns() - self._account.snapshot_mono_ns
+        if self._account.snapshot_mono_ns == 0:
+            return "no account snapshot yet"
+        return "account snapshot is old" if age_ns > ACCOUNT_STALE_MS * NS_PER_MS else ""
+
+    def input_seen_mono_ns(self) -> dict[str, int]:
+        """Return when each input was last heard of."""
+        return dict(self._seen)
+
+    def _ask(self, now_mono_ns: int) -> None:
+        """Ask for a whole snapshot, one at a time, and now and then for the position mode."""
+        if now_mono_ns >= self._mode_due_mono_ns:
+            self._mode_due_mono_ns = now_mono_ns + self._config.interval_ms * NS_PER_MS
+            self._ports.venue.submit(QueryPositionMode(), self._on_mode)
+        if self._waiting or now_mono_ns < self._due_mono_ns:
+            return
+        self._due_mono_ns = now_mono_ns + self._config.interval_ms * NS_PER_MS
+        self._parts = {}
+        self._waiting = len(_PARTS)
+        self._asked_mono_ns = now_mono_ns
+        self._asked_utc_ms = self._facts.venue_utc_ms()
+        for part in _PARTS:
+            self._ports.venue.submit(part, partial(self._on_part, type(part).__name__))
+
+    def _on_mode(self, reply: VenueReply) -> None:
+        if isinstance(reply, Confirmed) and isinstance(reply.value, bool):
+            self._account = msgspec.structs.replace(self._account, hedge_mode=reply.value)
+            self._mode_known = True
+            self._mode_due_mono_ns = self._ports.clock.mono_ns() + MODE_PERIOD_MS * NS_PER_MS
+        else:
+            self._failed(QueryPositionMode.__name__, reply)
+
+    def _on_part(self, name: str, reply: VenueReply) -> None:
+        self._waiting -= 1
+        if isinstance(reply, Confirmed):
+            self._parts[name] = reply.value
+        else:
+            self._failed(name, reply)
+        if self._waiting == 0:
+            self._on_parts()
+
+    def _failed(self, name: str, reply: VenueReply) -> None:
+        reason = _reason(reply)
+        self._ports.telemetry.count("grinder_account_sync_errors_total", reason)
+        self._ports.log.event("ACCOUNT_SYNC_ERROR", query=name, reason=reason)
+        self._publish(SyncError(reason, name))
+
+    def _on_parts(self) -> None:
+        """Put the parts together; a snapshot with a missing part is none."""
+        positions = self._parts.get(QueryPositions.__name__)
+        orders = self._parts.get(QueryOpenOrders.__name__)
+        balance = self._parts.get(QueryBalance.__name__)
+        if not isinstance(positions, tuple) or not isinstance(orders, tuple) or not isinstance(balance, Balance):
+            return
+        snapshot = Snapshot(
+            tuple(item for item in positions if isinstance(item, Position)),
+            tuple(item for item in orders if isinstance(item, OpenOrder)),
+            balance,
+            self._asked_mono_ns,
+            self._asked_utc_ms,
+        )
+        self._seen["rest"] = self._ports.clock.mono_ns()
+        self._account = on_snapshot(self._account, snapshot)
+        self._compare_snapshot(snapshot)
+        self._compare_positions()
+        self._before = snapshot
+        self._measure(snapshot)
+        self._publish_account()
+
+    def _compare_snapshot(self, snapshot: Snapshot) -> None:
+        now = self._ports.clock.mono_ns()
+        self._judge(_SNAPSHOT_RULES, check_snapshot(snapshot, self._before), now)
+        if now - self._orders_seen_mono_ns <= ORDERS.stale_ms * NS_PER_MS:
+            findings = check_orders(snapshot, self._known, self._config.prefix, self._config.term, now)
+            self._judge(_ORDER_RULES, findings, now)
+
+    def _compare_positions(self) -> None:
+        """Compare every traded symbol's position with our fills, while both sides are alive."""
+        now = self._ports.clock.mono_ns()
+        if not self._account.snapshot_mono_ns or now - self._orders_seen_mono_ns > ORDERS.stale_ms * NS_PER_MS:
+            return
+        findings = [
+            finding
+            for symbol in self._config.symbols
+            if (finding := self._belief.check(symbol, self._account.qty(symbol), now)) is not None
+        ]
+        self._judge(_POSITION_RULES, findings, now)
+
+    def _judge(self, rules: frozenset[MismatchRule], findings: list[Finding], now_mono_ns: int) -> None:
+        for finding in self._differences.judge(rules, findings, now_mono_ns):
+            self._ports.telemetry.count("grinder_account_sync_mismatches_total", finding.rule.value)
+            self._ports.log.event("MISMATCH", rule=finding.rule, symbol=finding.symbol, detail=finding.detail)
+            self._publish(Mismatch(finding.rule, finding.symbol, finding.detail, self._account.event_utc_ms))
+
+    def _measure(self, snapshot: Snapshot) -> None:
+        telemetry = self._ports.telemetry
+        utc_ms = self._ports.clock.utc_ms()
+        telemetry.count("grinder_account_sync_snapshots_total")
+        telemetry.gauge("grinder_account_sync_last_ts", float(self._account.event_utc_ms or utc_ms))
+        if self._config.evidence:
+            files = bundle(snapshot, self._differences.active, self._account.source.value)
+            for name, text in files.items():
+                self._ports.evidence.write(folder_name(utc_ms), name, text)
+
+    def _publish_account(self) -> None:
+        """Publish the account whole, once it is known whole."""
+        if not self._mode_known:
+            return
+        state = state_of(self._account, reconciled=not self._differences.forbids_risk)
+        if state is None:
+            return
+        self._publish(state)
+        telemetry = self._ports.telemetry
+        telemetry.gauge("grinder_account_sync_positions_count", float(len(state.positions)))
+        telemetry.gauge("grinder_account_sync_open_orders_count", float(state.open_orders_count))
+        telemetry.gauge("grinder_account_sync_pending_notional", float(state.pending_notional))
+
+    def _publish(self, frame: AccountFrame) -> None:
+        self._ports.publisher.send(frame)
+
+
+def _reason(reply: VenueReply) -> str:
+    """Return a short stable word for a query that did not succeed."""
+    match reply:
+        case Rejected():
+            return f"rejected_{reply.advice.value.lower()}"
+        case InDoubt():
+            return "in_doubt"
+        case NotSent():
+            return "not_sent"
+        case Confirmed():
+            return "unexpected_answer"
