@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -8,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 from aiohttp import web
 
 from grinder.adapters.binance.limits import Limits
@@ -72,7 +72,7 @@ def run(test: Callable[[Rig], Coroutine[Any, Any, None]], public: bool = False) 
         async with rig(public) as made:
             await test(made)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_signed_request_carries_key_in_the_header_and_parameters_in_the_query() -> None:

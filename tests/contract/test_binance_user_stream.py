@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from grinder.adapters.binance.limits import Limits
@@ -95,7 +96,7 @@ def run(test: Callable[[Rig], Coroutine[Any, Any, None]], life_s: float = 3_600.
         async with rig(life_s, extend_s) as made:
             await test(made)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_stream_is_announced_before_its_first_event_and_events_arrive_in_order() -> None:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+import uvloop
 from aiohttp import web
 
 from grinder.adapters.binance.sign import Signer
@@ -134,7 +135,7 @@ def run(test: Callable[[Rig], Coroutine[Any, Any, None]], transport: OrderTransp
         async with rig(transport) as made:
             await test(made)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_the_list_of_requests_is_whole() -> None:
@@ -196,7 +197,7 @@ def test_venue_before_start_and_after_close_sends_nothing_and_answers() -> None:
             assert not made.venue.connected
             assert made.order_requests() == 0
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_close_answers_everything_that_still_waits() -> None:
@@ -212,7 +213,7 @@ def test_close_answers_everything_that_still_waits() -> None:
             for replies in waiting:
                 assert replies.values == [InDoubt("closed")]
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_public_requests_work_without_a_key_and_others_are_not_sent() -> None:
@@ -225,7 +226,7 @@ def test_public_requests_work_without_a_key_and_others_are_not_sent() -> None:
             assert await made.submit(PLACE).only() == NotSent("no_credentials")
             assert await made.submit(QueryBalance()).only() == NotSent("no_credentials")
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_queries_give_their_values() -> None:
@@ -337,7 +338,7 @@ def test_every_request_is_answered_exactly_once_whatever_happens_in_between(seed
         await settle()
         assert [len(replies) for replies in answers] == [1] * 120
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_nothing_that_is_logged_counted_or_answered_shows_a_secret() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from grinder.adapters.binance import wire
@@ -102,7 +103,7 @@ def run(test: Callable[[Rig], Coroutine[Any, Any, None]], life_s: float = 3_600.
         async with rig(life_s) as made:
             await test(made)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 async def silence(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
@@ -364,4 +365,4 @@ def test_closing_puts_what_waits_in_doubt() -> None:
             assert await replies.only() == InDoubt("disconnected")
             assert not made.api.connected
 
-    asyncio.run(main())
+    uvloop.run(main())
