@@ -1,7 +1,8 @@
 """Tick-to-order latency of the real tree, measured at the simulated venue, beside the bare floor of the same hops.
 
 Floor and tree run in turn against the same kind of venue process in the same run, so that the ratio holds where
-absolute times do not (shared machines are noisy). Nothing is asserted. Then the rate of ticks is raised until a backlog grows.
+absolute times do not (shared machines are noisy). Nothing is asserted. Then the rate of ticks is raised until a
+backlog grows.
 
     python -m tests.bench.tick_to_order [--rounds 3] [--seconds 8] [--rate 50]
 """
