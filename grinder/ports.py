@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from grinder.core.events import Effect, Event
+from grinder.core.recording import Header
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import Process
 from grinder.model.frames import Envelope, Frame
@@ -151,6 +153,18 @@ class Telemetry(Protocol):
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add an observation to a histogram."""
+        ...
+
+
+class DecisionSink(Protocol):
+    """Where every event that entered the engine goes with what came out of it, off the hot path."""
+
+    def begin(self, header: Header) -> None:
+        """Say how the engine starts; called once, before the first decision."""
+        ...
+
+    def record(self, event: Event, effects: tuple[Effect, ...]) -> None:
+        """Queue one decision; never blocks, never raises. A sink that fell behind ends its recording and says so."""
         ...
 
 

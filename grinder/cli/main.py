@@ -43,6 +43,7 @@ COMMANDS: Final = (
     Command("stop", "stop", "stop the tree in order, the executor first"),
     Command("settings", "settings", "show, check or document the settings"),
     Command("docs", "docs", "print or rewrite the documentation that is generated from tables"),
+    Command("replay", "replay", "run the engine over a recording and compare every decision"),
     Command("doctor", "doctor", "check what this host offers"),
 )
 

@@ -168,9 +168,18 @@ def _spare_partial(wanted: Wanted, existing: LiveOrder | None) -> Wanted:
 def _profits(turn: Round, live: Iterable[LiveOrder]) -> list[Wanted]:
     cycle = turn.symbol.cycle
     spacing_bps = turn.symbol.spacing_bps
-    planned = take_profits(cycle.lots, turn.instrument, spacing_bps, turn.top, abs(cycle.position_qty))
+    lots = [replace(lot, qty=_share(turn, lot.qty)) for lot in cycle.lots]
+    planned = take_profits(lots, turn.instrument, spacing_bps, turn.top, abs(cycle.position_qty))
     resting = {(order.level, order.side): order for order in live if order.kind is OrderKind.TAKE_PROFIT}
     return [_spare_better(order, resting.get((order.level, order.side)), spacing_bps) for order in planned]
+
+
+def _share(turn: Round, lot_qty: Decimal) -> Decimal:
+    """Return how much of a lot its take-profit closes."""
+    config = turn.state.config
+    if config.tp_one_level:
+        return min(lot_qty, config.planner.size_per_level[turn.symbol.symbol])
+    return lot_qty * config.tp_share
 
 
 def _spare_better(wanted: Wanted, existing: LiveOrder | None, spacing_bps: Decimal) -> Wanted:

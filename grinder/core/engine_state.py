@@ -29,6 +29,7 @@ from grinder.model.account import AccountState
 from grinder.model.control import Override
 from grinder.model.instrument import Instrument
 from grinder.model.limits import SYMBOLS_MAX
+from grinder.model.units import ONE, ZERO
 
 EXECUTIONS_WINDOW_MS: Final = 60_000
 """Window in which fills of one symbol are counted for the repeated-execution gate, milliseconds."""
@@ -39,7 +40,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
 
     ``fsm_enabled``: off keeps the machine in INIT and permits nothing. ``exit_enabled``: the executor closes
     positions in EMERGENCY, so no take-profit is placed then. ``tp_ttl_ms``: age at which a take-profit is taken back
-    and placed again, 0 never. ``settle_ms``: how long after the last fill an account snapshot must have been asked
+    and placed again, 0 never. ``tp_share``: part of a lot that its take-profit closes, in (0, 1]; ``tp_one_level``: at
+    most one level's size. ``settle_ms``: how long after the last fill an account snapshot must have been asked
     for before it may correct the lots. ``block_retry_ms``: pause before a denied or refused slot is tried again.
     ``intent_ttl_ms``: age at which an intent is refused.
     """
@@ -58,6 +60,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     fsm_enabled: bool = True
     exit_enabled: bool = False
     tp_ttl_ms: int = 0
+    tp_share: Decimal = ONE
+    tp_one_level: bool = False
     settle_ms: int = 10_000
     block_retry_ms: int = 1_000
     intent_ttl_ms: int = 500
@@ -66,6 +70,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
         """Refuse a run without symbols, with too many, or with one that has no size."""
         if not 1 <= len(self.symbols) <= SYMBOLS_MAX or len(set(self.symbols)) != len(self.symbols):
             raise ValueError(f"symbols are {self.symbols}, expected 1 to {SYMBOLS_MAX} different ones")
+        if not self.tp_share.is_finite() or not ZERO < self.tp_share <= ONE:
+            raise ValueError(f"tp_share is {self.tp_share}, expected above 0 and at most 1")
         missing = [symbol for symbol in self.symbols if symbol not in self.planner.size_per_level]
         if missing:
             raise ValueError(f"no size per level for {', '.join(missing)}")

@@ -134,6 +134,15 @@ LOG_FILES_KEPT: Final = 5
 LOG_DRAIN_MS: Final = 100
 """Period of the log's writer thread, milliseconds."""
 
+RECORDING_QUEUE_MAX: Final = 65_536
+"""Decisions that wait for the recording's writer; beyond it the recording ends, for a gap could not be replayed."""
+
+RECORDING_DRAIN_MS: Final = 100
+"""Period of the recording's writer thread, milliseconds."""
+
+RECORD_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
+"""Largest record of a recording, bytes."""
+
 EVIDENCE_QUEUE_FILES_MAX: Final = 1_024
 """Evidence files that wait to be written; beyond it they are dropped and logged."""
 

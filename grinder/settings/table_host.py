@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from grinder.settings.rows import choice, decimal, folder, integer, switch, text, url
-from grinder.settings.variable import Kind, OrderTransport, Section, Variable
+from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, Variable
 
 _NAME: Final = r"[a-z0-9][a-z0-9-]{0,31}"
 
@@ -89,6 +89,20 @@ HOST: Final = Section(
             "Sockets, board and pid files; in memory. Unset: `/dev/shm/grinder-<uid>/<node id>`.",
         ),
         folder("GRINDER_LOG_DIR", "var/log", "Logs."),
+        choice(
+            "GRINDER_JOURNAL_SYNC",
+            JournalSync,
+            "group",
+            "When the order journal is forced to the disk: `none`, `group` (in the background) or `each` (before every "
+            "send). A killed process loses nothing either way; this is for power loss.",
+        ),
+        text(
+            "GRINDER_RECORD_FILE",
+            "",
+            r".+",
+            "File that takes every event and decision of the fsm from its next start on, for `grinder replay`. "
+            "A file that is there already is kept under its name with the time of its last change.",
+        ),
         switch(
             "GRINDER_CPU_DMA_LATENCY",
             "Hold `/dev/cpu_dma_latency` at 0 where permitted: no deep idle states, faster wake-ups.",

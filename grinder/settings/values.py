@@ -9,7 +9,7 @@ import msgspec
 
 from grinder.model.control import ExchangePort, Override, TradingMode
 from grinder.settings.secret import Secret
-from grinder.settings.variable import OrderTransport, TpQuantityMode
+from grinder.settings.variable import JournalSync, OrderTransport, TpQuantityMode
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Path
     run_dir: Path
     log_dir: Path
+    journal_sync: JournalSync
+    record_file: str
     cpu_dma_latency: bool
 
     venue_embedded: bool = False

@@ -1,0 +1,306 @@
+"""The fsm process: feeds the engine with frames, board words and time, and carries out what it decides, in order.
+
+Every decision is ``core.engine.step``'s; this shell reads the clock, sends, counts and writes the board. Must never
+send an intent that the engine did not emit, and never keep from the engine that one did not leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from grinder.core import engine
+from grinder.core.engine_state import EngineConfig, EngineState
+from grinder.core.events import (
+    Blocked,
+    Control,
+    Counted,
+    Effect,
+    Event,
+    InputFrame,
+    Lost,
+    Moved,
+    Noted,
+    Received,
+    Send,
+    Timer,
+    Trip,
+    Unsent,
+)
+from grinder.core.recording import Header
+from grinder.model.board import TRIP_WORDS, Word
+from grinder.model.control import TRIP_CODES, FsmState, Override, TradingMode
+from grinder.model.evidence import fsm_transition_file
+from grinder.model.frames import Envelope, Frame
+from grinder.model.market import BookTop
+from grinder.model.orders import OrderKind, ResyncOrders
+from grinder.model.reasons import BlockReason
+from grinder.model.units import NS_PER_MS, NS_PER_S
+from grinder.ports import Board, Clock, DecisionSink, EvidenceSink, Log, Publisher, Telemetry
+from grinder.services.loop import Cadence
+
+LOOP_STATE_PERIOD_MS: Final = 250
+"""Period at which the state is repeated, milliseconds; the period of the state channel."""
+
+PLAN_SUMMARY_PERIOD_MS: Final = 1_000
+"""Period of the plan summaries, milliseconds."""
+
+BLOCK_LOG_PERIOD_MS: Final = 60_000
+"""Shortest time between two log lines about the same blocked action of a symbol, milliseconds."""
+
+_INPUTS: Final = frozenset(InputFrame.__args__)
+_STATE_CODES: Final = {state: number for number, state in enumerate(FsmState, start=1)}
+_CODE_BITS: Final = 8
+_CONTROL_WORDS: Final = (
+    *TRIP_WORDS,
+    Word.LATCH_FILE_LOADED,
+    Word.OVERRIDE,
+    Word.RESUME_COUNT,
+    Word.EXECUTOR_READY,
+)
+
+
+class FsmConfig(msgspec.Struct, frozen=True):
+    """``engine``: how it decides. ``override``: the settings' override, beside the operator's on the board.
+
+    ``evidence``: write a file per transition.
+    """
+
+    engine: EngineConfig
+    override: Override = Override.NONE
+    evidence: bool = False
+
+
+class FsmPorts(msgspec.Struct, frozen=True):
+    """What the service uses. ``decisions`` is None where nothing is recorded."""
+
+    clock: Clock
+    board: Board
+    intents: Publisher
+    states: Publisher
+    telemetry: Telemetry
+    log: Log
+    evidence: EvidenceSink
+    decisions: DecisionSink | None = None
+
+
+class FsmService:
+    """The Service of the fsm process."""
+
+    def __init__(self, config: FsmConfig, ports: FsmPorts, high_water_mark: Decimal | None = None) -> None:
+        self._config = config
+        self._ports = ports
+        now = ports.clock.mono_ns()
+        awaiting = ports.board.read(Word.AWAITING_RESUME) != 0
+        self._state = engine.initial_state(
+            config.engine, now, high_water_mark=high_water_mark, awaiting_resume=awaiting
+        )
+        if ports.decisions is not None:
+            ports.decisions.begin(Header(config.engine, now, high_water_mark, awaiting))
+        self._words: tuple[int, ...] | None = None
+        self._loop_state = Cadence(LOOP_STATE_PERIOD_MS, now)
+        self._summaries = Cadence(PLAN_SUMMARY_PERIOD_MS, now)
+        self._blocks_logged: dict[tuple[str, tuple[BlockReason, ...]], int] = {}
+        self._stopped = False
+
+    @property
+    def state(self) -> EngineState:
+        """The engine's memory, to look at."""
+        return self._state
+
+    def on_start(self) -> None:
+        """Show INIT on the board and look at the board's words."""
+        self._show_state()
+        self._look_at_board(self._ports.clock.mono_ns())
+
+    def on_envelope(self, envelope: Envelope[Frame]) -> None:
+        """Take one frame; kinds that decide nothing are left alone."""
+        frame = envelope.frame
+        if type(frame) not in _INPUTS:
+            return
+        now = self._ports.clock.mono_ns()
+        self._look_at_board(now)
+        self._step(Received(now, frame))  # type: ignore[arg-type]
+
+    def on_gap(self, channel: str, missing: int) -> None:
+        """Learn that frames of a channel were lost, or its publisher restarted."""
+        self._step(Lost(self._ports.clock.mono_ns(), channel))
+
+    def on_timer(self) -> None:
+        """Give the engine the time, and repeat what others wait for."""
+        now = self._ports.clock.mono_ns()
+        self._look_at_board(now)
+        self._step(Timer(now))
+        if self._loop_state.take(now):
+            self._publish_state(now)
+            self._set_gauges()
+        if self._summaries.take(now):
+            self._publish_summaries()
+
+    def on_stop(self) -> None:
+        """Stop deciding; the executor cancels what rests."""
+        self._ports.board.write(Word.FSM_STATE, 0)
+        self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether it has stopped."""
+        return self._stopped
+
+    def readiness(self) -> str:
+        """Return which inputs are not live, or an empty string."""
+        limits = self._config.engine.guards
+        missing = self._state.inputs_not_live
+        if limits.mode is TradingMode.READ_ONLY or not self._config.engine.fsm_enabled:
+            missing = tuple(name for name in missing if name == "market")
+        return "not live: " + ", ".join(missing) if missing else ""
+
+    def input_seen_mono_ns(self) -> dict[str, int]:
+        """Return when each input was last accepted."""
+        return dict(self._state.seen_mono_ns)
+
+    def _look_at_board(self, now_mono_ns: int) -> None:
+        """Tell the engine of the board's words when any of them changed, and acknowledge the override."""
+        read = self._ports.board.read
+        words = tuple([read(word) for word in _CONTROL_WORDS])
+        if words == self._words or self._stopped:
+            return
+        self._words = words
+        *trips, latch_loaded, override, resume_count, executor_ready = words
+        self._step(
+            Control(
+                now_mono_ns=now_mono_ns,
+                kill_switch_active=any(trips),
+                latch_loaded=latch_loaded != 0,
+                override=max(self._config.override, _override_of(override)),
+                resume_count=resume_count,
+                executor_ready=executor_ready == 1,
+            )
+        )
+        self._ports.board.write(Word.OVERRIDE_ACK_FSM, override >> _CODE_BITS)
+
+    def _step(self, event: Event) -> None:
+        self._state, effects = engine.step(self._state, event)
+        if self._ports.decisions is not None:
+            self._ports.decisions.record(event, effects)
+        if not effects:
+            return
+        unsent = 0
+        for effect in effects:
+            if isinstance(effect, Send):
+                unsent += 1 if unsent or not self._send(effect, event) else 0
+            else:
+                _CARRY_OUT[type(effect)](self, effect)
+        if unsent:
+            self._ports.telemetry.count("grinder_fsm_intents_unsent_total", by=float(unsent))
+            self._step(Unsent(self._ports.clock.mono_ns(), unsent))
+
+    def _send(self, effect: Send, event: Event) -> bool:
+        frame = effect.frame
+        if not self._ports.intents.send(frame):
+            return False
+        telemetry = self._ports.telemetry
+        telemetry.count("grinder_fsm_intents_sent_total", type(frame).__name__.lower())
+        caused_by_book = isinstance(event, Received) and isinstance(event.frame, BookTop)
+        if caused_by_book and not isinstance(frame, ResyncOrders):
+            waited_ns = self._ports.clock.mono_ns() - frame.cause_mono_ns
+            telemetry.observe("grinder_tick_to_intent_seconds", waited_ns / NS_PER_S)
+        return True
+
+    def _blocked(self, effect: Blocked) -> None:
+        telemetry = self._ports.telemetry
+        telemetry.count("grinder_gating_blocked_total", "gate_chain", effect.reasons[0].value)
+        for reason in effect.reasons:
+            telemetry.count("grinder_gate_blocked_total", reason.value, effect.intent.value)
+        by_state = BlockReason.FSM_STATE_BLOCKED in effect.reasons
+        if by_state:
+            telemetry.count("grinder_fsm_action_blocked_total", effect.state.value, effect.intent.value)
+        now, key = self._state.now_mono_ns, (effect.symbol, effect.reasons)
+        if now - self._blocks_logged.get(key, -BLOCK_LOG_PERIOD_MS * NS_PER_MS) < BLOCK_LOG_PERIOD_MS * NS_PER_MS:
+            return
+        self._blocks_logged = {
+            known: at for known, at in self._blocks_logged.items() if now - at < BLOCK_LOG_PERIOD_MS * NS_PER_MS
+        }
+        self._blocks_logged[key] = now
+        self._ports.log.event(
+            "FSM_ACTION_BLOCKED" if by_state else "ACTION_BLOCKED",
+            symbol=effect.symbol,
+            state=effect.state.value,
+            intent=effect.intent.value,
+            reasons=",".join(effect.reasons),
+        )
+
+    def _moved(self, effect: Moved) -> None:
+        transition = effect.transition
+        utc_ms = self._ports.clock.utc_ms()
+        self._show_state()
+        self._ports.board.write(Word.AWAITING_RESUME, int(effect.awaiting_resume))
+        self._publish_state(self._ports.clock.mono_ns())
+        self._ports.log.event(
+            "FSM_TRANSITION",
+            from_state=transition.from_state.value,
+            to_state=transition.to_state.value,
+            reason=transition.reason.value,
+            ts_ms=utc_ms,
+            time_in_prev_state_s=round(transition.in_previous_ns / NS_PER_S, 3),
+        )
+        if self._config.evidence:
+            file = fsm_transition_file(
+                utc_ms, transition.from_state, transition.to_state, transition.reason, effect.signals
+            )
+            self._ports.evidence.write(file.folder, file.name, file.text)
+
+    def _tripped(self, effect: Trip) -> None:
+        self._ports.board.write(Word.TRIP_FSM, TRIP_CODES[effect.reason])
+        self._ports.log.event("KILL_SWITCH_TRIPPED", reason=effect.reason.value, detail=effect.detail)
+
+    def _counted(self, effect: Counted) -> None:
+        self._ports.telemetry.count(effect.name, *effect.labels, by=float(effect.by))
+
+    def _noted(self, effect: Noted) -> None:
+        self._ports.log.event(effect.name, **dict(effect.fields))
+
+    def _show_state(self) -> None:
+        machine = self._state.fsm
+        self._ports.board.write(Word.FSM_STATE_SINCE_MONO_NS, machine.since_mono_ns)
+        self._ports.board.write(Word.FSM_STATE, _STATE_CODES[machine.state])
+
+    def _publish_state(self, now_mono_ns: int) -> None:
+        self._ports.states.send(engine.loop_state(self._state, now_mono_ns))
+
+    def _publish_summaries(self) -> None:
+        for symbol in self._state.symbols.values():
+            summary = engine.plan_summary(self._state, symbol)
+            if summary is not None:
+                self._ports.states.send(summary)
+
+    def _set_gauges(self) -> None:
+        telemetry, state = self._ports.telemetry, self._state
+        self._ports.board.write(Word.AWAITING_RESUME, int(state.fsm.awaiting_resume))
+        telemetry.gauge("grinder_drawdown_pct", state.drawdown_now or 0.0)
+        if state.drawdown.high_water_mark is not None:
+            telemetry.gauge("grinder_high_water_mark", float(state.drawdown.high_water_mark))
+        for symbol in state.symbols.values():
+            profits = sum(order.kind is OrderKind.TAKE_PROFIT for order in state.view.of(symbol.symbol))
+            telemetry.gauge("grinder_tp_active_gauge", float(profits), symbol.symbol)
+            telemetry.gauge("grinder_cycle_lots", float(len(symbol.cycle.lots)), symbol.symbol)
+
+
+def _override_of(word: int) -> Override:
+    """Return the override of a board word; a code that nobody knows is the most severe one."""
+    code = word & ((1 << _CODE_BITS) - 1)
+    return Override(code) if code in Override._value2member_map_ else Override.EMERGENCY
+
+
+_CARRY_OUT: Final[dict[type, Callable[[FsmService, Any], None]]] = {
+    Blocked: FsmService._blocked,
+    Moved: FsmService._moved,
+    Trip: FsmService._tripped,
+    Counted: FsmService._counted,
+    Noted: FsmService._noted,
+}
+
+assert set(_CARRY_OUT) | {Send} == set(Effect.__args__)
