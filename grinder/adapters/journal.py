@@ -14,11 +14,11 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from grinder.model.errors import GrinderError
+from grinder.settings import JournalSync
 
 _HEADER: Final = struct.Struct("<II")
 _NAME: Final = "journal-{:010d}.log"
@@ -31,14 +31,6 @@ SEGMENT_BYTES_MIN: Final = 4 * RECORD_BYTES_MAX
 SYNC_PERIOD_S: Final = 0.005
 
 
-class Sync(StrEnum):
-    """When records reach the disk itself: never forced, in the background, or each before the send."""
-
-    NONE = "none"
-    GROUP = "group"
-    EACH = "each"
-
-
 class JournalError(GrinderError):
     """The journal's directory or file cannot be used at start."""
 
@@ -46,12 +38,12 @@ class JournalError(GrinderError):
 class FileJournal:
     """Implements ports.Journal in one directory, for one process at a time (the caller holds the process lock)."""
 
-    def __init__(self, directory: Path, sync: Sync, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, directory: Path, sync: JournalSync, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Open the journal, cutting a torn tail.
 
         Args:
             directory: created with mode 0700 if absent.
-            sync: see Sync.
+            sync: see JournalSync.
             segment_bytes: size of a preallocated file, at least SEGMENT_BYTES_MIN.
 
         Raises:
@@ -73,7 +65,7 @@ class FileJournal:
         except OSError as error:
             raise JournalError(f"journal in {directory} cannot be used: {error}") from error
         self._syncer = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
-        if sync is Sync.GROUP:
+        if sync is JournalSync.GROUP:
             self._syncer.start()
 
     @property
@@ -89,12 +81,12 @@ class FileJournal:
         try:
             if os.pwrite(self._descriptor, frame, self._end) != len(frame):
                 return False
-            if self._sync is Sync.EACH:
+            if self._sync is JournalSync.EACH:
                 os.fdatasync(self._descriptor)
         except OSError:
             return False
         self._end += len(frame)
-        if self._sync is Sync.GROUP:
+        if self._sync is JournalSync.GROUP:
             self._dirty.set()
         return True
 
@@ -142,7 +134,7 @@ class FileJournal:
         if self._syncer.is_alive():
             self._syncer.join(timeout=5)
         with self._file_lock, contextlib.suppress(OSError):
-            if self._sync is not Sync.NONE:
+            if self._sync is not JournalSync.NONE:
                 os.fdatasync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1

@@ -52,7 +52,11 @@ RISK_PLACES: Final = frozenset({Command.PLACE_RISK})
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The settings that interlocks enforce. ``collar_bps``: widest distance of a price from its reference."""
+    """The settings that interlocks enforce.
+
+    ``collar_bps``: widest distance of a price from its reference. ``order_reserve``: part of the venue's order budget
+    that only protective orders may use, orders.
+    """
 
     armed: bool
     mode: TradingMode
@@ -60,9 +64,9 @@ class Limits(msgspec.Struct, frozen=True):
     symbols: frozenset[str]
     max_notional_per_order: Decimal
     max_orders_per_run: int
-    collar_bps: Decimal
-    order_reserve: int
     ha_enabled: bool
+    collar_bps: Decimal = Decimal(500)
+    order_reserve: int = 60
 
 
 class Ask(msgspec.Struct, frozen=True):

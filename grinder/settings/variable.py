@@ -36,6 +36,14 @@ class OrderTransport(StrEnum):
     REST = "rest"
 
 
+class JournalSync(StrEnum):
+    """When the order journal reaches the disk itself: never forced, in the background, or before each send."""
+
+    NONE = "none"
+    GROUP = "group"
+    EACH = "each"
+
+
 class TpQuantityMode(StrEnum):
     """How much a take-profit order closes. Source: reference sheet 13.9."""
 

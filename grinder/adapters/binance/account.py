@@ -1,0 +1,66 @@
+"""One process's way to the account: the venue's request side and, where there is a key, its user stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.user_stream import UserStream
+from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.runtime import Boot
+from grinder.model.board import Word
+from grinder.model.units import MS_PER_S
+from grinder.model.venue import UserEvent
+from grinder.ports import Board
+
+
+def venue_offset_ms(board: Board) -> int:
+    """Return what the syncer measured: the venue's clock minus ours, milliseconds; 0 before the first time."""
+    return board.read(Word.VENUE_CLOCK_OFFSET_US) // MS_PER_S
+
+
+class AccountLink:
+    """``venue`` works while ``open`` is entered; without a key it answers public requests only."""
+
+    def __init__(self, boot: Boot) -> None:
+        settings = boot.settings
+        signer = None
+        if settings.binance_api_key and settings.binance_api_secret:
+            signer = Signer(
+                settings.binance_api_key.reveal(),
+                settings.binance_api_secret.reveal(),
+                utc_ms=boot.clock.utc_ms,
+                offset_ms=partial(venue_offset_ms, boot.board),
+                recv_window_ms=settings.recv_window_ms,
+            )
+        config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, settings.order_transport)
+        self._boot = boot
+        self._signed = signer is not None
+        self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)
+
+    @asynccontextmanager
+    async def open(
+        self, on_user_event: Callable[[UserEvent], None] | None
+    ) -> AsyncIterator[list[Coroutine[Any, Any, None]]]:
+        """Open the venue; yield what runs beside the service: the user stream, if it is wanted and there is a key."""
+        boot = self._boot
+        await self.venue.start()
+        try:
+            if on_user_event is None or not self._signed:
+                yield []
+            else:
+                stream = UserStream(
+                    boot.settings.venue_ws_url,
+                    self.venue.rest,
+                    on_user_event,
+                    name=f"user_{boot.process}",
+                    clock=boot.clock,
+                    telemetry=boot.telemetry,
+                    log=boot.log,
+                )
+                yield [stream.run()]
+        finally:
+            await self.venue.close()

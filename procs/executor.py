@@ -1,0 +1,78 @@
+"""The executor process: the only one that commands orders."""
+
+from __future__ import annotations
+
+import os
+
+import uvloop
+
+import procs._boot as start
+from grinder.adapters.binance.account import AccountLink
+from grinder.adapters.journal import FileJournal
+from grinder.adapters.loop import run_async
+from grinder.adapters.run_identity import run_identity
+from grinder.adapters.runtime import Boot
+from grinder.core.interlocks import Limits
+from grinder.model.channels import ACCOUNT, INTENTS, ORDERS
+from grinder.model.control import ExchangePort, Process, TradingMode
+from grinder.services.executor import ExecutorConfig, ExecutorService
+from grinder.services.order_store import ExecutorPorts
+from grinder.settings import Settings
+
+
+def sends(settings: Settings) -> bool:
+    """Tell whether this run may send commands at all: not read-only, not a rehearsal, and there is a key."""
+    rehearsal = settings.trading_mode is TradingMode.LIVE_TRADE and settings.exchange_port is ExchangePort.NOOP
+    return settings.trading_mode is not TradingMode.READ_ONLY and not rehearsal and bool(settings.binance_api_key)
+
+
+def executor_config(settings: Settings, incarnation: int, term: int, run_id: str) -> ExecutorConfig:
+    """Return what the executor is told under these settings."""
+    limits = Limits(
+        armed=settings.armed,
+        mode=settings.trading_mode,
+        port=settings.exchange_port,
+        symbols=frozenset(settings.symbols),
+        max_notional_per_order=settings.max_notional_per_order,
+        max_orders_per_run=settings.max_orders_per_run,
+        ha_enabled=settings.ha_enabled,
+    )
+    return ExecutorConfig(
+        limits=limits,
+        symbols=settings.symbols,
+        prefix=settings.order_prefix,
+        term=term,
+        incarnation=incarnation,
+        run_id=run_id,
+        sends=sends(settings),
+        emergency_exit_enabled=settings.emergency_exit_enabled,
+    )
+
+
+async def execute(boot: Boot) -> None:
+    """Execute until stopped."""
+    settings = boot.settings
+    config = executor_config(settings, boot.incarnation, boot.term, run_identity(os.getppid()))
+    link = AccountLink(boot)
+    journal = FileJournal(settings.state_dir / "journal", settings.journal_sync)
+    ports = ExecutorPorts(
+        venue=link.venue,
+        journal=journal,
+        publisher=boot.publisher(ORDERS),
+        clock=boot.clock,
+        telemetry=boot.telemetry,
+        log=boot.log,
+    )
+    service = ExecutorService(ports, boot.board, config)
+    async with link.open(service.on_user_event if config.sends else None) as tasks:
+        await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=tasks)
+    journal.close()
+
+
+def main() -> None:
+    """Run the executor process."""
+    start.run(Process.EXECUTOR, lambda boot: uvloop.run(execute(boot)))
+
+
+if __name__ == "__main__":
+    main()
