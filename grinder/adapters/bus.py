@@ -31,6 +31,7 @@ RECONNECT_MS_MAX: Final = 100
 """Wait of ZeroMQ between two attempts to connect to a socket that is not there, milliseconds."""
 
 _BIND_RETRY_S: Final = 0.02
+_READABLE: Final = int(zmq.POLLIN)
 _REFUSED: Final = {Order.OLD_INCARNATION: DropReason.OLD_INCARNATION, Order.REPEATED: DropReason.OUT_OF_ORDER}
 
 
@@ -151,6 +152,9 @@ class Receiver:
             self._accept(first, batch)
             taken = 1
         for socket in self._sockets:
+            # Asking whether anything waits costs a third of a recv that finds nothing: the usual case, one frame.
+            if not int(socket.getsockopt(zmq.EVENTS)) & _READABLE:
+                continue
             recv = socket.recv
             try:
                 while taken < DRAIN_FRAMES_MAX:
