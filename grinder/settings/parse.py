@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from grinder.model.limits import SYMBOLS_MAX
 from grinder.model.units import ZERO
 from grinder.settings.secret import Secret
-from grinder.settings.variable import Kind, Variable
+from grinder.settings.variable import PREFIX, Kind, Variable
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -26,6 +26,8 @@ _PORT_MAX: Final = 65_535
 _TEXT_MAX: Final = 4_096
 _ENDPOINTS_MAX: Final = 9
 _LOOPBACK_NAME: Final = "localhost"
+_CLOSE: Final = 0.55
+"""Likeness, 0 to 1, from which a known name is worth naming."""
 
 
 class BadValueError(ValueError):
@@ -34,8 +36,9 @@ class BadValueError(ValueError):
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
     """Return ``; did you mean X?`` for the known name closest to ``name``, or nothing when none is close."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    bare = {word.removeprefix(PREFIX): word for word in known}
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=_CLOSE)
+    return f"; did you mean {bare[close[0]]}?" if close else ""
 
 
 def is_loopback(url: str) -> bool:
@@ -144,9 +147,11 @@ def _sizes(row: Variable, text: str) -> dict[str, Decimal]:
         symbol = symbol.strip().upper()
         if not _NUMBER.fullmatch(number.strip()) or Decimal(number.strip()) <= ZERO:
             raise BadValueError("expected a quantity above 0 such as 0.002, or BTCUSDT=0.002,ETHUSDT=0.05")
-        if bool(separator) != bool(_SYMBOL.fullmatch(symbol)) or symbol in sizes or "" in sizes:
+        if bool(separator) != bool(_SYMBOL.fullmatch(symbol)) or symbol in sizes:
             raise BadValueError("expected one quantity, or each symbol once as SYMBOL=quantity")
         sizes[symbol] = Decimal(number.strip())
+    if "" in sizes and len(sizes) > 1:
+        raise BadValueError("expected one quantity for all symbols, or SYMBOL=quantity for each")
     return sizes
 
 
