@@ -113,6 +113,16 @@ def test_stream_is_announced_before_its_first_event_and_events_arrive_in_order()
     run(test)
 
 
+def test_event_that_arrives_together_with_the_handshake_comes_after_the_announcement() -> None:
+    async def test(made: Rig) -> None:
+        made.server.private_greeting = ACCOUNT_EVENT
+        abort(made.server.private[0])
+        await eventually(lambda: len(made.events) >= 4)
+        assert made.kinds() == ["UserStreamUp", "UserStreamDown", "UserStreamUp", "AccountEvent"]
+
+    run(test)
+
+
 @pytest.mark.parametrize("bad", ["", "{", '{"e":"ORDER_TRADE_UPDATE"}', '{"e":5}'])
 def test_bad_message_is_counted_and_the_next_one_arrives(bad: str) -> None:
     async def test(made: Rig) -> None:

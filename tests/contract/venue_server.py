@@ -66,6 +66,7 @@ class VenueServer:
         self.sockets: list[web.WebSocketResponse] = []
         self.private: list[web.WebSocketResponse] = []
         self.private_keys: list[str] = []
+        self.private_greeting = ""
         self.ws_api_status = 0
         self.port = 0
 
@@ -104,6 +105,8 @@ class VenueServer:
         await socket.prepare(request)
         self.private.append(socket)
         self.private_keys.append(request.query["listenKey"])
+        if self.private_greeting:
+            await socket.send_str(self.private_greeting)
         async for _ in socket:
             pass
         return socket

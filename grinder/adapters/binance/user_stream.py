@@ -47,6 +47,7 @@ class _Link:
         self.opened_mono_ns = opened_mono_ns
         self.extended_mono_ns = opened_mono_ns
         self.connection: FrameConnection | None = None
+        self.announced = False
         self.ended = asyncio.Event()
         self.why = ""
 
@@ -108,7 +109,10 @@ class UserStream:
             while True:
                 link = await self._open()
                 if link is not None:
-                    current = await self._take_over(current, link)
+                    old, current = current, link
+                    self._announce(link)
+                    if old is not None:
+                        await _close(old)
                     if await self._watch(current) == ROTATION:
                         self._telemetry.count("grinder_ws_reconnect_total", self._name, ROTATION)
                         continue
@@ -147,14 +151,14 @@ class UserStream:
             return None
         return link
 
-    async def _take_over(self, old: _Link | None, link: _Link) -> _Link:
-        """Announce a new connection, and only then close the one it replaces."""
+    def _announce(self, link: _Link) -> None:
+        """Say once that a connection is up: its first message can arrive together with the handshake's reply."""
+        if link.announced:
+            return
+        link.announced = True
         self._telemetry.gauge("grinder_ws_connected", 1.0, self._name)
         self._log.event("venue_connected", connector=self._name)
         self._on_event(UserStreamUp())
-        if old is not None and old.connection is not None:
-            await old.connection.close()
-        return link
 
     async def _watch(self, link: _Link) -> str:
         """Extend the key until the connection ends or its planned life is over; return why."""
@@ -199,6 +203,7 @@ class UserStream:
 
     def _on_message(self, link: _Link, message: bytes) -> None:
         """Pass one message on; a bad one is counted and dropped."""
+        self._announce(link)
         try:
             decoded = decode_user(message)
         except PayloadError:
@@ -211,3 +216,12 @@ class UserStream:
                 link.end(KEY_EXPIRED)
         else:
             self._on_event(decoded)
+
+
+async def _close(link: _Link) -> None:
+    """Close a replaced connection with the handshake, or cut it where that is cancelled."""
+    assert link.connection is not None
+    try:
+        await link.connection.close()
+    finally:
+        link.cut()

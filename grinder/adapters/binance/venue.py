@@ -83,9 +83,11 @@ class BinanceVenue:
         assert not self._open
         await self.rest.open()
         self._open = True
-        if self._ws_api is not None:
-            self._background.add(asyncio.create_task(self._ws_api.run()))
-        self._background.add(asyncio.create_task(self._probe()))
+        keepers = [self._probe()] if self._ws_api is None else [self._probe(), self._ws_api.run()]
+        for keeper in keepers:
+            task = asyncio.create_task(keeper)
+            task.add_done_callback(_raise_failure)
+            self._background.add(task)
 
     async def close(self) -> None:
         """End everything; what still waits for an answer is in doubt, and answered so before this returns."""
@@ -180,3 +182,9 @@ def settle(outcome: HttpOutcome, request: VenueRequest) -> VenueReply:
     except PayloadError:
         code, message = read_error(outcome.body)
         return classify(200, code, message) if code < 0 else InDoubt("unreadable")
+
+
+def _raise_failure(task: asyncio.Task[None]) -> None:
+    """Hand an error of ours to the loop's exception handler, which ends the process: a dead keeper must not hide."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error
