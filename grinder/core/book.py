@@ -154,8 +154,10 @@ class OrderBook:
         """Look for the difference that contains the snapshot's own update."""
         if diff.last_update_id < self._snapshot_update_id:
             return BookStep.OLD
-        # The second form is the chain going on exactly where the snapshot stands; the venue's own rule would miss it.
-        if diff.first_update_id > self._snapshot_update_id and diff.previous_update_id != self._snapshot_update_id:
+        # Ids between pu and U are other symbols' updates: a snapshot taken there continues with this difference too,
+        # which the venue's rule alone (U <= lastUpdateId) would refuse.
+        continues = 0 < diff.previous_update_id <= self._snapshot_update_id
+        if diff.first_update_id > self._snapshot_update_id and not continues:
             return self._break(BookStep.GAP, diff)
         self.live = True
         return self._apply(diff)

@@ -73,7 +73,8 @@ class SymbolFeed:
             self.mark_order.forget()
         elif kind is StreamKind.TRADE:
             self.trade_order.forget()
-        elif kind is StreamKind.DEPTH:
+        else:
+            assert kind is StreamKind.DEPTH
             self.book = None
 
     def ticker_leads(self, now_mono_ns: int, stale_ns: int) -> bool:
