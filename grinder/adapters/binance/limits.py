@@ -20,6 +20,9 @@ from grinder.model.venue import Advice, RateUse, Rejected
 WEIGHT: Final = "REQUEST_WEIGHT"
 ORDERS: Final = "ORDERS"
 
+TOO_MANY_ORDERS: Final = -1015
+"""Error code: the order count of a window is used up."""
+
 DEFAULT_LIMITS: Final = (
     RateUse(WEIGHT, 60, 2_400, 0),
     RateUse(ORDERS, 10, 300, 0),
@@ -122,7 +125,14 @@ class Limits:
                 pool.used = max(pool.used, rate.used)
 
     def on_rejected(self, rejected: Rejected, *, mono_ns: int) -> None:
-        """Stop for as long as the venue asks after a rate limit or a ban; never shortens an earlier stop."""
+        """Stop for as long as the venue asks after a rate limit or a ban; never shortens an earlier stop.
+
+        A refusal for too many orders names no time and stops orders alone: the shortest order window counts as full.
+        """
+        if rejected.code == TOO_MANY_ORDERS:
+            counted = [pool for pool in self._pools.values() if pool.kind == ORDERS]
+            shortest = min(counted, key=lambda pool: pool.interval_ms)
+            shortest.used = max(shortest.used, shortest.limit)
         until = mono_ns + rejected.retry_after_ms * NS_PER_MS
         if rejected.advice is Advice.BANNED:
             self._banned_until_mono_ns = max(self._banned_until_mono_ns, until)

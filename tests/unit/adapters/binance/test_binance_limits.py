@@ -72,6 +72,16 @@ def test_another_rejection_stops_nothing() -> None:
     assert refusal(limits, Urgency.RISK, orders=1) == ""
 
 
+def test_refusal_for_too_many_orders_stops_orders_for_a_window_and_nothing_else() -> None:
+    limits = Limits()
+    assert refusal(limits, Urgency.RISK, orders=1) == ""
+    limits.on_rejected(Rejected(400, -1015, "", Advice.RATE_LIMIT), mono_ns=0)
+    assert refusal(limits, Urgency.RISK, orders=1) == "rate_limit"
+    assert refusal(limits, Urgency.QUERY, weight=1) == ""
+    assert refusal(limits, Urgency.PROTECTIVE, orders=1) == ""
+    assert refusal(limits, Urgency.RISK, orders=1, at_ms=10_000) == ""
+
+
 def test_what_the_venue_counted_wins_over_a_smaller_count_of_ours() -> None:
     limits = Limits()
     limits.charge(0, 1, venue_utc_ms=START_MS)
