@@ -12,9 +12,11 @@ from grinder.adapters.binance.user_stream import UserStream
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.runtime import Boot
 from grinder.model.board import Word
+from grinder.model.control import Process
 from grinder.model.units import MS_PER_S
 from grinder.model.venue import UserEvent
 from grinder.ports import Board
+from grinder.settings import OrderTransport
 
 
 def venue_offset_ms(board: Board) -> int:
@@ -36,7 +38,9 @@ class AccountLink:
                 offset_ms=partial(venue_offset_ms, boot.board),
                 recv_window_ms=settings.recv_window_ms,
             )
-        config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, settings.order_transport)
+        # Only the executor commands orders; the others need no order connection of their own.
+        transport = settings.order_transport if boot.process is Process.EXECUTOR else OrderTransport.REST
+        config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, transport)
         self._boot = boot
         self._signed = signer is not None
         self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)
