@@ -68,8 +68,11 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
         self._timeout_s = timeout_s
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _Connection(self._path, self._timeout_s)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _Connection(self._path, self._timeout_s)
+        # Where the base class looks for what its close() has to close.
+        self._connection = (host, connection)
+        return connection
 
 
 class SupervisorClient:
@@ -82,9 +85,12 @@ class SupervisorClient:
         """Return every program and its state.
 
         Raises:
-            SupervisorError: supervisord does not answer.
+            SupervisorError: supervisord does not answer, or is about to end.
         """
-        rows = self._call("getAllProcessInfo", timeout_s=CALL_TIMEOUT_S)
+        try:
+            rows = self._call("getAllProcessInfo", timeout_s=CALL_TIMEOUT_S)
+        except xmlrpc.client.Fault as fault:
+            raise SupervisorError(f"supervisord does not tell what runs: {fault.faultString}") from fault
         return tuple(Program(row["name"], row["statename"], row["pid"], row["description"]) for row in rows)
 
     def pid(self) -> int:

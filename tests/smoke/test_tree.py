@@ -1,0 +1,167 @@
+"""The real tree under real signals. One tree serves the tests that leave it running."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from grinder.adapters.lock import require_free
+from grinder.model.board import Word
+from tests.smoke.conditions import wait_for
+from tests.smoke.trees import PROGRAMS, TreeUnderTest, alive
+
+pytestmark = pytest.mark.xdist_group("tree")
+
+STARTS = {
+    "metrics": Word.STARTS_METRICS,
+    "feed": Word.STARTS_FEED,
+    "syncer": Word.STARTS_SYNCER,
+    "fsm": Word.STARTS_FSM,
+    "executor": Word.STARTS_EXECUTOR,
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[TreeUnderTest]:
+    tree = TreeUnderTest()
+    tree.start()
+    yield tree
+    tree.remove()
+
+
+@pytest.fixture
+def tree() -> Iterator[TreeUnderTest]:
+    tree = TreeUnderTest()
+    yield tree
+    tree.remove()
+
+
+def test_tree_when_started_then_programs_come_in_order_and_it_is_ready(running: TreeUnderTest) -> None:
+    assert running.supervisor_log(r"spawned: '(\w+)'")[:6] == list(PROGRAMS)
+    wait_for(running.ready, "/readyz 200", 60)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_when_stopped_and_started_alone_then_the_others_do_not_notice(
+    running: TreeUnderTest, name: str
+) -> None:
+    before = running.pids()
+    assert f"{name}: stopped" in running.ctl("stop", name)
+    assert not alive(before[name])
+    assert running.states()[name] == "STOPPED"
+    assert f"{name}: started" in running.ctl("start", name)
+    after = running.pids()
+    assert {other for other in PROGRAMS if before[other] != after[other]} == {name}
+    assert set(running.states().values()) == {"RUNNING"}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_when_killed_then_it_comes_back_alone_and_the_loop_goes_on(running: TreeUnderTest, name: str) -> None:
+    before = running.pids()
+    starts = {process: running.word(word) for process, word in STARTS.items()}
+    os.kill(before[name], signal.SIGKILL)
+    wait_for(lambda: running.pids()[name] not in (0, before[name]), f"{name} back")
+    wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
+    wait_for(running.ready, "/readyz 200", 60)
+    after = running.pids()
+    assert {other for other in PROGRAMS if before[other] != after[other]} == {name}
+    assert {process for process, word in STARTS.items() if running.word(word) != starts[process]} == {name} - {"venue"}
+
+
+def test_front_door_when_a_tree_runs_already_then_75_and_nothing_happens(running: TreeUnderTest) -> None:
+    before = running.pids()
+    second = running.front_door()
+    said, _ = second.communicate(timeout=30)
+    assert second.returncode == 75
+    assert f"already running as pid {running.door.pid}" in said
+    assert running.pids() == before
+
+
+def test_supervisor_when_reloaded_then_it_lives_and_still_restarts_the_dead_at_once(running: TreeUnderTest) -> None:
+    before = running.pids()
+    pid = running.supervisor_pid()
+    os.kill(pid, signal.SIGHUP)
+
+    def renewed() -> bool:
+        pids, states = running.pids(), running.states()
+        return set(states.values()) == {"RUNNING"} and all(pids[name] != before[name] for name in PROGRAMS)
+
+    wait_for(renewed, "every program RUNNING anew", 60)
+    assert running.supervisor_pid() == pid
+    assert running.door.poll() is None
+    victim = running.pids()["metrics"]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: running.pids()["metrics"] not in (0, victim), "metrics back")
+
+
+def test_tree_when_interrupted_then_it_stops_in_order_and_says_so(running: TreeUnderTest) -> None:
+    pids = [*running.pids().values(), running.supervisor_pid()]
+    running.door.send_signal(signal.SIGINT)
+    said, _ = running.door.communicate(timeout=60)
+    assert running.door.returncode == 0
+    assert said.splitlines()[0].startswith(
+        "GRINDER TRADING LOOP | mode=paper symbols=BTCUSDT,ETHUSDT port=noop armed=True"
+    )
+    assert said.splitlines()[-1] == "GRINDER TRADING LOOP stopped."
+    assert [pid for pid in pids if alive(pid)] == []
+    assert running.supervisor_log(r"stopped: (\w+)")[-6:] == list(reversed(PROGRAMS))
+
+
+def test_tree_when_supervisord_is_killed_then_nothing_survives_and_the_next_tree_starts(tree: TreeUnderTest) -> None:
+    door = tree.start()
+    pids = list(tree.pids().values())
+    os.kill(tree.supervisor_pid(), signal.SIGKILL)
+    said, _ = door.communicate(timeout=60)
+    assert door.returncode == 2
+    assert "supervisord ended with -9" in said
+    tree.start()
+    assert [pid for pid in pids if alive(pid)] == []
+    # And when the front door itself is killed, the tree stops in order.
+    pids = [*tree.pids().values(), tree.supervisor_pid()]
+    tree.door.kill()
+    wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left", 60)
+    assert tree.supervisor_log(r"stopped: (\w+)")[-6:] == list(reversed(PROGRAMS))
+
+
+def test_tree_when_its_duration_is_over_then_it_ends_with_0(tree: TreeUnderTest) -> None:
+    door = tree.door = tree.front_door("--duration-s", "2")
+    said, _ = door.communicate(timeout=60)
+    assert door.returncode == 0
+    assert said.splitlines()[-1] == "GRINDER TRADING LOOP stopped."
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "words"),
+    [
+        ({"GRINDER_TRADING_LOOP_ACK": "yes"}, (), ("GRINDER_TRADING_LOOP_ACK", "YES_I_KNOW")),
+        ({"GRINDER_FSM_ENABLE": "1"}, (), ("GRINDER_FSM_ENABLE", "did you mean", "GRINDER_FSM_ENABLED")),
+        ({}, ("--metrics-port", "0x10"), ("--metrics-port",)),
+        ({}, ("--no-such-flag",), ("--no-such-flag",)),
+        ({}, ("--exchange-port", "futures"), ("ALLOW_MAINNET_TRADE", "GRINDER_REAL_PORT_ACK", "BINANCE_API_KEY")),
+        ({"GRINDER_MAX_ORDERS_ACK": ""}, ("--max-orders-per-run", "2"), ("GRINDER_MAX_ORDERS_ACK",)),
+    ],
+)
+def test_front_door_when_a_setting_or_guard_is_wrong_then_1_and_nothing_is_started(
+    tree: TreeUnderTest, changes: dict[str, str], flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    tree.environ.update(changes)
+    door = tree.front_door(*flags)
+    said, _ = door.communicate(timeout=30)
+    assert door.returncode == 1
+    assert all(word in said for word in words), said
+    assert not tree.run_dir.exists()
+
+
+def test_front_door_when_stopped_while_it_starts_then_nothing_is_left(tree: TreeUnderTest) -> None:
+    door = tree.door = tree.front_door()
+    wait_for(lambda: (tree.run_dir / "supervisord.pid").exists(), "supervisord")
+    supervisor = tree.supervisor_pid()
+    door.send_signal(signal.SIGTERM)
+    door.communicate(timeout=60)
+    assert door.returncode == 0
+    assert not alive(supervisor)
+    for slot in tree.run_dir.glob("*.lock"):
+        require_free(slot, slot.name)

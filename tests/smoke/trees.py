@@ -1,0 +1,147 @@
+"""A whole tree of its own for a test: front door, supervisord and the real processes, on free ports, on paper."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from grinder.adapters.board import attach_reader
+from grinder.adapters.supervisor_client import Program, SupervisorClient, SupervisorError
+from grinder.model.board import Word
+from tests.smoke.conditions import wait_for
+
+PROJECT = Path(__file__).parent.parent.parent
+PROGRAMS = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class TreeUnderTest:
+    """Directories and environment of one tree; ``start`` may be called again after it ended."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(dir="/tmp"))
+        self.run_dir = self.root / "run"
+        metrics_port, sim_port = free_ports(2)
+        self.metrics_port = metrics_port
+        paper = (line.split("=", 1) for line in (PROJECT / "conf" / "env" / "paper.env").read_text().splitlines())
+        self.environ = {
+            **dict(pair for pair in paper if len(pair) == 2 and not pair[0].startswith("#")),
+            "PATH": os.environ["PATH"],
+            "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW",
+            "GRINDER_MAX_ORDERS_ACK": "YES_I_ACCEPT_MULTI_ORDER",
+            "GRINDER_RUN_DIR": str(self.run_dir),
+            "GRINDER_STATE_DIR": str(self.root / "state"),
+            "GRINDER_LOG_DIR": str(self.root / "log"),
+            "GRINDER_ARTIFACT_DIR": str(self.root / "artifacts"),
+            "GRINDER_METRICS_PORT": str(metrics_port),
+            "GRINDER_SIM_PORT": str(sim_port),
+        }
+        self.client = SupervisorClient(self.run_dir)
+        self.door: subprocess.Popen[str] | None = None
+
+    def front_door(self, *flags: str) -> subprocess.Popen[str]:
+        """Start run_trading and return it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "procs.run_trading", *flags],
+            cwd=PROJECT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def start(self, *flags: str) -> subprocess.Popen[str]:
+        """Start the tree and wait until every program runs."""
+        self.door = self.front_door(*flags)
+        wait_for(lambda: set(self.states().values()) == {"RUNNING"}, "every program RUNNING", 30)
+        return self.door
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each program; empty while supervisord does not answer."""
+        return {program.name: program.state for program in self._programs()}
+
+    def pids(self) -> dict[str, int]:
+        """Return the pid of each program, 0 while it does not run."""
+        return {program.name: program.pid for program in self._programs()}
+
+    def word(self, word: Word) -> int:
+        """Return a word of the tree's board."""
+        board = attach_reader(self.run_dir)
+        try:
+            return board.read(word)
+        finally:
+            board.close()
+
+    def ready(self) -> bool:
+        """Tell whether /readyz answers 200."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def ctl(self, *words: str) -> str:
+        """Run supervisorctl as an operator does, and return what it prints."""
+        command = [str(Path(sys.executable).parent / "supervisorctl"), "-s", f"unix://{self.run_dir}/supervisor.sock"]
+        return subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False).stdout
+
+    def supervisor_log(self, pattern: str) -> list[str]:
+        """Return what the groups of a pattern matched in supervisord's log, in order."""
+        return re.findall(pattern, (self.root / "log" / "supervisord.log").read_text())
+
+    def supervisor_pid(self) -> int:
+        """Return the pid of supervisord."""
+        return int((self.run_dir / "supervisord.pid").read_text())
+
+    def close(self) -> str:
+        """End whatever still lives, and return what the front door printed."""
+        said = ""
+        if self.door is not None:
+            if self.door.poll() is None:
+                self.door.send_signal(signal.SIGTERM)
+            try:
+                said, _ = self.door.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.door.kill()
+                said, _ = self.door.communicate()
+            self.door = None
+        return said
+
+    def remove(self) -> None:
+        """Close, and remove the directories."""
+        self.close()
+        shutil.rmtree(self.root)
+
+    def _programs(self) -> tuple[Program, ...]:
+        try:
+            return self.client.programs()
+        except SupervisorError:
+            return ()
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process exists and is not a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
