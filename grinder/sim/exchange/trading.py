@@ -157,6 +157,7 @@ def _normalize(market: Market, order: Order) -> None:
     if order.kind is OrderType.LIMIT:
         order.price = order.price.quantize(market.rules.tick)
     order.qty = order.qty.quantize(market.rules.step)
+    order.filled = ZERO.quantize(market.rules.step)
 
 
 def place(exchange: Exchange, account: Account, params: Params, now: int) -> dict[str, Any]:
