@@ -117,12 +117,16 @@ class Limits:
             pool.used += weight if pool.kind == WEIGHT else orders
 
     def observe(self, rates: Iterable[RateUse], *, venue_utc_ms: int) -> None:
-        """Take what the venue says was used in the current window; requests still on their way are not in it yet."""
+        """Take what the venue says was used in the current window, and of what limit where it says that too.
+
+        Requests still on their way are not in its count yet, so a smaller count than ours changes nothing.
+        """
         for rate in rates:
             pool = self._pools.get((rate.kind, rate.interval_s))
             if pool is not None:
                 pool.turn(venue_utc_ms)
                 pool.used = max(pool.used, rate.used)
+                pool.limit = rate.limit or pool.limit
 
     def on_rejected(self, rejected: Rejected, *, mono_ns: int) -> None:
         """Stop for as long as the venue asks after a rate limit or a ban; never shortens an earlier stop.

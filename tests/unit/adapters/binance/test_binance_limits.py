@@ -91,6 +91,14 @@ def test_what_the_venue_counted_wins_over_a_smaller_count_of_ours() -> None:
     assert refusal(limits, Urgency.RISK, orders=2) == "rate_limit"
 
 
+def test_a_limit_in_a_reply_replaces_the_one_that_was_known_and_a_missing_one_does_not() -> None:
+    limits = Limits()
+    limits.observe([RateUse(ORDERS, 10, 0, 1)], venue_utc_ms=START_MS)
+    limits.observe([RateUse(ORDERS, 60, 6_000, 1)], venue_utc_ms=START_MS)
+    uses = {(use.kind, use.interval_s): use.limit for use in limits.uses(venue_utc_ms=START_MS)}
+    assert uses == {(WEIGHT, 60): 2_400, (ORDERS, 10): 300, (ORDERS, 60): 6_000}
+
+
 def test_exchange_info_changes_limits_and_adds_unknown_intervals_only_if_they_bound_something() -> None:
     limits = Limits()
     limits.configure(
