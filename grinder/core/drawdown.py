@@ -2,7 +2,8 @@
 
 One bad sample must neither trip an emergency nor hide one, so the published drawdown is the smallest of the last few
 samples (all of them agree that it is at least this deep), and the peak that it is measured from is raised only by
-their median. Losses are measured against the session's start and against the high-water mark; the deeper one counts.
+their median. Losses are measured against the high-water mark, which is never below the session's start: the deeper of
+the two drawdowns counts.
 
 Must never read a clock, raise on a sample, or publish a value that is older than its window: unknown is None, and None
 blocks new risk.
@@ -61,7 +62,8 @@ class Drawdown(msgspec.Struct, frozen=True, gc=False):
 
     ``session_start`` and ``high_water_mark``: quote currency, None before the first confirmation; the latter may be
     given by an earlier run. ``accepted``: the last plausible samples, oldest first. ``suspects``: equities in a row
-    that jumped without a position. ``rejected``: samples refused so far.
+    that jumped without a position. ``rejected``: samples refused so far. Invariant: the session's start, where it is
+    known, is not above the high-water mark.
     """
 
     session_start: Decimal | None = None
@@ -112,18 +114,17 @@ def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, no
 
 
 def current(drawdown: Drawdown, config: DrawdownConfig, now_mono_ns: int) -> float | None:
-    """Return the confirmed drawdown as a fraction of the deeper reference, 0 or more; None while it is unknown.
+    """Return the confirmed drawdown as a fraction of the high-water mark, 0 or more; None while it is unknown.
 
     Unknown: fewer accepted samples than ``confirmations``, or the oldest of them left the window.
     """
-    accepted, peak, start = drawdown.accepted, drawdown.high_water_mark, drawdown.session_start
-    if peak is None or start is None or len(accepted) < config.confirmations:
+    accepted, peak = drawdown.accepted, drawdown.high_water_mark
+    if peak is None or len(accepted) < config.confirmations:
         return None
     if now_mono_ns - accepted[0].asked_mono_ns > config.window_ms * NS_PER_MS:
         return None
-    reference = max(peak, start)
     best = max(sample.equity for sample in accepted)
-    return float(max(ZERO, (reference - best) / reference))
+    return float(max(ZERO, (peak - best) / peak))
 
 
 NO_LOSSES: Final[frozenset[str]] = frozenset()

@@ -107,6 +107,9 @@ def test_drawdown_when_any_samples_come_then_bounded_confirmed_and_never_deeper_
         if before.high_water_mark is not None:
             assert state.high_water_mark is not None
             assert state.high_water_mark >= before.high_water_mark
+        if state.session_start is not None:
+            assert state.high_water_mark is not None
+            assert state.session_start <= state.high_water_mark
         if found is not None:
             last = [sample.equity for sample in state.accepted]
             assert state.high_water_mark is not None

@@ -156,3 +156,30 @@ def test_budgets_when_a_symbol_reaches_its_own_then_it_alone_is_breached() -> No
 def test_config_when_it_could_never_protect_then_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         DrawdownConfig(**values)  # type: ignore[arg-type]
+
+
+def test_observe_when_exactly_at_a_limit_that_includes_it_then_accepted() -> None:
+    account = Account()
+    at_edge = EquitySample(Decimal(1_000), True, account.now - 30 * S)
+    assert observe(account.state, CONFIG, at_edge, account.now).accepted == (at_edge,)
+    for equity in ("1e-8", "1e15"):
+        assert len(Account().sample(equity).state.accepted) == 1
+    five_per_cent = Account().sample(1_000, 1_000, 1_000, 950, position=False)
+    assert five_per_cent.state.suspects == ()
+
+
+def test_drawdown_when_the_oldest_of_the_samples_leaves_the_window_then_unknown() -> None:
+    account = Account().sample(1_000, 1_000, 1_000)
+    oldest = account.state.accepted[0].asked_mono_ns
+    assert current(account.state, CONFIG, oldest + 30 * S) == 0.0
+    assert current(account.state, CONFIG, oldest + 30 * S + 1) is None
+
+
+def test_observe_when_a_jump_is_doubted_then_it_is_counted() -> None:
+    assert Account().sample(1_000, 1_000, 1_000, 700, position=False).state.rejected == 1
+
+
+def test_drawdown_when_one_sample_is_configured_to_be_enough_then_it_is() -> None:
+    config = DrawdownConfig(confirmations=1)
+    state = observe(resumed(None), config, EquitySample(Decimal(5), False, S), S)
+    assert current(state, config, S) == 0.0

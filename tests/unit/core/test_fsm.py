@@ -249,3 +249,19 @@ def test_diagram_when_generated_then_every_transition_of_the_table_is_in_it() ->
     assert sum("-->" in line for line in mermaid().splitlines()) == 1 + len(
         {(row.origin, row.target) for row in ROWS if row.target}
     )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"cooldown_ms": 0}, {"drawdown_limit": 1.0}, {"position_notional_threshold_usd": 0.0}],
+    ids=str,
+)
+def test_thresholds_when_exactly_at_their_bound_then_accepted(values: dict[str, float]) -> None:
+    assert FsmThresholds(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["spread_spike_bps", "toxicity_high_bps"])
+@pytest.mark.parametrize("value", [0.0, inf])
+def test_thresholds_when_zero_or_without_end_then_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match="finite and above 0"):
+        FsmThresholds(**{name: value})  # type: ignore[arg-type]

@@ -408,3 +408,36 @@ def test_place_when_its_arithmetic_fails_then_denied_and_nothing_is_raised(
 
 def test_gates_when_listed_then_one_for_each_reason_in_order() -> None:
     assert [gate.reason for gate in GATES] == list(BlockReason)
+
+
+@pytest.mark.parametrize(
+    ("order", "changes"),
+    [
+        (place(price=D("999.0")), {"limits": {"price_collar_bps": D(10)}}),
+        (
+            place(price=D("999.0")),
+            {
+                "limits": {"price_collar_bps": D(10)},
+                "symbol": {"mark_price": D("999.0"), "bid_price": D("999.9"), "ask_price": D("1000.1")},
+            },
+        ),
+        (place(price=D("1050.0")), {"limits": {"price_collar_bps": D(9_000)}}),
+        (place(side=Side.SELL, price=D("950.0")), {"limits": {"price_collar_bps": D(9_000)}}),
+        (place(), {"symbol": {"instrument": msgspec.structs.replace(INSTRUMENT, min_price=D("999.0"))}}),
+        (place(), {"symbol": {"instrument": msgspec.structs.replace(INSTRUMENT, max_price=D("999.0"))}}),
+        (place(), {"symbol": {"instrument": msgspec.structs.replace(INSTRUMENT, min_qty=D("0.050"))}}),
+        (place(), {"symbol": {"instrument": msgspec.structs.replace(INSTRUMENT, max_qty=D("0.050"))}}),
+        (place(), {"symbol": {"instrument": msgspec.structs.replace(INSTRUMENT, min_notional=D("49.95"))}}),
+        (place(), {"limits": {"max_notional_per_order": D("49.95")}}),
+        (place(), {"account": {"worst_case_notional": D(950)}}),
+        (place(), {"account": {"orders_left_10s": 61, "orders_left_1m": 241}}),
+        (place(), {"account": {"risk_orders_this_run": 9}}),
+        (place(), {"symbol": {"working": Working(count=79), "executions_recent": 119}}),
+        (place(), {"account": {"drawdown": 0.1999}}),
+    ],
+    ids=str,
+)
+def test_place_when_exactly_at_a_limit_that_includes_it_then_approved(
+    order: Place, changes: dict[str, dict[str, object]]
+) -> None:
+    assert ask(order, **changes) == APPROVED

@@ -70,3 +70,11 @@ def test_inputs_when_one_is_silent_or_never_seen_then_it_is_named(name: str) -> 
     assert inputs_not_live(seen | {name: 0}, NOW) == (name,)
     del seen[name]
     assert inputs_not_live(seen, NOW) == (name,)
+
+
+def test_feed_when_the_connection_is_exactly_as_old_as_the_limit_then_fresh() -> None:
+    assert not look({"A": 1}, connected_age_ms=5_000).stale
+
+
+def test_feed_when_the_host_is_younger_than_the_limit_then_never_seen_is_still_stale() -> None:
+    assert feed_status({"A": 0, "B": 1}, 0, (), 1_000 * MS, 5_000) == FeedStatus(True, 999, ("A",))

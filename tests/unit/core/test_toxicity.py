@@ -80,3 +80,13 @@ def test_level_when_at_or_over_a_threshold_then_strictly_over_counts(
 def test_config_when_window_holds_no_bucket_then_refused(bucket_ms: int) -> None:
     with pytest.raises(ValueError, match="bucket_ms"):
         ToxicityConfig(bucket_ms=bucket_ms)
+
+
+def test_samples_when_kept_then_the_first_of_each_bucket_and_the_oldest_exactly_at_the_edge() -> None:
+    toxicity = feed((0, 100.0), (100, 101.0), (150, 109.0), (200, 102.0), (5_100, 103.0))
+    assert [at // MS for at, _ in toxicity.samples] == [100, 200, 5_100]
+    assert toxicity.score_bps == pytest.approx(abs(103 - 101) / 101 * 10_000)
+
+
+def test_config_when_the_window_is_one_bucket_then_accepted() -> None:
+    assert ToxicityConfig(window_ms=100, bucket_ms=100).samples_max == 3
