@@ -31,13 +31,17 @@ ID_SPACE_PER_MS: Final = 1_000
 
 
 class VenueConfig(msgspec.Struct, frozen=True):
-    """Every option of the simulated venue. ``tape``: synthetic, step, or recording paths joined by commas."""
+    """Every option of the simulated venue. ``tape``: synthetic, step, or recording paths joined by commas.
+
+    ``loop``: begin a recording again at its end. ``hold``: wait for ``POST /sim/tape`` before the first event.
+    """
 
     port: int = 18_080
     tape: str = "synthetic"
     seed: int = 1
     speed: float = 1.0
     loop: bool = False
+    hold: bool = False
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     credentials: Mapping[str, str] = MappingProxyType(DEFAULT_CREDENTIALS)
     limits: LimitTable = LimitTable()
@@ -88,4 +92,6 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
     venue = Venue(exchange, config.credentials, config.limits, Random(config.seed))
     hub = Hub(venue.listen_keys)
     player = Player(tape, venue, hub, clock, config.speed)
+    if config.hold:
+        player.set_speed(0)
     return Server(Context(venue, hub, clock), player, config.port)

@@ -23,6 +23,9 @@ from grinder.sim.wire.hub import Hub
 BUSY_NS_MAX: Final = 1_000_000
 """Longest that events are played without letting requests in, nanoseconds."""
 
+SLEEP_S_MAX: Final = 0.1
+"""Longest sleep before speed and hold are looked at again, seconds."""
+
 MARK_PERIOD_S: Final = 1.0
 MARK_RECENT_NS: Final = 1_500_000_000
 """Age of the tape's own mark price at which one is derived."""
@@ -55,6 +58,7 @@ class Player:
         self._resumed.set()
         self._anchor_mono_ns = 0
         self._anchor_tape_ns = 0
+        self._busy_since_ns = 0
 
     @property
     def speed(self) -> float:
@@ -82,24 +86,26 @@ class Player:
         clock, progress = self._clock, self.progress
         progress.started = True
         self._anchor()
-        busy_since = clock.mono_ns()
+        self._busy_since_ns = clock.mono_ns()
         for event in self._tape.events():
-            if not self._resumed.is_set():
-                await self._resumed.wait()
-                self._anchor()
-            due = self._anchor_mono_ns + int((event.due_ns - self._anchor_tape_ns) / self._speed)
-            wait_ns = due - clock.mono_ns()
-            if wait_ns > BUSY_NS_MAX:
-                await asyncio.sleep(wait_ns / NS_PER_S)
-                busy_since = clock.mono_ns()
-            elif clock.mono_ns() - busy_since > BUSY_NS_MAX:
-                await asyncio.sleep(0)
-                busy_since = clock.mono_ns()
-            progress.late_ns_max = max(progress.late_ns_max, clock.mono_ns() - due)
+            late_ns = await self._until_due(event.due_ns)
+            progress.late_ns_max = max(progress.late_ns_max, late_ns)
             progress.tape_ns = event.due_ns
             progress.events += 1
             self.apply(event)
         progress.ended = True
+
+    async def _until_due(self, due_ns: int) -> int:
+        """Wait for a moment of the tape, at the speed of the time; return how late it is, nanoseconds."""
+        while True:
+            if not self._resumed.is_set():
+                await self._resumed.wait()
+            now = self._clock.mono_ns()
+            wait_ns = self._anchor_mono_ns + int((due_ns - self._anchor_tape_ns) / self._speed) - now
+            if wait_ns <= BUSY_NS_MAX and now - self._busy_since_ns <= BUSY_NS_MAX:
+                return max(0, -wait_ns)
+            await asyncio.sleep(min(max(0, wait_ns) / NS_PER_S, SLEEP_S_MAX))
+            self._busy_since_ns = self._clock.mono_ns()
 
     def apply(self, event: TapeEvent) -> None:
         """Send one event and let the matching act on it."""
