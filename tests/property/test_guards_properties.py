@@ -19,7 +19,7 @@ from grinder.core.situation import AccountSituation, Approved, Denied, GuardLimi
 from grinder.model.control import FsmState, RiskIntent, TradingMode
 from grinder.model.orders import Cancel, Place, Side
 from grinder.model.reasons import BlockReason, PlanReason
-from tests.unit.core.test_guards import ACCOUNT, INSTRUMENT, LIMITS, MARKET, NOW, SYMBOL, Resting, place
+from tests.gate_world import ACCOUNT, INSTRUMENT, LIMITS, MARKET, NOW, SYMBOL, Resting, place
 
 D = Decimal
 SMALL = st.integers(0, 20).map(lambda number: D(number) / 10)

@@ -16,7 +16,7 @@ from grinder.core.exposure import (
 from grinder.model.control import RiskIntent
 from grinder.model.orders import Cancel, Side
 from grinder.model.reasons import PlanReason
-from tests.unit.core.test_guards import Resting, amend, place
+from tests.gate_world import Resting, amend, place
 
 D = Decimal
 INCREASE, REDUCE, CANCEL = RiskIntent.INCREASE_RISK, RiskIntent.REDUCE_RISK, RiskIntent.CANCEL
