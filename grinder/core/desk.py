@@ -1,32 +1,28 @@
-"""Planning one symbol: what should rest, the router's difference, the gate chain, and the intents that follow.
+"""The desk of one symbol: plans it, and turns the router's decisions into intents that the gate chain approved.
 
-Entries rest in ACTIVE only, on a fresh symbol; in any other state but the first two they are taken back, and
-take-profits stay. In INIT and READY resting entries are left alone for a short while, so that a restart does not tear
-down a grid that is about to be wanted again. Must never send an intent that the gate chain did not approve.
+Must never send an intent that the gate chain did not approve, and never start a second command on an order that still
+owes an answer to the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
 
-from grinder.core.cycle import take_profits
 from grinder.core.engine_state import EngineState, SymbolState
 from grinder.core.events import Blocked, Counted, Effect, Send
-from grinder.core.exposure import with_placed, working_of
-from grinder.core.features import natr_if_fresh
+from grinder.core.exposure import Working, with_placed
 from grinder.core.inputs import spend
-from grinder.core.planner import Wanted, anchor_holds, move_threshold_bps, plan_grid, spacing_now_bps
+from grinder.core.intentions import entries, follow_mid, intentions
+from grinder.core.planner import Wanted
 from grinder.core.round import Round, account_situation, route_limits, verdict
 from grinder.core.router import Route as R
 from grinder.core.router import Routed, route
 from grinder.core.situation import Approved, Denied, Proposal
 from grinder.core.view import LiveOrder
 from grinder.model.control import FsmState, RiskIntent
-from grinder.model.instrument import TRADING
 from grinder.model.orders import (
     INTENTS_PER_INCARNATION,
     Amend,
@@ -38,12 +34,11 @@ from grinder.model.orders import (
     format_order_id,
 )
 from grinder.model.reasons import PlanReason, RouterReason
-from grinder.model.units import BPS, NS_PER_MS, ZERO
+from grinder.model.units import NS_PER_MS, ZERO
 
-START_GRACE_MS: Final = 5_000
-"""How long entries that rest already are left alone in INIT and READY, milliseconds."""
-
-_STARTING: Final = frozenset({FsmState.INIT, FsmState.READY})
+ROUND_ENTRIES_MAX: Final = 2
+"""Most entries placed, moved or replaced in one round: what is decided first shall leave first, and the next round
+follows at once while the executor is at work already."""
 
 
 def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, effects: list[Effect]) -> None:
@@ -57,6 +52,8 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     """
     symbol.dirty = False
     symbol.plan_mono_ns = 0
+    cause_mono_ns = symbol.cause_mono_ns or cause_mono_ns
+    symbol.cause_mono_ns = 0
     top, instrument = symbol.top, symbol.instrument
     if top is None or instrument is None or not state.view.synced or not symbol.adopted:
         return
@@ -65,131 +62,32 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     turn = Round(
         state, symbol, top, instrument, account_situation(state), cause_mono_ns, effects, grid_open, state.budget
     )
-    _follow_mid(turn)
-    live, wanted = _intentions(turn)
+    follow_mid(turn)
+    live, wanted = intentions(turn)
+    if grid_open and state.fsm.state is not FsmState.ACTIVE:
+        _report_blocked(turn, live)
     decisions = route(wanted, live, top, instrument, route_limits(state), state.config.router)
     symbol.wanted = len(wanted)
-    _count(decisions, effects)
-    for routed in decisions:
-        _act(turn, routed)
+    _count([routed for routed in decisions if _act(turn, routed)], effects)
     _take_back_expired(turn)
-    if turn.grid_sent:
+    if turn.unfinished:
+        symbol.dirty = True
+        symbol.cause_mono_ns = cause_mono_ns
+    elif turn.grid_sent:
         symbol.grid_mono_ns = max(symbol.grid_mono_ns, now + state.config.planner.cooldown_ms * NS_PER_MS)
     if turn.held_back:
         symbol.plan_mono_ns = max(symbol.grid_mono_ns, now + 1)
 
 
-def _intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
-    """Return the orders that the router shall look at, and those that should rest."""
-    state, symbol = turn.state, turn.symbol
-    live = [order for order in state.view.of(symbol.symbol) if order.kind is not OrderKind.EXIT]
-    wanted: list[Wanted] = []
-    fsm = state.fsm
-    if fsm.state is not FsmState.EMERGENCY or not state.config.exit_enabled:
-        wanted.extend(_profits(turn, live))
-    else:
-        live = [order for order in live if order.kind is not OrderKind.TAKE_PROFIT]
-    if fsm.state is FsmState.ACTIVE and _entries_allowed(turn):
-        wanted.extend(_entries(turn, live))
-        return live, wanted
-    if turn.grid_open and fsm.state is not FsmState.ACTIVE:
-        _report_blocked(turn, live)
-    if fsm.state in _STARTING and state.now_mono_ns - fsm.since_mono_ns < START_GRACE_MS * NS_PER_MS:
-        live = [order for order in live if order.kind is not OrderKind.GRID]
-        symbol.plan_mono_ns = fsm.since_mono_ns + START_GRACE_MS * NS_PER_MS
-    elif fsm.state is FsmState.INIT:
-        live = [order for order in live if order.kind is not OrderKind.GRID]
-    return live, wanted
-
-
-def _entries_allowed(turn: Round) -> bool:
-    """Tell whether this symbol may have entries at rest: armed by no alarm, fresh, and traded by the venue."""
-    state, symbol = turn.state, turn.symbol
-    return (
-        not state.kill_switch_active
-        and symbol.symbol not in state.feed.stale_symbols
-        and turn.instrument.status == TRADING
-        and state.account is not None
-        and not state.account.hedge_mode
-    )
-
-
-def _follow_mid(turn: Round) -> None:
-    """Move the grid's anchor to the mid if that has gone far enough, and set the band in which it stays."""
-    state, symbol, config = turn.state, turn.symbol, turn.state.config.planner
-    mid = turn.top.mid_price
-    wanted_bps = spacing_now_bps(config, natr_if_fresh(symbol.features, state.now_mono_ns, config.natr_stale_ms))
-    anchor = symbol.anchor
-    if anchor is None or not anchor_holds(config, anchor, symbol.spacing_bps, mid, wanted_bps):
-        anchor = mid
-        symbol.anchor = mid
-        symbol.spacing_bps = wanted_bps
-        # A hair wider than the exact threshold, so that leaving the band always moves the anchor.
-        move = float(move_threshold_bps(config, wanted_bps) / BPS) * (1.0 + 1e-9)
-        symbol.low_mid, symbol.high_mid = float(mid) * (1.0 - move), float(mid) * (1.0 + move)
-
-
 def _report_blocked(turn: Round, live: Iterable[LiveOrder]) -> None:
     """Say which entries the state's permissions block; once per pause, so that waiting is visible but not loud."""
     slots = {(order.level, order.side) for order in live}
-    for wanted in _entries(turn, live):
+    for wanted in entries(turn, live):
         if (wanted.level, wanted.side) not in slots:
             answer = verdict(turn, Proposal(_place_intent(turn, wanted)))
             if isinstance(answer, Denied):
                 turn.effects.append(Blocked(turn.symbol.symbol, answer.intent, turn.state.fsm.state, answer.reasons))
                 _hold_back(turn)
-
-
-def _entries(turn: Round, live: Iterable[LiveOrder]) -> Iterable[Wanted]:
-    state, symbol = turn.state, turn.symbol
-    assert symbol.anchor is not None
-    held = {lot.level: lot.qty for lot in symbol.cycle.lots}
-    resting: dict[tuple[str, Side], LiveOrder] = {}
-    for order in live:
-        if order.kind is OrderKind.GRID:
-            resting[order.level, order.side] = order
-            if order.unsettled_qty:
-                held[order.level] = held.get(order.level, ZERO) + order.unsettled_qty
-    for ended in state.view.unsettled_of(symbol.symbol):
-        if ended.kind is OrderKind.GRID:
-            held[ended.level] = held.get(ended.level, ZERO) + ended.unsettled_qty
-    config = state.config.planner
-    grid = plan_grid(config, turn.instrument, symbol.anchor, symbol.spacing_bps, turn.top, held)
-    return [_spare_partial(order, resting.get((order.level, order.side))) for order in grid]
-
-
-def _spare_partial(wanted: Wanted, existing: LiveOrder | None) -> Wanted:
-    """Leave the size of an order that trades away alone: topping it up would cost its place in the queue."""
-    if existing is None or not existing.executed_qty or not ZERO < existing.remaining_qty < wanted.qty:
-        return wanted
-    return replace(wanted, qty=existing.remaining_qty)
-
-
-def _profits(turn: Round, live: Iterable[LiveOrder]) -> list[Wanted]:
-    cycle = turn.symbol.cycle
-    spacing_bps = turn.symbol.spacing_bps
-    lots = [replace(lot, qty=_share(turn, lot.qty)) for lot in cycle.lots]
-    planned = take_profits(lots, turn.instrument, spacing_bps, turn.top, abs(cycle.position_qty))
-    resting = {(order.level, order.side): order for order in live if order.kind is OrderKind.TAKE_PROFIT}
-    return [_spare_better(order, resting.get((order.level, order.side)), spacing_bps) for order in planned]
-
-
-def _share(turn: Round, lot_qty: Decimal) -> Decimal:
-    """Return how much of a lot its take-profit closes."""
-    config = turn.state.config
-    if config.tp_one_level:
-        return min(lot_qty, config.planner.size_per_level[turn.symbol.symbol])
-    return lot_qty * config.tp_share
-
-
-def _spare_better(wanted: Wanted, existing: LiveOrder | None, spacing_bps: Decimal) -> Wanted:
-    """Keep a take-profit that rests at a slightly better price than its target: it followed the touch once."""
-    if existing is None:
-        return wanted
-    gain = existing.price - wanted.price if wanted.side is Side.SELL else wanted.price - existing.price
-    if ZERO < gain * BPS < spacing_bps * wanted.price:
-        return replace(wanted, price=existing.price)
-    return wanted
 
 
 def _take_back_expired(turn: Round) -> None:
@@ -210,25 +108,33 @@ def _take_back_expired(turn: Round) -> None:
             symbol.plan_mono_ns = expires_mono_ns
 
 
-def _act(turn: Round, routed: Routed) -> None:
+def _act(turn: Round, routed: Routed) -> bool:
+    """Carry out one decision; return False if it has to wait for a later round, which will decide it anew."""
     wanted, existing = routed.wanted, routed.existing
     if routed.route is R.CANCEL:
         assert existing is not None
         permitted = turn.state.fsm.state is FsmState.ACTIVE or existing.kind is not OrderKind.GRID
         _cancel(turn, existing, routed.plan_reason if permitted else PlanReason.NOT_PERMITTED)
-    elif routed.route is R.BLOCK or routed.reason is RouterReason.RATE_LIMIT_THROTTLE:
+        return True
+    if routed.route is R.BLOCK or routed.reason is RouterReason.RATE_LIMIT_THROTTLE:
         _hold_back(turn)
-    elif routed.route is R.CANCEL_REPLACE or routed.route is R.AMEND:
-        assert wanted is not None
-        if not wanted.reduce_only and not turn.grid_open:
-            turn.held_back = True
-        elif existing is None:
-            _place(turn, wanted)
-        elif routed.route is R.AMEND:
-            _amend(turn, wanted, existing, routed.plan_reason)
-        else:
-            turn.grid_sent = turn.grid_sent or not wanted.reduce_only
-            _cancel(turn, existing, routed.plan_reason)
+        return True
+    if routed.route is R.NOOP:
+        return True
+    assert wanted is not None
+    if not wanted.reduce_only:
+        turn.held_back = turn.held_back or not turn.grid_open
+        turn.unfinished = turn.unfinished or (turn.grid_open and turn.grid_sent >= ROUND_ENTRIES_MAX)
+        if not turn.grid_open or turn.grid_sent >= ROUND_ENTRIES_MAX:
+            return False
+    if existing is None:
+        _place(turn, wanted)
+    elif routed.route is R.AMEND:
+        _amend(turn, wanted, existing, routed.plan_reason)
+    else:
+        turn.grid_sent += not wanted.reduce_only
+        _cancel(turn, existing, routed.plan_reason)
+    return True
 
 
 def _place(turn: Round, wanted: Wanted) -> None:
@@ -245,7 +151,7 @@ def _place(turn: Round, wanted: Wanted) -> None:
     state.view.place(intent, state.intents_sent, state.now_mono_ns)
     turn.symbol.working = with_placed(turn.symbol.working, intent)
     state.budget = spend(state.budget, adds_risk=approved is RiskIntent.INCREASE_RISK)
-    turn.grid_sent = turn.grid_sent or not wanted.reduce_only
+    turn.grid_sent += not wanted.reduce_only
     if wanted.kind is OrderKind.TAKE_PROFIT:
         turn.effects.append(Counted("grinder_cycle_tp_generated_total", (turn.symbol.symbol,)))
 
@@ -285,12 +191,33 @@ def _amend(turn: Round, wanted: Wanted, existing: LiveOrder, reason: PlanReason)
         return
     _send(turn, intent, existing)
     state.view.command(intent, state.intents_sent)
-    moved = replace(existing, price=wanted.price, qty=max(intent.qty, existing.qty))
-    others = (order for order in state.view.of(symbol.symbol) if order.client_order_id != moved.client_order_id)
-    symbol.working = working_of((*others, moved))
+    symbol.working = _with_amended(turn, intent, existing)
     state.budget = spend(state.budget, adds_risk=False)
-    turn.grid_sent = turn.grid_sent or not wanted.reduce_only
+    turn.grid_sent += not wanted.reduce_only
     turn.effects.append(Counted("grinder_router_amend_savings_total", ()))
+
+
+def _with_amended(turn: Round, intent: Amend, existing: LiveOrder) -> Working:
+    """Return the working sums with an order at its new price, and at the larger of its sizes."""
+    working, view = turn.symbol.working, turn.state.view
+    turn.moved[intent.client_order_id] = intent.price
+    prices = [
+        turn.moved.get(order.client_order_id, order.price)
+        for order in view.of(turn.symbol.symbol)
+        if order.side is intent.side
+    ]
+    growth = max(intent.qty - existing.qty, ZERO)
+    if existing.reduce_only:
+        risk_prices = working.risk_prices
+    else:
+        risk_prices = (working.risk_prices - {(existing.side, existing.price)}) | {(intent.side, intent.price)}
+    if intent.side is Side.BUY:
+        field = "reduce_buy_qty" if existing.reduce_only else "buy_qty"
+        changes: dict[str, object] = {"buy_price_max": max(prices), field: getattr(working, field) + growth}
+    else:
+        field = "reduce_sell_qty" if existing.reduce_only else "sell_qty"
+        changes = {"sell_price_min": min(prices), field: getattr(working, field) + growth}
+    return replace(working, risk_prices=risk_prices, **changes)
 
 
 def _cancel(turn: Round, existing: LiveOrder, reason: PlanReason) -> None:

@@ -71,8 +71,8 @@ def step(state: EngineState, event: Event) -> tuple[EngineState, tuple[Effect, .
         event: what happened, with its time. Times that run backwards count as no time passed.
 
     Returns:
-        The same memory, and the effects in the order in which they are to be carried out. The caller tells the next
-        step by ``Unsent`` which of the intents did not leave.
+        The same memory, and the effects in the order in which they are to be carried out. The caller's next duties:
+        tell the next step by ``Unsent`` which of the intents did not leave, and go on while ``wants_more``.
     """
     state.now_mono_ns = max(state.now_mono_ns, event.now_mono_ns)
     if isinstance(event, Received):
@@ -142,6 +142,7 @@ def _take_back(state: EngineState, count: int) -> None:
         symbol = state.symbols[name]
         # Planned again by appointment: at once would only find the same full queue.
         symbol.dirty = False
+        symbol.cause_mono_ns = 0
         symbol.grid_mono_ns = symbol.plan_mono_ns = retry_mono_ns
 
 
@@ -231,6 +232,11 @@ def _run_desks(state: EngineState, effects: list[Effect]) -> None:
         if symbol.dirty or 0 < symbol.plan_mono_ns <= now:
             plan_symbol(state, symbol, now, effects)
     state.view.touched.clear()
+
+
+def wants_more(state: EngineState) -> bool:
+    """Tell whether a round was left unfinished: give the engine a Timer at once, before waiting for anything else."""
+    return any(symbol.cause_mono_ns for symbol in state.symbols.values())
 
 
 def loop_state(state: EngineState, now_mono_ns: int) -> LoopState:

@@ -18,7 +18,7 @@ from grinder.core.drawdown import Drawdown, DrawdownConfig
 from grinder.core.exposure import NOTHING_WORKING, Working
 from grinder.core.features import FeatureConfig
 from grinder.core.fsm import Fsm, FsmInputs, FsmThresholds, initial
-from grinder.core.planner import PlannerConfig, Top
+from grinder.core.planner import PlannerConfig, Top, Wanted
 from grinder.core.router import RouterConfig
 from grinder.core.situation import GuardLimits
 from grinder.core.staleness import UNKNOWN_FEED
@@ -82,7 +82,8 @@ class SymbolState:
 
     ``low_mid``, ``high_mid``: mids between which the grid holds. ``dirty``: something that the plan depends on
     changed. ``plan_mono_ns``: plan then, 0 for no appointment. ``grid_mono_ns``: entries wait until then.
-    ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown.
+    ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown. ``cause_mono_ns``: arrival of what
+    caused a round that is not finished, 0 if none is. ``grid``: the last entries planned, for ``grid_key``.
     """
 
     __slots__ = (
@@ -93,11 +94,14 @@ class SymbolState:
         "adopted_utc_ms",
         "anchor",
         "book_mono_ns",
+        "cause_mono_ns",
         "changed_mono_ns",
         "cycle",
         "dirty",
         "executions",
         "features",
+        "grid",
+        "grid_key",
         "grid_mono_ns",
         "high_mid",
         "instrument",
@@ -139,6 +143,9 @@ class SymbolState:
         self.rejects = NO_STREAK
         self.working: Working = NOTHING_WORKING
         self.wanted = 0
+        self.cause_mono_ns = 0
+        self.grid_key: tuple[object, ...] = ()
+        self.grid: tuple[Wanted, ...] = ()
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False):

@@ -28,8 +28,9 @@ _PLENTY: Final = 1 << 30
 class Round(msgspec.Struct):
     """One planning of one symbol, while it lasts. ``cause_mono_ns``: arrival of what caused it.
 
-    ``grid_open``: entries may be placed and moved in this round. ``grid_sent``: some were. ``held_back``: some waited.
-    ``budget``: what ``account`` was made from.
+    ``grid_open``: entries may be placed and moved in this round. ``grid_sent``: how many were.
+    ``held_back``: some wait. ``moved``: new price of the orders amended in it, by id.
+    ``unfinished``: more are due at once, in another round. ``budget``: what ``account`` was made from.
     """
 
     state: EngineState
@@ -41,8 +42,10 @@ class Round(msgspec.Struct):
     effects: list[Effect]
     grid_open: bool
     budget: Budget
-    grid_sent: bool = False
+    grid_sent: int = 0
     held_back: bool = False
+    unfinished: bool = False
+    moved: dict[str, Decimal] = {}
 
 
 def verdict(turn: Round, proposal: Proposal) -> Verdict:

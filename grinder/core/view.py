@@ -196,7 +196,12 @@ class OrdersView:
             return
         if known is None and (self.full or update.client_order_id in self._settling):
             return
-        self._keep(self._merged(update, known, now_mono_ns))
+        order = self._merged(update, known, now_mono_ns)
+        if known is not None and order.in_flight and order.remaining_qty == known.remaining_qty:
+            # Still owed an answer, still as large: nothing to plan.
+            self._store(order)
+        else:
+            self._keep(order)
 
     def refuse(self, refusal: CommandRefused) -> None:
         """Take back a pending amend or cancel; an order that the executor does not know is gone."""
@@ -300,9 +305,12 @@ class OrdersView:
             self._settling[update.client_order_id] = ended
 
     def _keep(self, order: LiveOrder) -> None:
+        self._store(order)
+        self.touched.add(order.symbol)
+
+    def _store(self, order: LiveOrder) -> None:
         self._orders[order.client_order_id] = order
         self._by_symbol.setdefault(order.symbol, {})[order.client_order_id] = order
-        self.touched.add(order.symbol)
 
     def _drop(self, client_order_id: str) -> None:
         order = self._orders.pop(client_order_id)

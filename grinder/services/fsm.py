@@ -35,6 +35,7 @@ from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, FsmState, Override, TradingMode
 from grinder.model.evidence import fsm_transition_file
 from grinder.model.frames import Envelope, Frame
+from grinder.model.limits import LEVELS_MAX, SYMBOLS_MAX
 from grinder.model.market import BookTop
 from grinder.model.orders import OrderKind, ResyncOrders
 from grinder.model.reasons import BlockReason
@@ -51,6 +52,7 @@ PLAN_SUMMARY_PERIOD_MS: Final = 1_000
 BLOCK_LOG_PERIOD_MS: Final = 60_000
 """Shortest time between two log lines about the same blocked action of a symbol, milliseconds."""
 
+_ROUNDS_MAX: Final = 2 * LEVELS_MAX * SYMBOLS_MAX
 _INPUTS: Final = frozenset(InputFrame.__args__)
 _STATE_CODES: Final = {state: number for number, state in enumerate(FsmState, start=1)}
 _CODE_BITS: Final = 8
@@ -183,6 +185,14 @@ class FsmService:
         self._ports.board.write(Word.OVERRIDE_ACK_FSM, override >> _CODE_BITS)
 
     def _step(self, event: Event) -> None:
+        """Decide, and go on while a round of planning is left unfinished."""
+        self._decide(event)
+        for _ in range(_ROUNDS_MAX):
+            if not engine.wants_more(self._state):
+                return
+            self._decide(Timer(self._ports.clock.mono_ns()))
+
+    def _decide(self, event: Event) -> None:
         self._state, effects = engine.step(self._state, event)
         if self._ports.decisions is not None:
             self._ports.decisions.record(event, effects)
@@ -196,7 +206,7 @@ class FsmService:
                 _CARRY_OUT[type(effect)](self, effect)
         if unsent:
             self._ports.telemetry.count("grinder_fsm_intents_unsent_total", by=float(unsent))
-            self._step(Unsent(self._ports.clock.mono_ns(), unsent))
+            self._decide(Unsent(self._ports.clock.mono_ns(), unsent))
 
     def _send(self, effect: Send, event: Event) -> bool:
         frame = effect.frame
