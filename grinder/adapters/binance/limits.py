@@ -126,7 +126,7 @@ class Limits:
             if pool is not None:
                 pool.turn(venue_utc_ms)
                 pool.used = max(pool.used, rate.used)
-                pool.limit = rate.limit or pool.limit
+                pool.limit = rate.limit if rate.limit > 0 else pool.limit
 
     def on_rejected(self, rejected: Rejected, *, mono_ns: int) -> None:
         """Stop for as long as the venue asks after a rate limit or a ban; never shortens an earlier stop.
