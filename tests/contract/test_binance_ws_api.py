@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -364,5 +368,38 @@ def test_closing_puts_what_waits_in_doubt() -> None:
             await asyncio.gather(task, return_exceptions=True)
             assert await replies.only() == InDoubt("disconnected")
             assert not made.api.connected
+
+    uvloop.run(main())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's TLS context for 127.0.0.1, trusted by clients that use the default trust store."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("NO openssl COMMAND: the order path over TLS stays untested")
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=127.0.0.1"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)]
+    subprocess.run([openssl, *request.split(), *names], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context
+
+
+def test_orders_over_tls_go_out_one_after_the_other(certificate: ssl.SSLContext) -> None:
+    async def main() -> None:
+        async with running_server(certificate) as server:
+            made = Rig(server, 3_600.0)
+            task = asyncio.create_task(made.api.run())
+            await eventually(lambda: made.api.connected)
+            for _ in range(3):
+                together = [await made.send() for _ in range(5)]
+                assert made.api.connected
+                for replies in together:
+                    assert isinstance(await replies.only(), Confirmed)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     uvloop.run(main())

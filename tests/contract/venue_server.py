@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -69,6 +70,7 @@ class VenueServer:
         self.private_greeting = ""
         self.ws_api_status = 0
         self.port = 0
+        self.secure = False
 
     @property
     def url(self) -> str:
@@ -80,7 +82,7 @@ class VenueServer:
 
     @property
     def ws_api_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws-fapi/v1"
+        return f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}/ws-fapi/v1"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -113,15 +115,16 @@ class VenueServer:
 
 
 @asynccontextmanager
-async def running_server() -> AsyncIterator[VenueServer]:
+async def running_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[VenueServer]:
     server = VenueServer()
+    server.secure = tls is not None
     app = web.Application()
     app.router.add_get("/ws-fapi/v1", server.handle_ws_api)
     app.router.add_get("/private/ws", server.handle_private)
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handle_signals=False)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     server.port = runner.addresses[0][1]
     try:

@@ -114,8 +114,9 @@ async def open_frames(
         close_timeout=CLOSE_TIMEOUT_S,
         max_size=max_bytes,
         max_queue=None,
-        # With the mark at 0 whatever the kernel did not take at once is a backlog, and the next message is refused.
-        write_limit=0,
+        # Whatever the kernel did not take at once is a backlog, and the next message is refused. Not 0: over TLS an
+        # empty buffer would count as one.
+        write_limit=(1, 0),
         create_connection=cast("type[ClientConnection]", create),
     )
     return cast("FrameConnection", connection)
