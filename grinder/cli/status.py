@@ -17,7 +17,7 @@ from grinder.adapters.clock import SystemClock
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
 from grinder.cli.host import lenient_settings, print_json
 from grinder.model.board import TRIP_WORDS, Word, word_of
-from grinder.model.control import TREE, TRIP_CODES, Exit, FsmState, Override, TripReason
+from grinder.model.control import TREE, TRIP_CODES, Exit, FsmState, Override, Process, TripReason
 from grinder.model.errors import BoardError
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board
@@ -27,6 +27,10 @@ from grinder.settings import Settings
 READYZ_TIMEOUT_S: Final = 2.0
 _ANSWER_BYTES_MAX: Final = 1 << 20
 _OVERRIDE_MASK: Final = 0xFF
+
+STOPPED: Final = "stopped"
+"""What the last heartbeat of an orderly stop says."""
+
 _ROLES: Final = {1: "STANDBY", 2: "ACTIVE"}
 _REASONS: Final = {code: reason for reason, code in TRIP_CODES.items()}
 
@@ -141,17 +145,18 @@ def read_board(board: Board, now_mono_ns: int) -> BoardStatus:
     )
 
 
-def _process(board: Board, process: Any, now_mono_ns: int) -> ProcessStatus:
+def _process(board: Board, process: Process, now_mono_ns: int) -> ProcessStatus:
     beat = board.read(word_of("HEARTBEAT", process))
     record = board.heartbeat(process)
-    alive = is_alive(beat, now_mono_ns)
+    reason = record.not_ready_reason if record is not None else ""
+    alive = is_alive(beat, now_mono_ns) and reason != STOPPED
     return ProcessStatus(
         alive=alive,
         ready=alive and record is not None and record.ready,
         pid=board.read(word_of("PID", process)),
         starts=board.read(word_of("STARTS", process)),
         heartbeat_age_ms=(now_mono_ns - beat) // NS_PER_MS if beat else None,
-        not_ready_reason=record.not_ready_reason if record is not None else "",
+        not_ready_reason=reason,
     )
 
 
@@ -196,12 +201,15 @@ def _lines(status: Status) -> list[str]:
         for name, process in board.processes.items():
             program = (status.programs or {}).get(name, "")
             lines.append(f"{name:<9} {_process_line(process)}{'  [' + program + ']' if program else ''}")
+    beside = set(status.programs or {}) - set(board.processes if board is not None else {})
+    lines += [f"{name:<9} [{(status.programs or {})[name]}]" for name in sorted(beside)]
     return lines
 
 
 def _process_line(process: ProcessStatus) -> str:
     if process.heartbeat_age_ms is None:
         return "never started"
-    word = "ready" if process.ready else "not ready" if process.alive else "DEAD"
+    down = "stopped" if process.not_ready_reason == STOPPED else "DEAD"
+    word = "ready" if process.ready else "not ready" if process.alive else down
     reason = f": {process.not_ready_reason}" if process.not_ready_reason and process.alive else ""
     return f"{word:<9} pid {process.pid}, heartbeat {process.heartbeat_age_ms} ms ago, starts {process.starts}{reason}"

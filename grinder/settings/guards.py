@@ -111,7 +111,7 @@ def _paper_stays_here(settings: Settings) -> Problems:
     if settings.mainnet:
         yield (
             "--mainnet (GRINDER_MAINNET): paper trading never leaves this host; leave it off, and set "
-            "GRINDER_SIM_TAPE to a wss:// stream to trade on paper at live prices"
+            "GRINDER_SIM_TAPE to a recorded file to trade on paper at real prices"
         )
 
 
@@ -258,6 +258,12 @@ def notes(settings: Settings) -> tuple[str, ...]:
         found.append("GRINDER_ACCOUNT_SYNC_ENABLED is on, but there are no venue credentials: it cannot sync")
     if settings.trading_mode is TradingMode.LIVE_TRADE and settings.exchange_port is ExchangePort.NOOP:
         found.append("--exchange-port is noop in live_trade: a rehearsal, every new order is denied")
+    if settings.ha_enabled:
+        found.append(
+            "GRINDER_HA_ENABLED is on: this version holds no election; the role stays UNKNOWN, no new risk passes"
+        )
+    if settings.fill_model_enforce:
+        found.append("GRINDER_FILL_MODEL_ENFORCE is on: this version evaluates no model; no new risk passes")
     if settings.order_transport is OrderTransport.REST:
         found.append("GRINDER_ORDER_TRANSPORT is rest: orders take the slower path")
     return tuple(found)

@@ -34,7 +34,9 @@ SIMULATION: Final = Section(
     "Simulated venue",
     (
         integer("GRINDER_SIM_PORT", "18080", (1, 65_535), "", "Port of the embedded simulated venue on 127.0.0.1."),
-        text("GRINDER_SIM_TAPE", "synthetic", r".+", "Its market: `synthetic`, a recorded file, or a `wss://` stream."),
+        text(
+            "GRINDER_SIM_TAPE", "synthetic", r".+", "Its market: `synthetic`, or recorded files, separated by commas."
+        ),
         integer("GRINDER_SIM_SEED", "1", (0, 2**63 - 1), "", "Seed of everything random in it."),
         decimal("GRINDER_SIM_SPEED", "1.0", ("0.01", "1000"), "", "Speed of the tape; 1 is real time."),
     ),
@@ -45,7 +47,8 @@ CLUSTER: Final = Section(
     (
         switch(
             "GRINDER_HA_ENABLED",
-            "Trade only while this host is the leader. Off: a single host, always ACTIVE.",
+            "Trade only while this host is the leader. Off: a single host, always ACTIVE. On: this version holds no "
+            "election yet, so the role stays UNKNOWN and no new risk is taken.",
         ),
         text(
             "GRINDER_NODE_ID", "node-1", _NAME, "Name of this host in the cluster; separates run folders on one host."

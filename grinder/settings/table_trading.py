@@ -214,7 +214,11 @@ FILL_PROBABILITY: Final = Section(
     "Fill probability",
     (
         text("GRINDER_FILL_MODEL_DIR", "", _ANY, "Folder of the model; unset is no model."),
-        switch("GRINDER_FILL_MODEL_ENFORCE", "Block what the model finds unlikely; off only counts it."),
+        switch(
+            "GRINDER_FILL_MODEL_ENFORCE",
+            "Block what the model finds unlikely. This version evaluates no model yet: on blocks every order that "
+            "increases risk.",
+        ),
         integer("GRINDER_FILL_PROB_MIN_BPS", "2500", (0, 10_000), "bps", "Least probability that passes."),
         Variable(
             name="GRINDER_FILL_PROB_ENFORCE_SYMBOLS",

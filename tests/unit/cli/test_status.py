@@ -142,6 +142,14 @@ def test_board_when_a_process_stopped_beating_then_it_is_dead() -> None:
     assert (feed.alive, feed.ready, feed.heartbeat_age_ms) == (False, False, 5_000)
 
 
+def test_board_when_a_process_said_goodbye_then_it_is_not_alive_whatever_its_heartbeat() -> None:
+    board = FakeBoard()
+    board.beat(beat(Process.FEED, NOW, "stopped"))
+    board.write(word_of("HEARTBEAT", Process.FEED), NOW)
+    feed = read_board(board, NOW).processes["feed"]
+    assert (feed.alive, feed.ready, feed.not_ready_reason) == (False, False, "stopped")
+
+
 def test_board_when_a_record_is_torn_then_the_process_is_alive_but_not_ready() -> None:
     board = FakeBoard()
     board.write(word_of("HEARTBEAT", Process.FEED), NOW)

@@ -165,6 +165,8 @@ def test_rule_when_its_variable_is_unreadable_then_only_that_is_reported() -> No
         ({"GRINDER_ACCOUNT_SYNC_ENABLED": "1"}, "there are no venue credentials"),
         (LIVE | {"GRINDER_EXCHANGE_PORT": "noop"}, "a rehearsal, every new order is denied"),
         ({"GRINDER_ORDER_TRANSPORT": "rest"}, "orders take the slower path"),
+        ({"GRINDER_HA_ENABLED": "true"}, "the role stays UNKNOWN"),
+        ({"GRINDER_FILL_MODEL_ENFORCE": "1", "GRINDER_FILL_MODEL_DIR": "m"}, "evaluates no model"),
     ],
 )
 def test_notes_when_something_is_probably_not_meant_then_it_is_said(given: dict[str, str], note: str) -> None:
