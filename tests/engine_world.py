@@ -35,6 +35,7 @@ from grinder.model.control import FsmState, Override, TradingMode
 from grinder.model.instrument import Instrument
 from grinder.model.market import BookTop, MarkPrice, StreamHealth
 from grinder.model.orders import (
+    TERMINAL,
     Amend,
     Cancel,
     CommandRefused,
@@ -158,6 +159,7 @@ class World:
         self.peak_open: Counter[str] = Counter()
         self.peak_side: Counter[tuple[str, Side]] = Counter()
         self.orders: dict[str, VenueOrder] = {}
+        self.arriving: dict[str, VenueOrder] = {}
         self.live: dict[str, OrderState] = {}
         self.ids_seen: set[str] = set()
         self.fills: list[Fill] = []
@@ -290,7 +292,7 @@ class World:
         if isinstance(intent, Place):
             assert name not in self.ids_seen, "a client order id was used twice"
             self.ids_seen.add(name)
-            order = VenueOrder(intent, intent.price, intent.qty)
+            order = self.arriving[name] = VenueOrder(intent, intent.price, intent.qty)
             self._say(order, OrderState.PENDING_NEW)
             self._later(self.latency_ns, lambda: self._accept(order))
             return
@@ -305,6 +307,7 @@ class World:
 
     def _accept(self, order: VenueOrder) -> None:
         place = order.place
+        del self.arriving[place.client_order_id]
         top = self.tops[place.symbol]
         crosses = order.price >= top.ask_price if place.side is Side.BUY else order.price <= top.bid_price
         if crosses and place.tif is TimeInForce.GTX:
@@ -436,17 +439,10 @@ class World:
             self.give(Instruments(tuple(self.instruments.values()), self.now_ns))
 
     def _orders_snapshot(self) -> None:
-        terminal = (
-            OrderState.FILLED,
-            OrderState.CANCELED,
-            OrderState.EXPIRED,
-            OrderState.REJECTED,
-            OrderState.DENIED,
-        )
         live = tuple(
             order.update(self.live[name], self.utc_ms())
-            for name, order in self.orders.items()
-            if self.live[name] not in terminal
+            for name, order in (self.orders | self.arriving).items()
+            if self.live[name] not in TERMINAL
         )
         self._tell(OrdersSnapshot(live, self.config.incarnation, self.intents_read, self.ready, "", self.now_ns))
         self._tell(OrderBudget(300, 1_200, self.sent["Place"]))
