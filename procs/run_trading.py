@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     _say(boot_line(settings), *(f"NOTE {note}" for note in notes(settings)))
     try:
         tree.start()
+    except SettingsError as error:
+        return _refused(Exit.GATE, *error.problems)
     except AlreadyRunningError as error:
         return _refused(Exit.ALREADY_RUNNING, str(error))
     except (BoardError, OSError) as error:

@@ -16,9 +16,26 @@ from grinder.adapters.log import EventLog
 from grinder.adapters.telemetry import Recorder
 from grinder.model.channels import TELEMETRY, Channel
 from grinder.model.control import Process
+from grinder.model.frames import Envelope, Frame
 from grinder.ports import Service
 from grinder.services.loop import Identity, ServiceLoop
 from grinder.settings import Settings
+
+
+class Inward:
+    """The telemetry of the process that collects telemetry: straight to its own service, without a socket."""
+
+    def __init__(self, service: Service, incarnation: int, clock: SystemClock) -> None:
+        self._service = service
+        self._incarnation = incarnation
+        self._clock = clock
+        self._seq = 0
+
+    def send(self, frame: Frame) -> bool:
+        """Deliver a frame at once; return True."""
+        self._seq += 1
+        self._service.on_envelope(Envelope(self._seq, self._incarnation, 0, self._clock.mono_ns(), frame))
+        return True
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -55,7 +72,8 @@ class Boot(msgspec.Struct, frozen=True):
 
     def loop(self, service: Service) -> ServiceLoop:
         """Return the loop that drives ``service`` in this process."""
-        telemetry = self.publisher(TELEMETRY) if self.process in TELEMETRY.publishers else None
+        pushes = self.process in TELEMETRY.publishers
+        telemetry = self.publisher(TELEMETRY) if pushes else Inward(service, self.incarnation, self.clock)
         identity = Identity(self.process, os.getpid(), self.incarnation, self.started_mono_ns)
         return ServiceLoop(service, identity, self.clock, self.board, self.log, self.telemetry.snapshot, telemetry)
 

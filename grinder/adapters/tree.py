@@ -7,6 +7,7 @@ SIGTERM when this process dies, and its children when supervisord dies.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -19,13 +20,14 @@ from grinder.adapters.lock import SlotLock, require_free
 from grinder.adapters.parent import end_with_parent
 from grinder.adapters.supervisor_client import SUPERVISOR_SOCKET
 from grinder.model.control import Process
-from grinder.model.errors import AlreadyRunningError
+from grinder.model.errors import AlreadyRunningError, SettingsError
 from grinder.model.limits import SLOT_WAIT_S_MAX, TREE_STOP_S_MAX
 from grinder.settings import Settings
 
 VENUE_VARIABLE: Final = "SUPERVISED_VENUE"
 """Variable of supervisord's configuration: whether the simulated venue starts with the tree."""
 
+_LOOPBACK: Final = "127.0.0.1"
 _SLOT_POLL_S: Final = 0.1
 _LINK: Final = Path("var", SUPERVISOR_SOCKET)
 """Where ``supervisorctl -c conf/supervisord.conf`` looks, below the project."""
@@ -54,6 +56,7 @@ class Tree:
         Raises:
             AlreadyRunningError: if a tree runs in this run or state directory, or a process of one does not end
                 within SLOT_WAIT_S_MAX.
+            SettingsError: if somebody else listens on a port of this tree.
             BoardError: if the board cannot be made.
             OSError: if supervisord cannot be started.
         """
@@ -61,6 +64,7 @@ class Tree:
         for directory in dict.fromkeys((settings.run_dir, settings.state_dir)):
             self._locks.append(SlotLock(directory / "tree.lock", f"the tree ({directory})"))
         self._wait_for_slots()
+        self._require_ports()
         create_board(settings.run_dir)
         self._link_socket()
         self._child = subprocess.Popen(
@@ -115,6 +119,20 @@ class Tree:
                 while not _free(directory / f"{process}.lock", str(process), last=time.monotonic() > deadline):
                     time.sleep(_SLOT_POLL_S)
 
+    def _require_ports(self) -> None:
+        """Check that the tree's ports are free: a taken one would leave a program crashing over and over."""
+        settings = self._settings
+        ports = [("GRINDER_METRICS_PORT", settings.metrics_host, settings.metrics_port)]
+        if settings.venue_embedded:
+            ports.append(("GRINDER_SIM_PORT", _LOOPBACK, settings.sim_port))
+        problems = tuple(
+            f"{name}: {host}:{port} cannot be listened on ({why}); free it or choose another port"
+            for name, host, port in ports
+            if (why := _why_not_listen(host, port))
+        )
+        if problems:
+            raise SettingsError(problems)
+
     def _link_socket(self) -> None:
         """Let ``supervisorctl`` find this tree from the project's directory; a convenience that may fail."""
         link = self._configuration.absolute().parent.parent / _LINK
@@ -125,6 +143,16 @@ class Tree:
             fresh.replace(link)
         except OSError:
             fresh.unlink(missing_ok=True)
+
+
+def _why_not_listen(host: str, port: int) -> str:
+    """Return why a port cannot be listened on, or an empty string."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _free(path: Path, what: str, *, last: bool) -> bool:

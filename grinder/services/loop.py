@@ -60,7 +60,7 @@ class ServiceLoop:
         board: Board,
         log: Log,
         snapshot: Callable[[], Telemetry],
-        telemetry: Publisher | None,
+        telemetry: Publisher,
     ) -> None:
         self._service = service
         self._identity = identity
@@ -102,7 +102,7 @@ class ServiceLoop:
             self._service.on_timer()
         if self._beat.take(now):
             self._publish_heartbeat(now)
-        if self._telemetry is not None and self._report.take(now):
+        if self._report.take(now):
             self._telemetry.send(self._snapshot())
         left_ns = min(self._timer.due_mono_ns, self._beat.due_mono_ns) - now
         return min(max(1, -(-left_ns // NS_PER_MS)), TIMER_PERIOD_MS)
@@ -128,8 +128,7 @@ class ServiceLoop:
         """Say goodbye: last telemetry, last heartbeat, last log line."""
         if not self._service.stopped:
             self._log.event("STOP_TIMEOUT", reason=self._service.readiness())
-        if self._telemetry is not None:
-            self._telemetry.send(self._snapshot())
+        self._telemetry.send(self._snapshot())
         self._publish_heartbeat(self._clock.mono_ns(), stopped=True)
         self._log.event("STOPPED")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -118,7 +119,7 @@ def test_tree_when_supervisord_is_killed_then_nothing_survives_and_the_next_tree
     assert door.returncode == 2
     assert "supervisord ended with -9" in said
     tree.start()
-    assert [pid for pid in pids if alive(pid)] == []
+    wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left of the first tree")
     # And when the front door itself is killed, the tree stops in order.
     pids = [*tree.pids().values(), tree.supervisor_pid()]
     tree.door.kill()
@@ -153,6 +154,15 @@ def test_front_door_when_a_setting_or_guard_is_wrong_then_1_and_nothing_is_start
     assert door.returncode == 1
     assert all(word in said for word in words), said
     assert not tree.run_dir.exists()
+
+
+def test_front_door_when_a_port_is_taken_then_1_and_nothing_is_started(tree: TreeUnderTest) -> None:
+    with socket.create_server(("127.0.0.1", tree.metrics_port)):
+        door = tree.front_door()
+        said, _ = door.communicate(timeout=30)
+    assert door.returncode == 1
+    assert f"GRINDER_METRICS_PORT: 127.0.0.1:{tree.metrics_port} cannot be listened on" in said
+    assert not (tree.run_dir / "supervisord.pid").exists()
 
 
 def test_front_door_when_stopped_while_it_starts_then_nothing_is_left(tree: TreeUnderTest) -> None:
