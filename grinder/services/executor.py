@@ -12,11 +12,12 @@ import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
-from grinder.model.account import AccountState
+from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
 from grinder.model.frames import Envelope, Frame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
+from grinder.model.reasons import MismatchRule
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
 from grinder.ports import PriceBoard
@@ -31,6 +32,16 @@ from grinder.services.shutdown import Shutdown
 
 STREAM_DOWN_QUERY_MS: Final = 5_000
 """How often every live order is asked for while the user stream is down, milliseconds."""
+
+
+ORDER_RULES: Final = frozenset(
+    {
+        MismatchRule.ORDER_MISSING_AT_VENUE,
+        MismatchRule.ORPHAN_ORDER,
+        MismatchRule.POSITION_DIFFERS_FROM_FILLS,
+    }
+)
+"""Mismatches that asking about our orders may explain."""
 
 
 class ExecutorConfig(msgspec.Struct, frozen=True):
@@ -111,6 +122,9 @@ class ExecutorService:
         elif isinstance(frame, AccountState):
             self._seen["account"] = self._ports.clock.mono_ns()
             self._account = frame
+        elif isinstance(frame, Mismatch) and frame.rule in ORDER_RULES:
+            self._settling.ask_all_now()
+            self._recovery.read_orders_again()
 
     def on_gap(self, channel: str, missing: int) -> None:
         """Tell the fsm, by a snapshot, which of its intents arrived; a lost account state comes again by itself."""

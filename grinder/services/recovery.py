@@ -29,8 +29,10 @@ from grinder.services.settling import Settling
 
 RETRY_MS_MIN: Final = 500
 RETRY_MS_MAX: Final = 10_000
-RULES_PERIOD_MS: Final = 600_000
-"""How often the venue's rules are read again, milliseconds."""
+AGAIN_MS: Final[dict[str, int]] = {QueryInstruments.__name__: 600_000, QueryOpenOrders.__name__: 30_000}
+"""How often a question is asked again, milliseconds: a user stream that lost an event does not say so."""
+
+RESTING: Final = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
 
 _QUESTIONS: Final[tuple[VenueRequest, ...]] = (
     QueryInstruments(),
@@ -89,7 +91,7 @@ class Recovery:
         now = self._ports.clock.mono_ns()
         for question in _QUESTIONS:
             name = type(question).__name__
-            due = name not in self._answered or (name == QueryInstruments.__name__)
+            due = name not in self._answered or name in AGAIN_MS
             if due and name not in self._waiting and now >= self._due_mono_ns.get(name, 0):
                 self._waiting.add(name)
                 self._ports.venue.submit(question, partial(self._on_answer, name))
@@ -105,7 +107,7 @@ class Recovery:
         if isinstance(reply, Confirmed) and self._take(name, reply):
             self._answered.add(name)
             self._failures.pop(name, None)
-            self._due_mono_ns[name] = now + RULES_PERIOD_MS * NS_PER_MS
+            self._due_mono_ns[name] = now + AGAIN_MS.get(name, 0) * NS_PER_MS
             return
         failures = self._failures.get(name, 0) + 1
         self._failures[name] = failures
@@ -129,7 +131,7 @@ class Recovery:
         return name == QueryPositions.__name__ and isinstance(value, tuple)
 
     def _adopt(self, resting: tuple[OpenOrder, ...]) -> None:
-        """Take over orders under our prefix that nobody here knows; leave the others alone."""
+        """Take over orders under our prefix that nobody here knows, leave others alone, ask about what is missing."""
         self._newer_term = False
         self.foreign_orders = 0
         for found in resting:
@@ -142,3 +144,7 @@ class Recovery:
                 self._store.remember(found.client_order_id)
                 self._store.put(adopted(found))
                 self._ports.log.event("ORDER_ADOPTED", client_order_id=found.client_order_id, symbol=found.symbol)
+        listed = {found.client_order_id for found in resting}
+        for order in self._store.live():
+            if order.state in RESTING and order.client_order_id not in listed:
+                self._settling.verify(order.client_order_id)

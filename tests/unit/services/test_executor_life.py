@@ -1,0 +1,183 @@
+"""The executor from start to stop: recovery, adoption, checkpoint, dead-man's switch, orderly stop."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from grinder.model.board import Word
+from grinder.model.control import FsmState
+from grinder.model.orders import OrdersSnapshot, OrderState, ResyncOrders, Side, TimeInForce
+from grinder.model.reasons import DenyReason
+from grinder.model.units import ZERO
+from grinder.model.venue import (
+    ArmCountdown,
+    CancelOrder,
+    OrderType,
+    PlaceOrder,
+    QueryOpenOrders,
+)
+from tests.account_world import ExecutorWorld, MemoryJournal, limits, order_id
+from tests.fake_venue import SYMBOL, FakeVenue, Outcome
+from tests.fakes import FakeClock
+
+D = Decimal
+
+
+def snapshot(world: ExecutorWorld) -> OrdersSnapshot:
+    last = world.publisher.of(OrdersSnapshot)[-1]
+    assert isinstance(last, OrdersSnapshot)
+    return last
+
+
+def test_restart_when_killed_then_every_order_is_settled_and_budget_kept() -> None:
+    journal = MemoryJournal()
+    before = ExecutorWorld(journal=journal, rules=limits(max_orders_per_run=3))
+    kept, filled = before.place(1), before.place(2)
+    before.run(50)
+    before.venue.trade(filled, D("0.3"))
+    before.run(50)
+    lost = before.place(3)
+    before.venue.orders.pop(lost)
+    before.venue.trade(filled, D("0.7"))
+    before.venue.events.clear()
+    before.venue.replies.clear()
+    after = ExecutorWorld(venue=before.venue, journal=journal, ready=False, rules=limits(max_orders_per_run=3))
+    assert after.service.readiness()
+    after.make_ready()
+    assert after.state(kept) is OrderState.OPEN
+    after.run(12_000)
+    assert after.state(filled) is OrderState.FILLED
+    assert after.filled(filled) == D("0.7")
+    assert after.state(lost) is OrderState.REJECTED
+    denied = after.place(4)
+    assert after.updates(denied)[-1].reason == DenyReason.MAX_ORDERS_PER_RUN
+    assert not after.service.readiness()
+
+
+def test_restart_when_the_journal_is_lost_then_our_orders_are_adopted_and_foreign_ones_left_alone() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    by_hand = PlaceOrder("by-hand", SYMBOL, Side.SELL, OrderType.LIMIT, D(105), D(1), TimeInForce.GTC, False)
+    world.venue.rest(by_hand)
+    after = ExecutorWorld(venue=world.venue)
+    assert [order.client_order_id for order in snapshot(after).orders] == [name]
+    after.service.on_stop()
+    after.run(2_000)
+    assert after.service.stopped
+    assert [order.request.client_order_id for order in after.venue.open_orders()] == ["by-hand"]
+
+
+def test_start_when_a_newer_term_rests_there_then_no_new_risk() -> None:
+    venue = FakeVenue(FakeClock())
+    name = order_id(1, term=4)
+    venue.rest(PlaceOrder(name, SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(1), TimeInForce.GTX, False))
+    world = ExecutorWorld(venue=venue)
+    denied = world.place(2)
+    assert world.updates(denied)[-1].reason == DenyReason.NOT_RECONCILED
+
+
+def test_start_when_the_account_is_in_hedge_mode_then_no_new_risk() -> None:
+    venue = FakeVenue(FakeClock())
+    venue.hedge_mode = True
+    world = ExecutorWorld(venue=venue)
+    denied = world.place(1)
+    assert world.updates(denied)[-1].reason == DenyReason.NOT_RECONCILED
+    assert "hedge" in world.service.readiness()
+
+
+def test_stop_when_orders_rest_then_none_is_left_and_the_switch_is_let_down() -> None:
+    world = ExecutorWorld()
+    world.place(1)
+    world.place(2)
+    world.run(100)
+    assert world.venue.countdowns == {SYMBOL: 120_000}
+    world.service.on_stop()
+    refused = world.place(3)
+    assert world.updates(refused)[-1].reason == DenyReason.STOPPING
+    world.run(2_000)
+    assert world.service.stopped
+    assert not world.venue.open_orders()
+    assert world.venue.countdowns == {SYMBOL: 0}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST_AFTER, Outcome.LOST_BEFORE])
+def test_stop_when_a_cancel_is_lost_then_tried_until_none_is_left(outcome: Outcome) -> None:
+    world = ExecutorWorld()
+    world.place(1)
+    world.run(100)
+    world.venue.outcomes[CancelOrder].append(outcome)
+    world.service.on_stop()
+    world.run(5_000)
+    assert world.service.stopped
+    assert not world.venue.open_orders()
+
+
+def test_stop_when_nothing_can_be_proved_then_bounded_and_the_switch_stays_up() -> None:
+    world = ExecutorWorld()
+    world.place(1)
+    world.run(100)
+    world.venue.outcomes[CancelOrder] = [Outcome.LOST_BEFORE] * 1_000
+    world.venue.outcomes[QueryOpenOrders] = [Outcome.LOST_BEFORE] * 1_000
+    world.service.on_stop()
+    world.run(16_000)
+    assert world.service.stopped
+    assert world.venue.countdowns == {SYMBOL: 120_000}
+    assert world.telemetry.counts["grinder_executor_unclean_stops_total",] == 1
+
+
+def test_switch_when_orders_rest_then_renewed_every_30_s_and_a_failure_counted() -> None:
+    world = ExecutorWorld()
+    world.place(1)
+    world.run(31_000)
+    assert len(world.venue.sent(ArmCountdown)) == 2
+    world.venue.outcomes[ArmCountdown].append(Outcome.LOST_BEFORE)
+    world.run(36_000)
+    assert world.telemetry.counts["grinder_dead_man_failures_total",] == 1
+    assert world.venue.countdowns == {SYMBOL: 120_000}
+
+
+def test_snapshot_when_asked_for_then_it_says_how_far_intents_were_read() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.send(ResyncOrders(0))
+    last = snapshot(world)
+    assert (last.intents_incarnation, last.intents_seq) == (7, world.sequence)
+    assert [order.client_order_id for order in last.orders] == [name]
+
+
+def test_place_when_from_an_older_fsm_then_denied() -> None:
+    world = ExecutorWorld()
+    world.send(ResyncOrders(0), incarnation=8)
+    denied = world.place(1, incarnation=7)
+    assert world.updates(denied)[-1].reason == DenyReason.STALE_TERM
+
+
+def test_read_only_when_it_runs_then_nothing_is_ever_sent() -> None:
+    world = ExecutorWorld(sends=False)
+    world.board.write(Word.FSM_STATE, list(FsmState).index(FsmState.EMERGENCY) + 1)
+    world.run(2_000)
+    world.service.on_stop()
+    world.run(100)
+    assert world.service.stopped
+    assert not world.venue.requests
+
+
+def test_checkpoint_when_wanted_then_a_later_start_knows_the_same() -> None:
+    world = ExecutorWorld()
+    name, gone = world.place(1), world.place(2)
+    world.run(50)
+    world.venue.trade(name, D("0.4"))
+    world.cancel(gone)
+    world.run(50)
+    world.journal.wants_checkpoint = True
+    world.run(1_100)
+    assert not world.journal.wants_checkpoint
+    after = ExecutorWorld(venue=world.venue, journal=world.journal, rules=limits(max_orders_per_run=2))
+    assert [order.client_order_id for order in snapshot(after).orders] == [name]
+    after.run(3_000)
+    assert after.filled(name) == ZERO
+    denied = after.place(3)
+    assert after.updates(denied)[-1].reason == DenyReason.MAX_ORDERS_PER_RUN
