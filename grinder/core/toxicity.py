@@ -1,8 +1,8 @@
 """Toxicity of one symbol: how far the mid moved against the oldest mid of a short window, in basis points.
 
-The window is cut into buckets and keeps the first mid of each, so its memory and reach do not depend on the tick rate
-(a window of the last N ticks shrinks exactly when the market is fast). Must never read a clock; an unusable mid makes
-the score unknown (None), which counts as HIGH.
+The window is cut into buckets and keeps the first and the last mid of each, so its memory and reach do not depend on
+the tick rate (a window of the last N ticks shrinks exactly when the market is fast). Must never read a clock; an
+unusable mid makes the score unknown (None), which counts as HIGH.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ToxicityLevel(StrEnum):
 
 
 class ToxicityConfig(msgspec.Struct, frozen=True):
-    """``window_ms``: how far back the oldest mid may lie. ``bucket_ms``: at most one mid is kept per bucket.
+    """``window_ms``: how far back the oldest mid may lie. ``bucket_ms``: at most two mids are kept per bucket.
 
     Source: reference sheet 3.4 (lookback 5000 ms).
     """
@@ -43,14 +43,15 @@ class ToxicityConfig(msgspec.Struct, frozen=True):
     @property
     def samples_max(self) -> int:
         """Most mids kept at once."""
-        return self.window_ms // self.bucket_ms + 2
+        return 2 * (self.window_ms // self.bucket_ms + 2)
 
 
 class Toxicity(msgspec.Struct, frozen=True, gc=False):
-    """Score after the last tick, and the kept (time in monotonic ns, mid) pairs, oldest first."""
+    """Score after the last tick, the kept (time in monotonic ns, mid) pairs, oldest first, and the newest pair."""
 
     score_bps: float | None = None
     samples: tuple[tuple[int, float], ...] = ()
+    newest: tuple[int, float] | None = None
 
 
 EMPTY: Final = Toxicity()
@@ -67,26 +68,29 @@ def observe(toxicity: Toxicity, config: ToxicityConfig, mid: float | None, event
         event_mono_ns: receive time of the tick, CLOCK_MONOTONIC; an older time than the last counts as the last.
 
     Returns:
-        The new value. Invariant: the mid compared with lies within ``window_ms``, and at most ``bucket_ms`` after
+        The new value. Invariant: the mid compared with lies within ``window_ms``, and less than ``bucket_ms`` after
         the oldest one that does; ``len(samples) <= config.samples_max``.
     """
     samples = toxicity.samples
     if mid is None or not 0.0 < mid < inf:
-        return Toxicity(None, samples)
-    if samples:
-        newest_mono_ns = samples[-1][0]
-        if event_mono_ns < newest_mono_ns:
-            event_mono_ns = newest_mono_ns
-        oldest_allowed_mono_ns = event_mono_ns - config.window_ms * NS_PER_MS
-        if samples[0][0] < oldest_allowed_mono_ns:
-            samples = tuple(sample for sample in samples if sample[0] >= oldest_allowed_mono_ns)
-        bucket_ns = config.bucket_ms * NS_PER_MS
-        if not samples or event_mono_ns // bucket_ns > newest_mono_ns // bucket_ns:
-            samples = (*samples, (event_mono_ns, mid))
-    else:
-        samples = ((event_mono_ns, mid),)
+        return Toxicity(None, samples, toxicity.newest)
+    newest = toxicity.newest
+    if newest is None:
+        newest = (event_mono_ns, mid)
+        return Toxicity(0.0, (newest,), newest)
+    newest_mono_ns = newest[0]
+    if event_mono_ns < newest_mono_ns:
+        event_mono_ns = newest_mono_ns
+    tick = (event_mono_ns, mid)
+    bucket_ns = config.bucket_ms * NS_PER_MS
+    if event_mono_ns // bucket_ns > newest_mono_ns // bucket_ns:
+        # The last mid of a bucket is kept too: after a silence it may be the only one of it that is still in reach.
+        samples = (*samples, tick) if samples[-1] is newest else (*samples, newest, tick)
+    oldest_allowed_mono_ns = event_mono_ns - config.window_ms * NS_PER_MS
+    if samples[0][0] < oldest_allowed_mono_ns:
+        samples = tuple(sample for sample in samples if sample[0] >= oldest_allowed_mono_ns)
     reference = samples[0][1]
-    return Toxicity(abs(mid - reference) / reference * _BPS, samples)
+    return Toxicity(abs(mid - reference) / reference * _BPS, samples, tick)
 
 
 def level_of(

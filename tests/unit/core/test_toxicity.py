@@ -82,11 +82,15 @@ def test_config_when_window_holds_no_bucket_then_refused(bucket_ms: int) -> None
         ToxicityConfig(bucket_ms=bucket_ms)
 
 
-def test_samples_when_kept_then_the_first_of_each_bucket_and_the_oldest_exactly_at_the_edge() -> None:
-    toxicity = feed((0, 100.0), (100, 101.0), (150, 109.0), (200, 102.0), (5_100, 103.0))
-    assert [at // MS for at, _ in toxicity.samples] == [100, 200, 5_100]
+def test_samples_when_kept_then_first_and_last_of_each_bucket_and_the_oldest_exactly_at_the_edge() -> None:
+    toxicity = feed((0, 100.0), (100, 101.0), (120, 105.0), (150, 109.0), (200, 102.0), (5_100, 103.0))
+    assert [at // MS for at, _ in toxicity.samples] == [100, 150, 200, 5_100]
     assert toxicity.score_bps == pytest.approx(abs(103 - 101) / 101 * 10_000)
 
 
 def test_config_when_the_window_is_one_bucket_then_accepted() -> None:
-    assert ToxicityConfig(window_ms=100, bucket_ms=100).samples_max == 3
+    assert ToxicityConfig(window_ms=100, bucket_ms=100).samples_max == 6
+
+
+def test_score_when_silence_follows_a_busy_moment_then_its_last_mid_is_still_compared_with() -> None:
+    assert feed((0, 100.0), (90, 110.0), (5_050, 121.0)).score_bps == pytest.approx(1_000)
