@@ -77,13 +77,21 @@ class EngineConfig(msgspec.Struct, frozen=True):
             raise ValueError(f"no size per level for {', '.join(missing)}")
 
 
+class Difference(msgspec.Struct, frozen=True, gc=False):
+    """The account's position and ours, base units, where a snapshot asked for at ``snapshot_mono_ns`` disagrees."""
+
+    account_qty: Decimal
+    believed_qty: Decimal
+    snapshot_mono_ns: int
+
+
 class SymbolState:
     """What is known of one symbol, and when it must be planned again.
 
     ``low_mid``, ``high_mid``: mids between which the grid holds. ``dirty``: something that the plan depends on
     changed. ``plan_mono_ns``: plan then, 0 for no appointment. ``grid_mono_ns``: entries wait until then.
     ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown. ``cause_mono_ns``: arrival of what
-    caused a round that is not finished, 0 if none is. ``grid``: the last entries planned, for ``grid_key``.
+    caused a round that is not finished, 0 if none is. ``difference``: what the account said otherwise, seen once. ``grid``: the last entries planned, for ``grid_key``.
     """
 
     __slots__ = (
@@ -97,6 +105,7 @@ class SymbolState:
         "cause_mono_ns",
         "changed_mono_ns",
         "cycle",
+        "difference",
         "dirty",
         "executions",
         "features",
@@ -139,6 +148,7 @@ class SymbolState:
         self.account_qty: Decimal | None = None
         self.account_entry_price = Decimal(0)
         self.account_update_utc_ms = 0
+        self.difference: Difference | None = None
         self.executions = EMPTY_TALLY
         self.rejects = NO_STREAK
         self.working: Working = NOTHING_WORKING

@@ -7,6 +7,7 @@ is not traded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -14,13 +15,13 @@ from msgspec.structs import replace
 from grinder.core import drawdown, features, toxicity
 from grinder.core.cycle import FillEffect, Heal
 from grinder.core.drawdown import EquitySample
-from grinder.core.engine_state import EXECUTIONS_WINDOW_MS, Budget, EngineState, SymbolState
+from grinder.core.engine_state import EXECUTIONS_WINDOW_MS, Budget, Difference, EngineState, SymbolState
 from grinder.core.events import Control, Counted, Effect, Lost, Noted
 from grinder.core.exposure import working_of
 from grinder.core.planner import Top
 from grinder.core.staleness import ACCOUNT_SNAPSHOT
 from grinder.core.throttle import NO_STREAK, counted, refused
-from grinder.model.account import AccountState, Instruments, PositionSide
+from grinder.model.account import AccountState, Instruments, PositionSide, Source
 from grinder.model.channels import ACCOUNT, MARKET, ORDERS
 from grinder.model.market import BookTop, MarkPrice, StreamHealth
 from grinder.model.orders import (
@@ -162,12 +163,12 @@ def _adopt_all(state: EngineState, effects: list[Effect]) -> None:
 
 
 def _heal(state: EngineState, symbol: SymbolState, account: AccountState, effects: list[Effect]) -> None:
-    """Adopt the position at start; later correct the lots where the account has differed with nothing under way."""
+    """Adopt the position at start; later correct the lots where the account goes on saying otherwise."""
     qty = symbol.account_qty
     if qty is None or (symbol.adopted and qty == symbol.cycle.position_qty):
+        symbol.difference = None
         return
-    settled_mono_ns = symbol.changed_mono_ns + state.config.settle_ms * NS_PER_MS
-    if symbol.adopted and (account.snapshot_mono_ns < settled_mono_ns or not state.view.quiet(symbol.symbol)):
+    if symbol.adopted and not _lasts(state, symbol, account, qty):
         return
     entry_price = symbol.account_entry_price
     if qty != ZERO and entry_price <= ZERO:
@@ -180,7 +181,28 @@ def _heal(state: EngineState, symbol: SymbolState, account: AccountState, effect
         fields = (("symbol", symbol.symbol), ("lots_qty", str(before)), ("account_qty", str(qty)))
         effects.append(Noted("POSITION_ADOPTED", fields))
         effects.append(Counted("grinder_cycle_heals_total", (symbol.symbol,)))
+    symbol.difference = None
     symbol.dirty = True
+
+
+def _lasts(state: EngineState, symbol: SymbolState, account: AccountState, qty: Decimal) -> bool:
+    """Tell whether a difference has lasted: two snapshots, nothing under way, no trade since well before the first.
+
+    A stream event does not count: the venue's account stream may tell of a trade before its order stream does, and
+    what it carries is newer than the snapshot that it was added to.
+    """
+    if account.source is Source.STREAM:
+        return False
+    settled_mono_ns = symbol.changed_mono_ns + state.config.settle_ms * NS_PER_MS
+    if account.snapshot_mono_ns < settled_mono_ns or not state.view.quiet(symbol.symbol):
+        symbol.difference = None
+        return False
+    seen = symbol.difference
+    now = Difference(qty, symbol.cycle.position_qty, account.snapshot_mono_ns)
+    if seen is None or (seen.account_qty, seen.believed_qty) != (now.account_qty, now.believed_qty):
+        symbol.difference = now
+        return False
+    return now.snapshot_mono_ns > seen.snapshot_mono_ns
 
 
 def apply_control(state: EngineState, control: Control) -> None:
