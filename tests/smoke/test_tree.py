@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -61,8 +62,10 @@ def test_program_when_stopped_and_started_alone_then_the_others_do_not_notice(
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_when_killed_then_it_comes_back_alone_and_the_loop_goes_on(running: TreeUnderTest, name: str) -> None:
+    wait_for(lambda: all(running.word(word) for word in STARTS.values()), "every process booted")
     before = running.pids()
     starts = {process: running.word(word) for process, word in STARTS.items()}
+    assert before[name] > 0
     os.kill(before[name], signal.SIGKILL)
     wait_for(lambda: running.pids()[name] not in (0, before[name]), f"{name} back")
     wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
@@ -70,6 +73,31 @@ def test_program_when_killed_then_it_comes_back_alone_and_the_loop_goes_on(runni
     after = running.pids()
     assert {other for other in PROGRAMS if before[other] != after[other]} == {name}
     assert {process for process, word in STARTS.items() if running.word(word) != starts[process]} == {name} - {"venue"}
+
+
+def test_supervisor_when_a_child_dies_then_it_notices_at_once_and_not_at_its_next_poll(running: TreeUnderTest) -> None:
+    # Watched on the board only: a call to supervisord would wake it. Without the plug-in each takes more than a second.
+    delays_s = []
+    for _ in range(3):
+        wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
+        before = wait_for(partial(running.word, Word.PID_METRICS), "metrics booted")
+        os.kill(before, signal.SIGKILL)
+        wait_for(partial(came_back, running, before), "metrics back")
+        exited = running.supervisor_log(r"(\S+) WARN exited: metrics")[-1]
+        spawned = running.supervisor_log(r"(\S+) INFO spawned: 'metrics'")[-1]
+        delays_s.append(seconds(spawned) - seconds(exited))
+    assert min(delays_s) < 0.5
+
+
+def came_back(tree: TreeUnderTest, before: int) -> bool:
+    """Tell whether metrics runs again under another pid."""
+    return tree.word(Word.PID_METRICS) not in (0, before)
+
+
+def seconds(text: str) -> float:
+    """Return the time of day of a line of supervisord's log, seconds."""
+    hours, minutes, rest = text.replace(",", ".").split(":")
+    return (int(hours) * 60 + int(minutes)) * 60 + float(rest)
 
 
 def test_front_door_when_a_tree_runs_already_then_75_and_nothing_happens(running: TreeUnderTest) -> None:
@@ -94,6 +122,7 @@ def test_supervisor_when_reloaded_then_it_lives_and_still_restarts_the_dead_at_o
     assert running.supervisor_pid() == pid
     assert running.door.poll() is None
     victim = running.pids()["metrics"]
+    assert victim > 0
     os.kill(victim, signal.SIGKILL)
     wait_for(lambda: running.pids()["metrics"] not in (0, victim), "metrics back")
 
