@@ -16,7 +16,7 @@ import procs
 from grinder.adapters.tree import Tree
 from grinder.model.control import Exit
 from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
-from grinder.settings import Settings, build_parser, flag_values, load, notes, read_secret_file
+from grinder.settings import Settings, build_parser, flag_values, load, missing_files, notes, read_secret_file
 from procs._boot import prepare_directories
 
 CONFIGURATION: Final = Path(__file__).parent.parent / "conf" / "supervisord.conf"
@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         flags = build_parser("run_trading", __doc__ or "").parse_args(arguments)
         environ = {**os.environ, **flag_values(flags)}
         settings = load(environ, read_file=read_secret_file)
+        if problems := missing_files(settings):
+            raise SettingsError(problems)
         prepare_directories(settings)
     except SettingsError as error:
         return _refused(Exit.GATE, *error.problems)

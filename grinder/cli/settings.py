@@ -9,7 +9,7 @@ import sys
 from grinder.cli.documents import settings_document
 from grinder.cli.host import print_json
 from grinder.model.control import Exit
-from grinder.settings import add_flags, explain, flag_values, notes, read_secret_file
+from grinder.settings import add_flags, explain, flag_values, missing_files, notes, read_secret_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         return Exit.OK
     flags = flag_values(arguments)
     entries, problems, settings = explain(os.environ | flags, read_file=read_secret_file)
+    problems += missing_files(settings)
     remarks = () if problems else notes(settings)
     if arguments.json:
         rows = [

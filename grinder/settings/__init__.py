@@ -1,6 +1,6 @@
 """Settings: read once at start from a mapping, checked together, frozen. Nothing else reads the environment."""
 
-from grinder.settings.files import read_secret_file
+from grinder.settings.files import missing_files, read_secret_file
 from grinder.settings.flags import FlagParser, add_flags, build_parser, flag_values
 from grinder.settings.guards import notes
 from grinder.settings.load import Entry, Origin, ReadFile, explain, load
@@ -30,6 +30,7 @@ __all__ = [
     "explain",
     "flag_values",
     "load",
+    "missing_files",
     "notes",
     "read_secret_file",
 ]

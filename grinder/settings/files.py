@@ -1,12 +1,33 @@
-"""Reading a secret's file. The one place in the settings that touches the disk; ``load`` is handed it by its caller."""
+"""Files that settings name: reading a secret's, and whether the market data is there.
+
+The one place in the settings that touches the disk; ``load`` does not, it is handed the reader by its caller.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
+
+from grinder.settings.table import VARIABLES
+from grinder.settings.values import Settings
 
 SECRET_FILE_BYTES_MAX: Final = 4_096
 """Most bytes of a secret's file that are read; a longer file is refused by the parser."""
+
+_BUILT_IN_TAPES: Final = frozenset({"synthetic", "step"})
+
+
+def missing_files(settings: Settings) -> tuple[str, ...]:
+    """Return a problem for each file of market data that is named and cannot be read; settings must be resolved."""
+    named = [("GRINDER_FIXTURE", settings.fixture)] if settings.fixture else []
+    if settings.venue_embedded and settings.sim_tape not in _BUILT_IN_TAPES:
+        named += [("GRINDER_SIM_TAPE", name) for name in settings.sim_tape.split(",") if name]
+    return tuple(
+        f"{VARIABLES[variable].label}: {name} is no file that can be read"
+        for variable, name in named
+        if not (Path(name).is_file() and os.access(name, os.R_OK))
+    )
 
 
 def read_secret_file(path: str) -> str:

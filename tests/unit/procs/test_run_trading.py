@@ -58,6 +58,7 @@ def test_front_door_when_one_gate_is_missing_then_it_names_it_and_starts_nothing
         (["--nope"], "unrecognized arguments: --nope; run_trading --help lists the options"),
         (["--duration-s", "forever"], "--duration-s (GRINDER_DURATION_S): 'forever' is wrong; expected a whole number"),
         (["--exchange-port", "future"], "did you mean futures?"),
+        (["--fixture", "gone.jsonl"], "--fixture (GRINDER_FIXTURE): gone.jsonl is no file that can be read"),
     ],
 )
 def test_front_door_when_an_option_is_wrong_then_it_says_what_would_be_right(
@@ -71,6 +72,15 @@ def test_front_door_when_a_name_is_unknown_then_it_names_the_nearest(
 ) -> None:
     monkeypatch.setenv("GRINDER_EMERGENCY_EXIT_ENABLE", "1")
     assert "did you mean GRINDER_EMERGENCY_EXIT_ENABLED?" in refused(folder, capsys)
+
+
+def test_front_door_when_the_tape_is_gone_then_it_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRINDER_TRADING_MODE", "paper")
+    monkeypatch.setenv("GRINDER_TRADING_LOOP_ACK", "YES_I_KNOW")
+    monkeypatch.setenv("GRINDER_SIM_TAPE", f"{Path(__file__)},gone.gz")
+    assert refused(folder, capsys).endswith("GRINDER_SIM_TAPE: gone.gz is no file that can be read\n")
 
 
 def test_front_door_when_much_is_wrong_then_everything_is_said_at_once(
