@@ -59,7 +59,7 @@ LIVE: Final = frozenset({Status.NEW, Status.PARTIALLY_FILLED})
 """Statuses in which an order may still trade."""
 
 
-class Order(msgspec.Struct, eq=False):
+class Order(msgspec.Struct, eq=False, gc=False):
     """One order, changed in place by the exchange only.
 
     ``ahead``: base units of tape volume that must trade at this price before the order does. ``quote``: sum of price
@@ -105,7 +105,7 @@ class Order(msgspec.Struct, eq=False):
         return self.quote / self.filled if self.filled else ZERO
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One trade of one order, as settled. Money in USDT."""
 
     trade_id: int

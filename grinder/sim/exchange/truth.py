@@ -11,7 +11,7 @@ REQUESTS_KEPT_MAX: Final = 100_000
 TICKS_KEPT_MAX: Final = 50_000
 
 
-class RequestRecord(msgspec.Struct):
+class RequestRecord(msgspec.Struct, gc=False):
     """One request. ``mono_ns``: CLOCK_MONOTONIC when its bytes were read; ``tick_mono_ns``: when the last book ticker
     of its symbol was sent before that, 0 if none. ``code``: 0 for success. ``fault``: the fault that acted on it.
     """
@@ -31,7 +31,7 @@ class RequestRecord(msgspec.Struct):
     executed: bool = False
 
 
-class TickRecord(msgspec.Struct, frozen=True):
+class TickRecord(msgspec.Struct, frozen=True, gc=False):
     """One book ticker as it left: monotonic send time, symbol, update id, prices."""
 
     mono_ns: int
