@@ -181,3 +181,28 @@ def test_amend_when_quantity_is_not_above_what_traded_then_cancels() -> None:
     trade(core, "60000.00", "5.004", Side.SELL)
     core.do("order.modify", symbol="BTCUSDT", side="BUY", origClientOrderId="a", price="60000.00", quantity="0.004")
     assert core.said()[-1] == ("CANCELED", "CANCELED")
+
+
+def test_queue_when_the_market_leaves_the_price_then_nothing_is_ahead() -> None:
+    core = Core()
+    core.limit("BUY", "60000.00", "0.010", newClientOrderId="a")
+    core.top("59999.90", "5", "60000.10", "5")
+    trade(core, "60000.00", "0.010", Side.SELL)
+    assert filled(core, "a") == "0.010"
+
+
+def test_queue_behind_the_best_price_when_depth_shrinks_then_less_must_trade() -> None:
+    core = Core()
+    core.exchange.on_depth("BTCUSDT", [["59990.00", "8"]], [], 2)
+    core.limit("BUY", "59990.00", "0.010", newClientOrderId="a")
+    core.exchange.on_depth("BTCUSDT", [["59990.00", "1"]], [], 3)
+    trade(core, "59990.00", "1.004", Side.SELL)
+    assert filled(core, "a") == "0.004"
+
+
+def test_queue_where_depth_shows_nothing_when_a_trade_comes_then_fills_at_once() -> None:
+    core = Core()
+    core.exchange.on_depth("BTCUSDT", [["59990.00", "8"]], [], 2)
+    core.limit("BUY", "59995.00", "0.010", newClientOrderId="a")
+    trade(core, "59995.00", "0.003", Side.SELL)
+    assert filled(core, "a") == "0.003"

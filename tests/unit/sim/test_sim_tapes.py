@@ -186,3 +186,17 @@ def test_recorded_book_when_rebuilt_late_snapshot_and_all_then_equals_the_record
                 assert best == (Decimal(top.bid), Decimal(top.ask))
                 compared += 1
     assert compared > 50
+
+
+def test_book_when_the_snapshot_comes_late_then_newer_differences_stay() -> None:
+    book = TapeBook(Decimal("0.10"))
+    book.on_top((Decimal("60000.00"), Decimal(1)), (Decimal("60000.10"), Decimal(1)), 12)
+    book.on_depth([["59999.00", "7"], ["59998.00", "0"], ["59997.00", "3"]], [], 11)
+    book.on_depth([["59996.00", "4"]], [], 9)
+    book.on_snapshot([["59999.00", "1"], ["59998.00", "1"], ["59995.00", "2"]], [], 10)
+    assert [(str(price), str(qty)) for price, qty in book.ladder(Side.BUY, 10)] == [
+        ("60000.00", "1"),
+        ("59999.00", "7"),
+        ("59997.00", "3"),
+        ("59995.00", "2"),
+    ]
