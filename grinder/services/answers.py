@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from grinder.model.control import HaRole, Process
+from grinder.model.control import HaRole
 from grinder.model.metrics import BY_NAME
 from grinder.model.orders import OrderUpdate
-from grinder.model.units import NS_PER_S
 from grinder.services.metrics import MetricsService
 
 
@@ -92,11 +91,49 @@ def _account(service: MetricsService) -> dict[str, Any] | None:
     }
 
 
+def _plans(service: MetricsService) -> dict[str, Any]:
+    return {
+        symbol: {
+            "anchor": str(plan.anchor_price),
+            "spacing_bps": plan.spacing_bps,
+            "natr_bps": plan.natr_bps,
+            "wanted": plan.wanted,
+            "resting": plan.resting,
+            "in_flight": plan.in_flight,
+            "lots": plan.lots,
+        }
+        for symbol, plan in service.plans.items()
+    }
+
+
+def _fills(service: MetricsService) -> list[dict[str, Any]]:
+    """Return the last fills, newest first."""
+    return [
+        {
+            "symbol": fill.symbol,
+            "side": fill.side.value,
+            "kind": fill.kind.value,
+            "price": str(fill.price),
+            "qty": str(fill.qty),
+            "pnl": str(fill.realized_pnl),
+            "utc_s": fill.event_utc_ms / 1_000,
+        }
+        for fill in reversed(service.fills)
+    ]
+
+
+def _loop(service: MetricsService) -> dict[str, Any]:
+    state = service.loop_state
+    return {
+        "state": service.fsm_state.value,
+        "duration_s": service.scrape_values()["grinder_fsm_state_duration_seconds"][()],
+        "signals": dict(state.signals) if state is not None else {},
+    }
+
+
 def status(service: MetricsService) -> dict[str, Any]:
     """Return everything the status page shows, as one JSON value."""
     code, ready = readyz(service)
-    state = service.loop_state
-    duration_s = service.scrape_values()["grinder_fsm_state_duration_seconds"][()]
     return {
         "node": service.config.node_id,
         "mode": service.config.trading_mode,
@@ -104,52 +141,22 @@ def status(service: MetricsService) -> dict[str, Any]:
         "symbols": list(service.config.symbols),
         "ready": ready,
         "ready_code": code,
-        "fsm": {
-            "state": service.fsm_state.value,
-            "duration_s": duration_s,
-            "signals": dict(state.signals) if state is not None else {},
-        },
+        "fsm": _loop(service),
         "tripped": service.tripped,
         "override": service.override.name,
         "role": service.role.value,
         "is_leader": service.role is HaRole.ACTIVE,
         "uptime_s": round(service.uptime_s, 1),
         "processes": healthz(service)["processes"],
-        "process_reasons": {
-            process.value: health.not_ready_reason
-            for process, health in service.processes().items()
-            if process is not Process.METRICS
-        },
+        "process_reasons": {process.value: health.not_ready_reason for process, health in service.processes().items()},
         "books": {
             symbol: None if book is None else {"bid": str(book.bid_price), "ask": str(book.ask_price)}
             for symbol, book in service.books().items()
         },
-        "plans": {
-            symbol: {
-                "anchor": str(plan.anchor_price),
-                "spacing_bps": plan.spacing_bps,
-                "natr_bps": plan.natr_bps,
-                "wanted": plan.wanted,
-                "resting": plan.resting,
-                "in_flight": plan.in_flight,
-                "lots": plan.lots,
-            }
-            for symbol, plan in service.plans.items()
-        },
+        "plans": _plans(service),
         "account": _account(service),
         "orders": [_order(order) for order in service.orders.orders] if service.orders is not None else [],
-        "fills": [
-            {
-                "symbol": fill.symbol,
-                "side": fill.side.value,
-                "kind": fill.kind.value,
-                "price": str(fill.price),
-                "qty": str(fill.qty),
-                "pnl": str(fill.realized_pnl),
-                "utc_s": fill.event_utc_ms / 1_000,
-            }
-            for fill in reversed(service.fills)
-        ],
+        "fills": _fills(service),
         "mismatches": [
             f"{mismatch.rule.value} {mismatch.symbol}: {mismatch.detail}" for mismatch in service.mismatches
         ],
@@ -157,5 +164,4 @@ def status(service: MetricsService) -> dict[str, Any]:
         "denied": _counts(service, "grinder_executor_denied_total"),
         "attempts": _counts(service, "grinder_port_order_attempts_total"),
         "dropped": _counts(service, "grinder_bus_dropped_total"),
-        "sampled_mono_s": service.loop_state.sent_mono_ns / NS_PER_S if service.loop_state is not None else 0.0,
     }
