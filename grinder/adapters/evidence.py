@@ -69,7 +69,7 @@ def write_evidence(directory: Path, name: str, text: str) -> None:
         OSError: if one of them cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    data = text.encode()
+    data = text.encode("utf-8", "backslashreplace")
     sidecar = f"{Path(name).stem}{SIDECAR_SUFFIX}"
     _replace(directory / name, data)
     _replace(directory / sidecar, f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode())

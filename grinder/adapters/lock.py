@@ -27,6 +27,11 @@ class SlotLock:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
+    @property
+    def descriptor(self) -> int:
+        """The open lock file: a child that inherits it holds the slot too, until both have closed it."""
+        return self._descriptor
+
     def release(self) -> None:
         """Give the slot back."""
         os.close(self._descriptor)

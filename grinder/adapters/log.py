@@ -29,6 +29,7 @@ from grinder.ports import Clock, Telemetry
 
 _SECRET_NAME: Final = re.compile(r"secret|password|token|signature|api_?key|authorization|listen_?key", re.IGNORECASE)
 _BLANKED: Final = "<redacted>"
+_JSON_INTEGER_END: Final = 1 << 63
 
 
 class EventLog:
@@ -119,6 +120,9 @@ def _numbered(path: Path, number: int) -> Path:
 
 def _plain(value: object) -> str | int | float | bool | None:
     """Return a value as JSON can hold it; anything that is not a plain value as its ``str``."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | float):
         return value
-    return str(value) if not isinstance(value, Decimal) else format(value, "f")
+    if isinstance(value, int) and abs(value) < _JSON_INTEGER_END:
+        return value
+    text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -61,9 +61,10 @@ class Tree:
             OSError: if supervisord cannot be started.
         """
         settings = self._settings
+        deadline_mono_s = time.monotonic() + SLOT_WAIT_S_MAX
         for directory in dict.fromkeys((settings.run_dir, settings.state_dir)):
-            self._locks.append(SlotLock(directory / "tree.lock", f"the tree ({directory})"))
-        self._wait_for_slots()
+            self._locks.append(_tree_lock(directory, deadline_mono_s))
+        self._wait_for_slots(deadline_mono_s)
         self._require_ports()
         create_board(settings.run_dir)
         self._link_socket()
@@ -74,6 +75,8 @@ class Tree:
             stdout=subprocess.DEVNULL,
             # A session of its own: Ctrl-C reaches this process only, which then stops the tree once and in order.
             start_new_session=True,
+            # supervisord holds the tree's slot too: killed alone, this process leaves a tree that is still stopping.
+            pass_fds=[lock.descriptor for lock in self._locks],
             umask=0o077,
             preexec_fn=end_with_parent,
         )
@@ -111,12 +114,11 @@ class Tree:
             VENUE_VARIABLE: "true" if settings.venue_embedded else "false",
         }
 
-    def _wait_for_slots(self) -> None:
+    def _wait_for_slots(self, deadline_mono_s: float) -> None:
         """Wait until no process of an earlier tree lives: one that is stopping still has orders to cancel."""
-        deadline = time.monotonic() + SLOT_WAIT_S_MAX
         for directory in dict.fromkeys((self._settings.run_dir, self._settings.state_dir)):
             for process in Process:
-                while not _free(directory / f"{process}.lock", str(process), last=time.monotonic() > deadline):
+                while not _free(directory / f"{process}.lock", str(process), last=time.monotonic() > deadline_mono_s):
                     time.sleep(_SLOT_POLL_S)
 
     def _require_ports(self) -> None:
@@ -143,6 +145,17 @@ class Tree:
             fresh.replace(link)
         except OSError:
             fresh.unlink(missing_ok=True)
+
+
+def _tree_lock(directory: Path, deadline_mono_s: float) -> SlotLock:
+    """Take the slot of a tree; wait while its front door is dead and only its supervisord still stops."""
+    while True:
+        try:
+            return SlotLock(directory / "tree.lock", f"the tree ({directory})")
+        except AlreadyRunningError as error:
+            if Path("/proc", str(error.owner_pid)).exists() or time.monotonic() > deadline_mono_s:
+                raise
+            time.sleep(_SLOT_POLL_S)
 
 
 def _why_not_listen(host: str, port: int) -> str:

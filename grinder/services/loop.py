@@ -74,6 +74,7 @@ class ServiceLoop:
         self._timer = Cadence(TIMER_PERIOD_MS, now)
         self._beat = Cadence(HEARTBEAT_PERIOD_MS, now)
         self._report = Cadence(TELEMETRY_PERIOD_MS, now)
+        self._due_mono_ns = now
 
     def start(self) -> None:
         """Start the service and show it on the board."""
@@ -98,14 +99,19 @@ class ServiceLoop:
             Milliseconds until something is due again, 1 to TIMER_PERIOD_MS.
         """
         now = self._clock.mono_ns()
+        if now >= self._due_mono_ns:
+            self._run_due(now)
+        left_ns = self._due_mono_ns - now
+        return min(max(1, -(-left_ns // NS_PER_MS)), TIMER_PERIOD_MS)
+
+    def _run_due(self, now: int) -> None:
         if self._timer.take(now):
             self._service.on_timer()
         if self._beat.take(now):
             self._publish_heartbeat(now)
         if self._report.take(now):
             self._telemetry.send(self._snapshot())
-        left_ns = min(self._timer.due_mono_ns, self._beat.due_mono_ns) - now
-        return min(max(1, -(-left_ns // NS_PER_MS)), TIMER_PERIOD_MS)
+        self._due_mono_ns = min(self._timer.due_mono_ns, self._beat.due_mono_ns, self._report.due_mono_ns)
 
     def request_stop(self) -> None:
         """Begin the orderly stop; a second request changes nothing."""

@@ -55,6 +55,16 @@ def test_log_when_a_field_has_a_secrets_name_then_blanked(tmp_path: Path, record
     assert "BTCUSDT" in text
 
 
+def test_log_when_values_do_not_fit_json_then_written_as_text(tmp_path: Path, recorder: Recorder) -> None:
+    log = open_log(tmp_path / "fsm.log", recorder)
+    log.event("ODD", huge=1 << 80, surrogate="\ud800", nan=float("nan"), raw=b"\xff")
+    log.event("NEXT")
+    log.close()
+    odd, following = lines_of(tmp_path / "fsm.log")
+    assert (odd["huge"], odd["surrogate"], odd["nan"]) == (str(1 << 80), "\\ud800", None)
+    assert following["ev"] == "NEXT"
+
+
 def test_log_when_the_writer_falls_behind_then_newest_are_dropped_and_counted(
     tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,18 @@ def test_send_when_pushed_and_queue_is_full_then_false_and_the_rest_comes_withou
     assert gaps_of(arrivals) == []
 
 
+def test_send_when_the_peer_died_with_frames_unread_then_its_successor_gets_only_new_ones(tree: Tree) -> None:
+    publisher = tree.bus(Process.FSM)[0].publisher(INTENTS)
+    first, _ = tree.bus(Process.EXECUTOR, incarnation=1)
+    joined(first.receiver(INTENTS), lambda: publisher.send(ResyncOrders(0)))
+    while publisher.send(ResyncOrders(1)):
+        assert publisher.seq < 1_000_000
+    first.close()
+    second = tree.bus(Process.EXECUTOR, incarnation=2)[0].receiver(INTENTS)
+    arrivals = joined(second, lambda: publisher.send(ResyncOrders(2)))
+    assert set(frames_of(arrivals)) == {ResyncOrders(2)}
+
+
 def test_send_when_frame_is_too_large_then_false(tree: Tree) -> None:
     bus, recorder = tree.bus(Process.SYNCER)
     assert not bus.publisher(ACCOUNT).send(SyncError("x" * FRAME_BYTES_MAX, ""))
