@@ -30,6 +30,7 @@ def engine_config(settings: Settings, incarnation: int, term: int) -> EngineConf
             spacing_bps=settings.paper_spacing_bps,
             levels=settings.paper_levels,
             adaptive=settings.live_adaptive_spacing_enabled,
+            rebalance_steps=settings.grid_rebalance_steps,
             shift_min_move_bps=Decimal(settings.live_grid_shift_min_move_bps) or None,
             level_distance_bps_max=Decimal(settings.live_max_level_distance_bps) or None,
             cooldown_ms=settings.paper_cooldown_ms,

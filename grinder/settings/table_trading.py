@@ -203,6 +203,13 @@ GRID: Final = Section(
             "bps",
             "Do not shift the grid before the mid moved this far from its anchor; 0 is off.",
         ),
+        decimal(
+            "GRINDER_GRID_REBALANCE_STEPS",
+            "1",
+            ("0.01", "100"),
+            "level distances",
+            "Shift the grid when the mid is this far from its anchor.",
+        ),
         integer("GRINDER_TP_TTL_MS", "300000", (0, 86_400_000), "ms", "Life of a take-profit order; 0 is for ever."),
         choice("GRINDER_TP_QTY_MODE", TpQuantityMode, "full", "What a take-profit order closes."),
         integer("GRINDER_TP_QTY_PCT", "100", (1, 100), "%", "Share of the position that mode `pct` closes."),

@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     live_adaptive_spacing_enabled: bool
     live_max_level_distance_bps: int
     live_grid_shift_min_move_bps: int
+    grid_rebalance_steps: Decimal
     tp_ttl_ms: int
     tp_qty_mode: TpQuantityMode
     tp_qty_pct: int

@@ -119,6 +119,7 @@ def tree(port: int, folder: Path) -> Iterator[int]:
         "BINANCE_API_KEY": "sim-key",
         "BINANCE_API_SECRET": "sim-secret",
         # Every move of the tape is 3 bps: the grid follows each, and no level is reached by one.
+        "GRINDER_SOR_ENABLED": "1",
         "GRINDER_GRID_REBALANCE_STEPS": "0.2",
         "GRINDER_LIVE_ADAPTIVE_SPACING_ENABLED": "0",
     }
