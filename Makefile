@@ -1,6 +1,6 @@
 # Two commands for everybody: make run, make test. Nothing here can send an order to a real venue.
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop status test check fmt lint types arch smoke bench soak lock docs clean
+.PHONY: help setup run stop status test check fmt lint types arch smoke bench soak cover lock docs clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -42,6 +42,11 @@ arch: setup ## floors, sizes, tables, generated documentation
 
 smoke: setup ## the real tree: supervisord, sockets, shared memory, signals
 	$(PYTEST) -q tests/smoke
+
+cover: setup ## branch coverage of the pure floors; core must be whole
+	$(BIN)/coverage run --branch --source grinder.core,grinder.model,grinder.settings --data-file build/coverage \
+		-m pytest -q -p no:cacheprovider tests/unit tests/property tests/scenarios
+	$(BIN)/coverage report --data-file build/coverage --skip-covered --show-missing
 
 bench: setup ## tick-to-order latency beside a bare floor of the same hops
 	$(BIN)/python -m tests.bench.tick_to_order
