@@ -70,13 +70,28 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     symbol.wanted = len(wanted)
     _count([routed for routed in decisions if _act(turn, routed)], effects)
     _take_back_expired(turn)
+    _finish(turn)
+
+
+def _finish(turn: Round) -> None:
+    """Go on at once with what is left over, else pause as the round requires, and make the next appointment."""
+    state, symbol, now = turn.state, turn.symbol, turn.state.now_mono_ns
     if turn.unfinished:
         symbol.dirty = True
-        symbol.cause_mono_ns = cause_mono_ns
-    elif turn.grid_sent:
-        symbol.grid_mono_ns = max(symbol.grid_mono_ns, now + state.config.planner.cooldown_ms * NS_PER_MS)
-    if turn.held_back:
-        symbol.plan_mono_ns = max(symbol.grid_mono_ns, now + 1)
+        symbol.cause_mono_ns = turn.cause_mono_ns
+        return
+    pause_ms = state.config.planner.cooldown_ms if turn.grid_sent else 0
+    if turn.grid_blocked:
+        # What was blocked now is blocked in a millisecond too.
+        pause_ms = max(pause_ms, state.config.block_retry_ms)
+    if pause_ms:
+        symbol.grid_mono_ns = max(symbol.grid_mono_ns, now + pause_ms * NS_PER_MS)
+    due = [symbol.plan_mono_ns] if symbol.plan_mono_ns else []
+    if turn.grid_blocked or turn.grid_waits:
+        due.append(symbol.grid_mono_ns)
+    if turn.profit_waits:
+        due.append(symbol.profit_mono_ns)
+    symbol.plan_mono_ns = min(due, default=0)
 
 
 def _report_blocked(turn: Round, live: Iterable[LiveOrder]) -> None:
@@ -87,7 +102,7 @@ def _report_blocked(turn: Round, live: Iterable[LiveOrder]) -> None:
             answer = verdict(turn, Proposal(_place_intent(turn, wanted)))
             if isinstance(answer, Denied):
                 turn.effects.append(Blocked(turn.symbol.symbol, answer.intent, turn.state.fsm.state, answer.reasons))
-                _hold_back(turn)
+                _hold_back(turn, wanted)
 
 
 def _take_back_expired(turn: Round) -> None:
@@ -116,17 +131,14 @@ def _act(turn: Round, routed: Routed) -> bool:
         permitted = turn.state.fsm.state is FsmState.ACTIVE or existing.kind is not OrderKind.GRID
         _cancel(turn, existing, routed.plan_reason if permitted else PlanReason.NOT_PERMITTED)
         return True
-    if routed.route is R.BLOCK or routed.reason is RouterReason.RATE_LIMIT_THROTTLE:
-        _hold_back(turn)
-        return True
-    if routed.route is R.NOOP:
+    if routed.route is R.NOOP and routed.reason is not RouterReason.RATE_LIMIT_THROTTLE:
         return True
     assert wanted is not None
-    if not wanted.reduce_only:
-        turn.held_back = turn.held_back or not turn.grid_open
-        turn.unfinished = turn.unfinished or (turn.grid_open and turn.grid_sent >= ROUND_ENTRIES_MAX)
-        if not turn.grid_open or turn.grid_sent >= ROUND_ENTRIES_MAX:
-            return False
+    if routed.route in (R.BLOCK, R.NOOP):
+        _hold_back(turn, wanted)
+        return True
+    if _has_to_wait(turn, wanted):
+        return False
     if existing is None:
         _place(turn, wanted)
     elif routed.route is R.AMEND:
@@ -140,10 +152,10 @@ def _act(turn: Round, routed: Routed) -> bool:
 def _place(turn: Round, wanted: Wanted) -> None:
     state = turn.state
     if state.view.full or state.ids_made + 1 >= INTENTS_PER_INCARNATION:
-        _hold_back(turn)
+        _hold_back(turn, wanted)
         return
     intent = _place_intent(turn, wanted)
-    approved = _approved(turn, Proposal(intent))
+    approved = _approved(turn, wanted, Proposal(intent))
     if approved is None:
         return
     state.ids_made += 1
@@ -187,7 +199,7 @@ def _amend(turn: Round, wanted: Wanted, existing: LiveOrder, reason: PlanReason)
         deadline_mono_ns=state.now_mono_ns + state.config.intent_ttl_ms * NS_PER_MS,
         cause_mono_ns=turn.cause_mono_ns,
     )
-    if _approved(turn, Proposal(intent, amended=existing)) is None:
+    if _approved(turn, wanted, Proposal(intent, amended=existing)) is None:
         return
     _send(turn, intent, existing)
     state.view.command(intent, state.intents_sent)
@@ -240,22 +252,38 @@ def _send(turn: Round, intent: Place | Amend | Cancel, before: LiveOrder | None)
     turn.effects.append(Send(intent))
 
 
-def _approved(turn: Round, proposal: Proposal) -> RiskIntent | None:
+def _approved(turn: Round, wanted: Wanted, proposal: Proposal) -> RiskIntent | None:
     """Ask the gate chain; return the intent's class if it may go, else None, and say so."""
     answer = verdict(turn, proposal)
     if isinstance(answer, Approved):
         turn.effects.append(Counted("grinder_gating_allowed_total", ("gate_chain",)))
         return answer.intent
     turn.effects.append(Blocked(turn.symbol.symbol, answer.intent, turn.state.fsm.state, answer.reasons))
-    _hold_back(turn)
+    _hold_back(turn, wanted)
     return None
 
 
-def _hold_back(turn: Round) -> None:
-    """Wait before entries are tried again: what was blocked now is blocked in a millisecond too."""
-    state = turn.state
-    turn.symbol.grid_mono_ns = state.now_mono_ns + state.config.block_retry_ms * NS_PER_MS
-    turn.held_back = True
+def _has_to_wait(turn: Round, wanted: Wanted) -> bool:
+    """Tell whether an order's turn is later: its kind pauses, or enough entries went out in this round."""
+    if wanted.reduce_only:
+        waits = turn.state.now_mono_ns < turn.symbol.profit_mono_ns
+        turn.profit_waits = turn.profit_waits or waits
+        return waits
+    if not turn.grid_open:
+        turn.grid_waits = True
+        return True
+    full = turn.grid_sent >= ROUND_ENTRIES_MAX
+    turn.unfinished = turn.unfinished or full
+    return full
+
+
+def _hold_back(turn: Round, wanted: Wanted) -> None:
+    """Have orders of this kind wait before they are tried again."""
+    if wanted.reduce_only:
+        turn.symbol.profit_mono_ns = turn.state.now_mono_ns + turn.state.config.block_retry_ms * NS_PER_MS
+        turn.profit_waits = True
+    else:
+        turn.grid_blocked = True
 
 
 def _count(decisions: Iterable[Routed], effects: list[Effect]) -> None:

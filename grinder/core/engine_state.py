@@ -91,7 +91,8 @@ class SymbolState:
     ``low_mid``, ``high_mid``: mids between which the grid holds. ``dirty``: something that the plan depends on
     changed. ``plan_mono_ns``: plan then, 0 for no appointment. ``grid_mono_ns``: entries wait until then.
     ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown. ``cause_mono_ns``: arrival of what
-    caused a round that is not finished, 0 if none is. ``difference``: what the account said otherwise, seen once. ``grid``: the last entries planned, for ``grid_key``.
+    caused a round that is not finished, 0 if none is. ``difference``: what the account said otherwise, seen once.
+    ``grid``: the last entries planned, for ``grid_key``. ``profit_mono_ns``: take-profits wait until then.
     """
 
     __slots__ = (
@@ -117,6 +118,7 @@ class SymbolState:
         "low_mid",
         "mark_price",
         "plan_mono_ns",
+        "profit_mono_ns",
         "rejects",
         "spacing_bps",
         "symbol",
@@ -142,6 +144,7 @@ class SymbolState:
         self.dirty = True
         self.plan_mono_ns = 0
         self.grid_mono_ns = 0
+        self.profit_mono_ns = 0
         self.changed_mono_ns = 0
         self.adopted = False
         self.adopted_utc_ms = 0

@@ -34,11 +34,12 @@ from grinder.model.orders import (
     OrderUpdate,
     parse_order_id,
 )
+from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, ZERO
 
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
 REJECT_PAUSE_MS: Final = 1_000
-"""Pause of a symbol's entries after one was refused, so that no refusal can loop at tick speed, milliseconds."""
+"""Pause of a symbol's entries, or take-profits, after one was refused: no refusal loops at tick speed, milliseconds."""
 
 
 def apply_book(state: EngineState, symbol: SymbolState, book: BookTop) -> None:
@@ -78,9 +79,13 @@ def _update(state: EngineState, update: OrderUpdate, effects: list[Effect]) -> N
     symbol = state.symbols.get(update.symbol)
     if symbol is None:
         return
-    if update.state in _REFUSED and update.kind is OrderKind.GRID:
-        symbol.grid_mono_ns = state.now_mono_ns + REJECT_PAUSE_MS * NS_PER_MS
-        symbol.plan_mono_ns = symbol.grid_mono_ns
+    if update.state in _REFUSED:
+        wait_until_mono_ns = state.now_mono_ns + REJECT_PAUSE_MS * NS_PER_MS
+        if update.kind is OrderKind.GRID:
+            symbol.grid_mono_ns = wait_until_mono_ns
+        elif update.state is not OrderState.EXPIRED:
+            # A take-profit expires when the position is gone, and its lot with it: the next one must not wait.
+            symbol.profit_mono_ns = wait_until_mono_ns
     if update.state is OrderState.REJECTED:
         subject = f"{update.side} {update.kind} {update.reason}"
         symbol.rejects = refused(symbol.rejects, subject, state.now_mono_ns)
@@ -109,10 +114,10 @@ def _fill(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
 def _refusal(state: EngineState, refusal: CommandRefused, effects: list[Effect]) -> None:
     state.view.refuse(refusal)
     symbol = state.symbols.get(refusal.symbol)
-    if symbol is not None:
+    if symbol is not None and refusal.reason != DenyReason.UNKNOWN_ORDER:
         pause_ms = state.config.block_retry_ms
         symbol.grid_mono_ns = max(symbol.grid_mono_ns, state.now_mono_ns + pause_ms * NS_PER_MS)
-        symbol.plan_mono_ns = symbol.grid_mono_ns
+        symbol.dirty = True
 
 
 def _snapshot(state: EngineState, snapshot: OrdersSnapshot, effects: list[Effect]) -> None:

@@ -28,9 +28,10 @@ _PLENTY: Final = 1 << 30
 class Round(msgspec.Struct):
     """One planning of one symbol, while it lasts. ``cause_mono_ns``: arrival of what caused it.
 
-    ``grid_open``: entries may be placed and moved in this round. ``grid_sent``: how many were.
-    ``held_back``: some wait. ``moved``: new price of the orders amended in it, by id.
-    ``unfinished``: more are due at once, in another round. ``budget``: what ``account`` was made from.
+    ``grid_open``: entries may be placed and moved in this round; ``grid_waits``: some have to wait since they may not.
+    ``grid_sent``: how many were; ``grid_blocked``: some were denied. ``profit_waits``: a take-profit has to wait.
+    ``unfinished``: more are due at once, in another round. ``moved``: new price of the orders amended in it, by id.
+    ``budget``: what ``account`` was made from.
     """
 
     state: EngineState
@@ -43,7 +44,9 @@ class Round(msgspec.Struct):
     grid_open: bool
     budget: Budget
     grid_sent: int = 0
-    held_back: bool = False
+    grid_blocked: bool = False
+    grid_waits: bool = False
+    profit_waits: bool = False
     unfinished: bool = False
     moved: dict[str, Decimal] = {}
 
