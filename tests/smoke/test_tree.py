@@ -149,11 +149,24 @@ def test_tree_when_supervisord_is_killed_then_nothing_survives_and_the_next_tree
     assert "supervisord ended with -9" in said
     tree.start()
     wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left of the first tree")
-    # And when the front door itself is killed, the tree stops in order.
+
+
+def test_tree_when_the_front_door_is_killed_then_it_stops_in_order_and_the_next_one_waits_for_it(
+    tree: TreeUnderTest,
+) -> None:
+    door = tree.start()
     pids = [*tree.pids().values(), tree.supervisor_pid()]
-    tree.door.kill()
-    wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left", 60)
-    assert tree.supervisor_log(r"stopped: (\w+)")[-6:] == list(reversed(PROGRAMS))
+    door.kill()
+    door.communicate()
+    tree.door = tree.front_door()
+
+    def replaced() -> bool:
+        new = set(tree.pids().values())
+        return set(tree.states().values()) == {"RUNNING"} and not new & {0, *pids}
+
+    wait_for(replaced, "the next tree", 60)
+    assert not any(alive(pid) for pid in pids)
+    assert tree.supervisor_log(r"stopped: (\w+)")[:6] == list(reversed(PROGRAMS))
 
 
 def test_tree_when_its_duration_is_over_then_it_ends_with_0(tree: TreeUnderTest) -> None:
