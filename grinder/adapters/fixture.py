@@ -1,7 +1,7 @@
 """Market data from a file instead of a venue: the runbook's bookTicker lines, or recorded raw frames, paced.
 
 Two forms, told apart line by line: ``{"s","b","B","a","A"}`` objects, one every FIXTURE_PERIOD_MS; and recorded
-``<local time> <json>`` lines (seconds, milliseconds, microseconds or nanoseconds, as the number of digits says), paced as they
+``<local time> <json>`` lines (the number of digits says whether seconds, milli-, micro- or nanoseconds), paced as they
 were received. Either may be gzip. Events carry the receive time of now, so silence and age are honest. Must never
 need a network, and never end the loop: after the last line it says so once and stays silent.
 
@@ -21,7 +21,7 @@ import msgspec
 
 from grinder.adapters.binance.codec_market import StreamReply, decode_market
 from grinder.model.errors import PayloadError, SettingsError
-from grinder.model.limits import FIXTURE_BATCH_MAX, FIXTURE_PERIOD_MS, FRAME_BYTES_MAX
+from grinder.model.limits import FIXTURE_BATCH_MAX, FIXTURE_GAP_S_MAX, FIXTURE_PERIOD_MS, FRAME_BYTES_MAX
 from grinder.model.market import DepthDiff, DepthSnapshot, MarketEvent, StreamKind
 from grinder.model.reasons import DropReason
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
@@ -81,7 +81,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         packed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         raw.seek(0)
         file = gzip.GzipFile(fileobj=raw) if packed else raw
-        first_ns: int | None = None
+        last_ns: int | None = None
         due_ns = -FIXTURE_PERIOD_MS * NS_PER_MS
         try:
             # A line without an end is read in pieces, so that no file can fill the memory.
@@ -92,10 +92,12 @@ def read_lines(path: Path) -> Iterator[Line]:
                 time_ns, payload = _split(line)
                 if time_ns is None:
                     due_ns += FIXTURE_PERIOD_MS * NS_PER_MS
+                elif last_ns is None:
+                    due_ns = max(due_ns, 0)
                 else:
-                    first_ns = time_ns if first_ns is None else first_ns
-                    # A clock that was set back while recording must not stop the replay.
-                    due_ns = max(due_ns, time_ns - first_ns, 0)
+                    # Neither a clock that was set back while recording nor an absurd time may stop the replay.
+                    due_ns += min(max(time_ns - last_ns, 0), FIXTURE_GAP_S_MAX * NS_PER_S)
+                last_ns = last_ns if time_ns is None else time_ns
                 yield Line(due_ns, payload, time_ns is not None)
         except _ANY_READ_FAILURE:
             return

@@ -115,6 +115,9 @@ STREAM_PATIENCE_MAX: Final = 16
 FIXTURE_PERIOD_MS: Final = 100
 """Pacing of a fixture without times of its own, milliseconds per line."""
 
+FIXTURE_GAP_S_MAX: Final = 60
+"""Longest silence of a recording that is replayed as such, seconds; a longer one is cut to it."""
+
 FIXTURE_BATCH_MAX: Final = 256
 """Most lines of a fixture delivered before other work gets its turn."""
 

@@ -106,6 +106,22 @@ def plan_streams(
     )
 
 
+def backoff_ms(attempts: int, jitter: float) -> float:
+    """Return the wait before the next attempt, milliseconds: longer each time, bounded, not in step with others.
+
+    Args:
+        attempts: attempts that failed before, 0 or more.
+        jitter: from 0 to 1; takes up to half of the wait away.
+    """
+    wait_ms = min(RECONNECT_BACKOFF_MS_MIN << min(attempts, _ATTEMPTS_COUNTED_MAX), RECONNECT_BACKOFF_MS_MAX)
+    return wait_ms * (1 - jitter / 2)
+
+
+def grown_patience(factor: int) -> int:
+    """Return the next factor of a silent stream's deadline: doubled, bounded."""
+    return min(2 * factor, STREAM_PATIENCE_MAX)
+
+
 class _Link:
     """One connection. ``seen_mono_ns``: per (stream, symbol) when it last gave data, or when it was opened.
 
@@ -232,14 +248,14 @@ class MarketStream:
     def _lose_patience(self, silent: list[tuple[StreamKind, str]]) -> None:
         """Wait longer for these streams the next time: if a new connection does not help, more of them will not."""
         for kind, symbol in silent:
-            self._patience[kind, symbol] = min(2 * self._patience.get((kind, symbol), 1), STREAM_PATIENCE_MAX)
+            self._patience[kind, symbol] = grown_patience(self._patience.get((kind, symbol), 1))
             self._log.event("market_stream_silent", symbol=symbol, stream=kind.value)
 
     async def _back_off(self) -> None:
-        """Wait before the next attempt: longer each time, never beyond the bound, and not in step with others."""
-        wait_ms = min(RECONNECT_BACKOFF_MS_MIN << self._attempts, RECONNECT_BACKOFF_MS_MAX)
+        """Wait before the next attempt."""
+        wait_ms = backoff_ms(self._attempts, self._jitter())
         self._attempts = min(self._attempts + 1, _ATTEMPTS_COUNTED_MAX)
-        await asyncio.sleep(wait_ms * (1 + self._jitter()) / 2 / MS_PER_S)
+        await asyncio.sleep(wait_ms / MS_PER_S)
 
     def _on_lost(self, link: _Link) -> None:
         link.ended.set()
