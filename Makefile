@@ -44,6 +44,7 @@ smoke: setup ## the real tree: supervisord, sockets, shared memory, signals
 	$(PYTEST) -q tests/smoke
 
 cover: setup ## branch coverage of the pure floors; core must be whole
+	@mkdir -p build
 	$(BIN)/coverage run --branch --source grinder.core,grinder.model,grinder.settings --data-file build/coverage \
 		-m pytest -q -p no:cacheprovider tests/unit tests/property tests/scenarios
 	$(BIN)/coverage report --data-file build/coverage --skip-covered --show-missing
