@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from typing import NoReturn
 
 import uvloop
 
@@ -29,9 +30,18 @@ WATCH_S = 0.25
 """How often a failed task of the server is looked for, seconds."""
 
 
+class OptionParser(argparse.ArgumentParser):
+    """Says what is wrong with an option and exits with the configuration code, which supervisord leaves down."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse to start."""
+        sys.stderr.write(f"{self.prog}: {message}\n")
+        sys.exit(Exit.CONFIGURATION)
+
+
 def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     """Return the options; defaults come from the environment of the tree."""
-    options = argparse.ArgumentParser(prog="python3 -m procs.venue", description=__doc__)
+    options = OptionParser(prog="python3 -m procs.venue", description=__doc__)
     add = options.add_argument
     add("--port", type=int, default=environ.get("GRINDER_SIM_PORT", "18080"), help="loopback port, 0 for a free one")
     add("--tape", default=environ.get("GRINDER_SIM_TAPE", "synthetic"), help="synthetic, step, or FILE[,FILE...]")
@@ -108,7 +118,7 @@ async def serve(server: Server) -> Exit:
     try:
         await server.start()
     except OSError as error:
-        sys.stderr.write(f"port {server.port}: {error.strerror}\n")
+        sys.stderr.write(f"{error.strerror}\n")
         return Exit.ALREADY_RUNNING
     sys.stderr.write(f"simulated venue on http://127.0.0.1:{server.port}\n")
     gc.collect()
