@@ -1,0 +1,65 @@
+"""What a replay of the journal says."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from grinder.core.ledger import (
+    AmendRecord,
+    CancelRecord,
+    CountedRecord,
+    EndRecord,
+    PlaceRecord,
+    RunRecord,
+    carry,
+    encode,
+    replay,
+)
+from grinder.model.orders import OrderState
+from tests.account_world import ExecutorWorld
+
+D = Decimal
+WORLD = ExecutorWorld(ready=False)
+FIRST, SECOND = WORLD.make_place(1), WORLD.make_place(2)
+
+
+def test_replay_when_an_order_has_no_end_then_it_is_in_doubt_with_its_counted_fills() -> None:
+    name = FIRST.client_order_id
+    replayed = replay(
+        encode(record)
+        for record in (
+            PlaceRecord(FIRST, "run"),
+            AmendRecord(name, D(98), D(1)),
+            CountedRecord(name, D(0), D("0.4"), False),
+            CancelRecord(name),
+            PlaceRecord(SECOND, ""),
+            EndRecord(SECOND.client_order_id, OrderState.FILLED),
+        )
+    )
+    order = replayed.orders[name]
+    assert list(replayed.orders) == [name]
+    assert (order.state, order.filled_qty, order.commands) == (OrderState.IN_DOUBT, D("0.4"), 3)
+    assert replayed.seen == (name, SECOND.client_order_id)
+    assert replayed.risk_orders == {"run": 1}
+
+
+def test_replay_when_a_record_is_unreadable_then_it_is_skipped_and_counted() -> None:
+    replayed = replay([b"\xc1", b"", encode(PlaceRecord(FIRST, "run")), encode(PlaceRecord(FIRST, "run"))[:-3]])
+    assert (len(replayed.orders), replayed.unreadable) == (1, 3)
+
+
+def test_carry_when_replayed_after_the_old_file_too_then_nothing_changes() -> None:
+    old = [PlaceRecord(FIRST, "run"), CountedRecord(FIRST.client_order_id, D(0), D("0.4"), True)]
+    before = replay(encode(record) for record in old)
+    carried = carry(before.orders.values(), before.places, RunRecord("run", before.risk_orders["run"]))
+    for records in (carried, [*(encode(record) for record in old), *carried]):
+        after = replay(records)
+        assert after.risk_orders == before.risk_orders
+        assert after.orders[FIRST.client_order_id].counted == before.orders[FIRST.client_order_id].counted
+        assert after.orders[FIRST.client_order_id].inferred >= 1
+
+
+def test_replay_when_an_ended_order_is_carried_by_a_leftover_file_then_it_stays_ended() -> None:
+    place = PlaceRecord(FIRST, "run")
+    end = EndRecord(FIRST.client_order_id, OrderState.CANCELED)
+    assert not replay(encode(record) for record in (place, end, place)).orders

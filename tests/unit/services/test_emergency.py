@@ -1,0 +1,57 @@
+"""The emergency exit inside the executor: its triggers, its metrics, and that it holds nothing up."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from grinder.model.board import Word
+from grinder.model.control import FsmState
+from grinder.model.orders import Fill, OrderKind, OrderState
+from grinder.model.venue import CancelAllOrders
+from tests.account_world import ExecutorWorld
+from tests.fake_venue import SYMBOL
+
+D = Decimal
+EMERGENCY = list(FsmState).index(FsmState.EMERGENCY) + 1
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [(Word.FSM_STATE, EMERGENCY), (Word.TRIP_METRICS, 1), (Word.OVERRIDE, (1 << 8) | 2)],
+)
+def test_exit_when_the_board_demands_it_then_cancelled_closed_and_counted(word: Word, value: int) -> None:
+    world = ExecutorWorld()
+    name, other = world.place(1), world.place(2)
+    world.run(50)
+    world.venue.trade(name, D(1))
+    world.board.write(word, value)
+    world.run(1_500)
+    assert not world.venue.open_orders()
+    assert world.venue.positions[SYMBOL] == 0
+    counts = world.telemetry.counts
+    assert counts["grinder_emergency_exit_total", "success"] == 1
+    assert counts["grinder_emergency_exit_orders_cancelled_total",] == 1
+    assert counts["grinder_emergency_exit_positions_closed_total",] == 1
+    assert world.state(other) is OrderState.CANCELED
+    kinds = [fill.kind for fill in world.publisher.of(Fill) if isinstance(fill, Fill)]
+    assert kinds == [OrderKind.GRID, OrderKind.EXIT]
+
+
+def test_exit_when_the_demand_ends_then_it_stands_down_and_can_come_again() -> None:
+    world = ExecutorWorld()
+    for expected in (1, 2):
+        world.board.write(Word.TRIP_FSM, 1)
+        world.run(500)
+        world.board.write(Word.TRIP_FSM, 0)
+        world.run(500)
+        assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == expected
+
+
+def test_exit_when_paused_only_then_nothing_is_closed() -> None:
+    world = ExecutorWorld()
+    world.board.write(Word.OVERRIDE, (1 << 8) | 1)
+    world.run(1_000)
+    assert not world.venue.sent(CancelAllOrders)
+    assert world.board.read(Word.OVERRIDE_ACK_EXECUTOR) == 1
