@@ -10,6 +10,7 @@ from typing import Protocol
 
 from grinder.core.events import Effect, Event
 from grinder.core.recording import Header
+from grinder.core.sequence import Gap
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import Process
 from grinder.model.frames import Envelope, Frame
@@ -45,8 +46,11 @@ class Publisher(Protocol):
 class Receiver(Protocol):
     """The receiving end of one or more channels."""
 
-    def receive(self) -> Envelope[Frame] | None:
-        """Return the next valid frame or None when nothing is queued; bad frames are counted and skipped."""
+    more: bool
+    """The last drain stopped at its bound: more may be waiting."""
+
+    def drain(self) -> list[Envelope[Frame] | Gap]:
+        """Take what is queued without waiting, in order, gaps before what revealed them; bad frames are counted."""
         ...
 
 

@@ -132,6 +132,17 @@ def test_publisher_when_killed_and_back_then_its_listener_sees_a_gap_and_goes_on
     assert host.word(Word.STARTS_EXECUTOR) == 2
 
 
+@pytest.mark.parametrize("wanted", ["0", "1"])
+def test_service_when_the_processor_is_to_stay_awake_then_it_holds_the_request_or_says_why_not(
+    host: Host, wanted: str
+) -> None:
+    child = host.start("syncer", "async", GRINDER_CPU_DMA_LATENCY=wanted)
+    wait_for(lambda: host.events("syncer", "STARTED"), "the start")
+    held = any(os.readlink(link) == "/dev/cpu_dma_latency" for link in Path(f"/proc/{child.pid}/fd").iterdir())
+    refused = bool(host.events("syncer", "CPU_DMA_LATENCY_REFUSED"))
+    assert held + refused == int(wanted)
+
+
 def test_boot_when_slot_is_taken_then_75_and_it_says_by_whom(host: Host) -> None:
     owner = host.start("executor", "async")
     wait_for(lambda: host.events("executor", "STARTED"), "the start")
