@@ -101,8 +101,6 @@ def _text(row: Variable, text: str) -> str:
 
 
 def _folder(row: Variable, text: str) -> Path:
-    if not text.strip() and row.default:
-        raise BadValueError("expected the path of a folder")
     return Path(text)
 
 

@@ -178,6 +178,11 @@ class TestVenue:
         assert settings.venue_rest_url == f"http://{host}:1234"
         assert settings.binance_api_key.reveal() == "mine"
 
+    def test_venue_when_orders_travel_by_rest_then_it_needs_no_websocket_api(self) -> None:
+        urls = {"GRINDER_VENUE_REST_URL": "https://a.example", "GRINDER_VENUE_WS_URL": "wss://a.example/s/"}
+        settings = load(urls | {"GRINDER_ORDER_TRANSPORT": "rest"})
+        assert (settings.venue_ws_url, settings.venue_ws_api_url) == ("wss://a.example/s", "")
+
     @pytest.mark.parametrize("host", ["127.0.0.1.example.com", "128.0.0.1", "localhost.example", "2130706433"])
     def test_venue_when_an_address_only_looks_like_loopback_then_plain_text_is_refused(self, host: str) -> None:
         assert len(problems({"GRINDER_VENUE_WS_URL": f"ws://{host}:1"})) >= 1
@@ -220,6 +225,16 @@ class TestSecrets:
     def test_secret_when_its_file_is_gone_then_refused_without_a_value(self) -> None:
         (problem,) = problems({"BINANCE_API_KEY_FILE": "/k"})
         assert problem == "BINANCE_API_KEY: BINANCE_API_KEY_FILE: the file cannot be read (FileNotFoundError)"
+
+    def test_secret_when_the_credentials_directory_is_closed_then_refused_without_a_value(self) -> None:
+        def closed(path: str) -> str:
+            raise PermissionError(path)
+
+        found = problems({"CREDENTIALS_DIRECTORY": "/c"}, closed)
+        assert found == tuple(
+            f"{name}: CREDENTIALS_DIRECTORY: the file cannot be read (PermissionError)"
+            for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET")
+        )
 
     def test_secret_when_its_file_is_empty_then_refused(self) -> None:
         (problem,) = problems({"BINANCE_API_KEY_FILE": "/k"}, files({"/k": "\n"}))

@@ -92,3 +92,9 @@ def test_any_kind_when_endless_or_with_a_nul_then_refused(row: object) -> None:
     for text in ("1" * 5_000, "1\0"):
         with pytest.raises(BadValueError):
             parse(row, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_folder_when_set_but_empty_then_refused(text: str) -> None:
+    with pytest.raises(BadValueError, match="it is set, but empty"):
+        parse(ROW["GRINDER_STATE_DIR"], text)
