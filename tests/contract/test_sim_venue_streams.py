@@ -70,6 +70,7 @@ def test_url_when_it_has_listen_keys_and_events_then_each_key_has_its_own() -> N
         ("/public/ws/btcusdt@bookTicker", False, "bookTicker"),
         ("/public/stream?streams=btcusdt@bookTicker/ethusdt@bookTicker", True, "bookTicker"),
         ("/public/ws/btcusdt@depth@100ms", False, "depthUpdate"),
+        ("/public/ws/btcusdt@depth5@100ms", False, "depthUpdate"),
         ("/public/ws/btcusdt@trade", False, "trade"),
         ("/market/ws/btcusdt@aggTrade", False, "aggTrade"),
         ("/market/stream?streams=btcusdt@markPrice@1s", True, "markPriceUpdate"),

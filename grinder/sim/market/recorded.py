@@ -33,6 +33,9 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _NUMBER: Final = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
 
 
+_WORD: Final = re.compile(r'^[^\s"\\]{1,40}$')
+
+
 def _number(text: object) -> str:
     """Return a price or quantity as recorded.
 
@@ -41,6 +44,13 @@ def _number(text: object) -> str:
     """
     if not isinstance(text, str) or not _NUMBER.match(text):
         raise ValueError(f"not a decimal number: {text!r}")
+    return text
+
+
+def _word(text: object) -> str:
+    """Return a symbol, a signed rate or a word as recorded; raise ValueError if it could not stand in JSON as it is."""
+    if not isinstance(text, str) or not _WORD.match(text):
+        raise ValueError(f"not a plain word: {text!r}")
     return text
 
 
@@ -113,14 +123,14 @@ class Recording:
             first, last, previous = (int(frame[name]) + shift for name in ("U", "u", "pu"))
             return Depth(due_ns, symbol, first, last, previous, _rows(frame["b"]), _rows(frame["a"]))
         if kind == "trade":
-            price, qty, word = _number(frame["p"]), _number(frame["q"]), frame.get("X", "MARKET")
+            price, qty, word = _number(frame["p"]), _number(frame["q"]), _word(frame.get("X", "MARKET"))
             return Trade(due_ns, symbol, int(frame["t"]) + shift, price, qty, bool(frame["m"]), word)
         if kind == "aggTrade" and symbol not in self._has_trades:
             price, qty = _number(frame["p"]), _number(frame["q"])
             return Trade(due_ns, symbol, int(frame["a"]) + shift, price, qty, bool(frame["m"]), aggregate=True)
         if kind == "markPriceUpdate":
             mark, index, settle = (_number(frame.get(name, frame["p"])) for name in ("p", "i", "P"))
-            return Mark(due_ns, symbol, mark, index, settle, str(frame.get("r", "0")), int(frame.get("T", 0)))
+            return Mark(due_ns, symbol, mark, index, settle, _word(frame.get("r", "0")), int(frame.get("T", 0)))
         return None
 
     def _survey(self) -> None:
@@ -131,17 +141,24 @@ class Recording:
         """
         for number, (moment_ns, frame) in enumerate(self.frames()):
             self.first_ns = self.first_ns or moment_ns
-            symbol = frame.get("s", "")
-            if frame.get("e") == "bookTicker" and symbol not in self.rules:
-                self.rules[symbol] = BUILT_IN.get(symbol) or inferred_rules(symbol, frame["b"], frame["B"])
-            elif frame.get("e") == "trade":
-                self._has_trades.add(symbol)
+            try:
+                self._learn(frame)
+            except (KeyError, TypeError, ValueError):
+                self.skipped += 1
             if number >= LINES_SEARCHED_MAX:
                 break
         if not self.rules:
             raise TapeError(f"{self.path}: no bookTicker frame in its first {LINES_SEARCHED_MAX} lines")
         self._only_symbol = next(iter(self.rules))
         self.skipped = 0
+
+    def _learn(self, frame: dict[str, Any]) -> None:
+        """Note which symbol a frame is of, and whether the file carries its trades one by one."""
+        if frame.get("e") == "trade":
+            self._has_trades.add(_word(frame["s"]))
+        elif frame.get("e") == "bookTicker" and frame["s"] not in self.rules:
+            symbol, price, qty = _word(frame["s"]), _number(frame["b"]), _number(frame["B"])
+            self.rules[symbol] = BUILT_IN.get(symbol) or inferred_rules(symbol, price, qty)
 
     def _lines(self) -> Iterator[bytes]:
         with self.path.open("rb") as probe:

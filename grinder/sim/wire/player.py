@@ -15,9 +15,10 @@ import msgspec
 from grinder.model.orders import Side
 from grinder.model.units import NS_PER_S, ZERO
 from grinder.ports import Clock
+from grinder.sim.exchange.events import plain
 from grinder.sim.exchange.queries import FUNDING_RATE, next_funding_utc_ms
 from grinder.sim.exchange.venue import Venue
-from grinder.sim.market.tape import Depth, Mark, Snapshot, Tape, TapeEvent, Top, Trade
+from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, Tape, TapeEvent, Top, Trade
 from grinder.sim.wire.hub import Hub
 
 BUSY_NS_MAX: Final = 1_000_000
@@ -27,6 +28,9 @@ SLEEP_S_MAX: Final = 0.1
 """Longest sleep before speed and hold are looked at again, seconds."""
 
 MARK_PERIOD_S: Final = 1.0
+DEPTH_PACES: Final = ("", "@0ms", "@100ms", "@250ms", "@500ms")
+PARTIAL_DEPTHS: Final = (5, 10, 20)
+
 MARK_RECENT_NS: Final = 1_500_000_000
 """Age of the tape's own mark price at which one is derived."""
 
@@ -154,28 +158,28 @@ class Player:
         self._venue.exchange.on_trade(symbol, Decimal(event.price), Decimal(event.qty), aggressor, now)
 
     def _on_depth(self, event: Depth) -> None:
+        name, tape = f"{event.symbol.lower()}@depth", self._venue.exchange.market(event.symbol).tape
+        self._publish_depth(name, event, event.bids, event.asks)
+        self._venue.exchange.on_depth(event.symbol, event.bids, event.asks, event.last_id)
+        for levels in PARTIAL_DEPTHS:
+            if any(self._hub.wanted(f"{name}{levels}{pace}") for pace in DEPTH_PACES):
+                bids, asks = (
+                    [[plain(price), plain(qty)] for price, qty in tape.ladder(side, levels)]
+                    for side in (Side.BUY, Side.SELL)
+                )
+                self._publish_depth(f"{name}{levels}", event, bids, asks)
+
+    def _publish_depth(self, name: str, event: Depth, bids: Rows, asks: Rows) -> None:
+        """Send one depthUpdate on a stream at every pace: each gets all of them as they come."""
+        names = [f"{name}{pace}" for pace in DEPTH_PACES]
+        if not any(self._hub.wanted(each) for each in names):
+            return
         now = self._clock.utc_ms()
-        symbol = event.symbol
-        names = [f"{symbol.lower()}@depth{suffix}" for suffix in ("", "@0ms", "@100ms", "@250ms", "@500ms")]
-        if any(self._hub.wanted(name) for name in names):
-            payload = msgspec.json.encode(
-                {
-                    "e": "depthUpdate",
-                    "E": now,
-                    "T": now,
-                    "s": symbol,
-                    "ps": symbol,
-                    "U": event.first_id,
-                    "u": event.last_id,
-                    "pu": event.previous_id,
-                    "b": event.bids,
-                    "a": event.asks,
-                    "st": 1,
-                }
-            )
-            for name in names:
-                self._hub.publish(name, payload)
-        self._venue.exchange.on_depth(symbol, event.bids, event.asks, event.last_id)
+        head = {"e": "depthUpdate", "E": now, "T": now, "s": event.symbol, "ps": event.symbol, "st": 1}
+        ids = {"U": event.first_id, "u": event.last_id, "pu": event.previous_id}
+        payload = msgspec.json.encode({**head, **ids, "b": bids, "a": asks})
+        for each in names:
+            self._hub.publish(each, payload)
 
     def _on_mark(self, event: Mark) -> None:
         self._mark_seen_ns[event.symbol] = self._clock.mono_ns()
