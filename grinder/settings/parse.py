@@ -101,7 +101,7 @@ def _text(row: Variable, text: str) -> str:
 
 
 def _folder(row: Variable, text: str) -> Path:
-    return Path(text)
+    return Path(text.strip())
 
 
 def _url(row: Variable, text: str) -> str:
