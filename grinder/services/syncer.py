@@ -21,7 +21,7 @@ from grinder.core.reconcile import (
     check_orders,
     check_snapshot,
 )
-from grinder.model.account import Balance, Mismatch, OpenOrder, Position, SyncError
+from grinder.model.account import Balance, Instruments, Mismatch, OpenOrder, Position, SyncError
 from grinder.model.channels import ORDERS
 from grinder.model.frames import AccountFrame, Envelope, Frame
 from grinder.model.limits import ACCOUNT_STALE_MS, INSTRUMENTS_PERIOD_MS
@@ -49,6 +49,9 @@ from grinder.ports import Board, Clock, EvidenceSink, Log, Publisher, Telemetry,
 from grinder.services.venue_facts import VenueFacts
 
 MODE_PERIOD_MS: Final = 600_000
+ANSWER_MS_MAX: Final = 10_000
+"""A snapshot that is not whole after this long is given up, milliseconds; the venue adapter answers before that."""
+
 _PARTS: Final[tuple[VenueRequest, ...]] = (QueryPositions(), QueryOpenOrders(), QueryBalance())
 _ORDER_RULES: Final = frozenset(
     {
@@ -101,12 +104,14 @@ class SyncerService:
         self._before: Snapshot | None = None
         self._parts: dict[str, Answer] = {}
         self._waiting = 0
+        self._round = 0
         self._asked_mono_ns = 0
         self._asked_utc_ms = 0
         self._due_mono_ns = 0
         self._mode_due_mono_ns = 0
         self._mode_known = False
         self._publish_due_mono_ns = 0
+        self._rules: Instruments | None = None
         self._orders_seen_mono_ns = 0
         self._seen: dict[str, int] = {}
         self._stopped = False
@@ -155,11 +160,13 @@ class SyncerService:
         if self._config.enabled:
             self._ask(now)
             self._compare_positions()
-        if now >= self._publish_due_mono_ns:
+        repeat = now >= self._publish_due_mono_ns
+        if repeat:
             self._publish_due_mono_ns = now + INSTRUMENTS_PERIOD_MS * NS_PER_MS
-            if self._facts.instruments is not None:
-                self._publish(self._facts.instruments)
             self._publish_account()
+        if (rules := self._facts.instruments) is not None and (repeat or rules is not self._rules):
+            self._rules = rules
+            self._publish(rules)
 
     def on_stop(self) -> None:
         """Stop at once: nothing is left behind."""
@@ -192,15 +199,19 @@ class SyncerService:
         if now_mono_ns >= self._mode_due_mono_ns:
             self._mode_due_mono_ns = now_mono_ns + self._config.interval_ms * NS_PER_MS
             self._ports.venue.submit(QueryPositionMode(), self._on_mode)
+        if self._waiting and now_mono_ns - self._asked_mono_ns > ANSWER_MS_MAX * NS_PER_MS:
+            self._waiting = 0
+            self._error("no_answer", "snapshot")
         if self._waiting or now_mono_ns < self._due_mono_ns:
             return
         self._due_mono_ns = now_mono_ns + self._config.interval_ms * NS_PER_MS
         self._parts = {}
+        self._round += 1
         self._waiting = len(_PARTS)
         self._asked_mono_ns = now_mono_ns
         self._asked_utc_ms = self._facts.venue_utc_ms()
         for part in _PARTS:
-            self._ports.venue.submit(part, partial(self._on_part, type(part).__name__))
+            self._ports.venue.submit(part, partial(self._on_part, type(part).__name__, self._round))
 
     def _on_mode(self, reply: VenueReply) -> None:
         if isinstance(reply, Confirmed) and isinstance(reply.value, bool):
@@ -208,19 +219,20 @@ class SyncerService:
             self._mode_known = True
             self._mode_due_mono_ns = self._ports.clock.mono_ns() + MODE_PERIOD_MS * NS_PER_MS
         else:
-            self._failed(QueryPositionMode.__name__, reply)
+            self._error(_reason(reply), QueryPositionMode.__name__)
 
-    def _on_part(self, name: str, reply: VenueReply) -> None:
+    def _on_part(self, name: str, asked_in: int, reply: VenueReply) -> None:
+        if asked_in != self._round or self._waiting == 0:
+            return
         self._waiting -= 1
         if isinstance(reply, Confirmed):
             self._parts[name] = reply.value
         else:
-            self._failed(name, reply)
+            self._error(_reason(reply), name)
         if self._waiting == 0:
             self._on_parts()
 
-    def _failed(self, name: str, reply: VenueReply) -> None:
-        reason = _reason(reply)
+    def _error(self, reason: str, name: str) -> None:
         self._ports.telemetry.count("grinder_account_sync_errors_total", reason)
         self._ports.log.event("ACCOUNT_SYNC_ERROR", query=name, reason=reason)
         self._publish(SyncError(reason, name))

@@ -1,0 +1,93 @@
+"""The account from snapshots and events: the venue's newer time wins, position by position."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grinder.core.account import Snapshot, empty_account, on_event, on_snapshot, state_of
+from grinder.model.account import Balance, OpenOrder, Source
+from grinder.model.orders import Side
+from grinder.model.units import ZERO
+from grinder.model.venue import AccountEvent
+from tests.fake_venue import MARK, SYMBOL, position
+
+D = Decimal
+WALLET = Balance(D(1_000), D(5), D(900))
+
+
+def snapshot(qty: str, update_utc_ms: int, asked_utc_ms: int, wallet: Balance = WALLET) -> Snapshot:
+    positions = (position(SYMBOL, D(qty), update_utc_ms),) if D(qty) else ()
+    return Snapshot(positions, (), wallet, 1, asked_utc_ms)
+
+
+def event(qty: str, utc_ms: int, wallet: str | None = None) -> AccountEvent:
+    changed = msgspec.structs.replace(position(SYMBOL, D(qty), utc_ms), mark_price=ZERO)
+    return AccountEvent("ORDER", D(wallet) if wallet else None, (changed,), utc_ms)
+
+
+def test_state_when_no_snapshot_was_whole_yet_then_none() -> None:
+    account = on_event(empty_account(), event("1", 5))
+    assert state_of(account, reconciled=True) is None
+
+
+def test_event_when_newer_than_the_snapshot_then_it_wins_with_the_last_mark() -> None:
+    account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event("3", 30, "990"))
+    state = state_of(account, reconciled=True)
+    assert state is not None
+    assert (state.positions[0].qty, state.positions[0].mark_price) == (D(3), MARK)
+    assert (state.balance.wallet_balance, state.source, state.event_utc_ms) == (D(990), Source.STREAM, 30)
+
+
+def test_event_when_older_than_what_is_known_then_ignored() -> None:
+    account = on_snapshot(empty_account(), snapshot("1", 10, 20))
+    assert on_event(account, event("3", 9)).qty(SYMBOL) == D(1)
+
+
+def test_snapshot_when_it_lags_behind_the_stream_then_it_does_not_take_anything_back() -> None:
+    account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event("0", 30, "990"))
+    lagging = on_snapshot(account, snapshot("1", 10, 29))
+    assert lagging.qty(SYMBOL) == ZERO
+    assert lagging.balance is not None
+    assert lagging.balance.wallet_balance == D(990)
+    opened = on_event(account, event("2", 40))
+    assert on_snapshot(opened, snapshot("0", 0, 39)).qty(SYMBOL) == D(2)
+
+
+def test_snapshot_when_asked_after_the_event_then_a_position_it_does_not_list_is_closed() -> None:
+    account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event("2", 30, "990"))
+    later = on_snapshot(account, snapshot("0", 0, 31))
+    assert later.qty(SYMBOL) == ZERO
+    assert later.balance == WALLET
+    state = state_of(later, reconciled=False)
+    assert state is not None
+    assert (state.positions, state.reconciled) == ((), False)
+
+
+def test_event_when_a_position_closes_then_unrealized_pnl_leaves_the_equity() -> None:
+    first = snapshot("1", 10, 20)
+    won = msgspec.structs.replace(first.positions[0], unrealized_pnl=D(5))
+    account = on_snapshot(empty_account(), msgspec.structs.replace(first, positions=(won,)))
+    after = on_event(account, event("0", 30, "1005"))
+    assert after.balance is not None
+    assert (after.balance.equity, after.balance.unrealized_pnl) == (D(1_005), ZERO)
+
+
+def test_pending_when_orders_rest_then_only_what_is_not_filled_counts() -> None:
+    order = OpenOrder("a", 1, SYMBOL, Side.BUY, "LIMIT", D(10), D(3), D(1), False, "PARTIALLY_FILLED", 7)
+    account = on_snapshot(empty_account(), Snapshot((), (order,), WALLET, 1, 2))
+    state = state_of(account, reconciled=True)
+    assert state is not None
+    assert (state.open_orders_count, state.pending_notional, state.event_utc_ms) == (1, D(20), 7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(-5, 5)), min_size=1, max_size=10, unique_by=lambda it: it[0]))
+def test_events_when_in_any_order_then_the_newest_position_holds(changes: list[tuple[int, int]]) -> None:
+    account = on_snapshot(empty_account(), snapshot("0", 0, 0))
+    for utc_ms, qty in changes:
+        account = on_event(account, event(str(qty), utc_ms))
+    assert account.qty(SYMBOL) == D(max(changes)[1])

@@ -1,0 +1,172 @@
+"""Every mismatch rule: when it speaks, when a message on its way explains the difference, when it is over."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from grinder.core.account import Snapshot
+from grinder.core.reconcile import (
+    ADOPT_MS,
+    FORBIDS_RISK,
+    Differences,
+    Finding,
+    KnownOrders,
+    PositionBelief,
+    check_orders,
+    check_snapshot,
+)
+from grinder.model.account import Balance, OpenOrder, PositionSide
+from grinder.model.orders import Fill, OrderKind, OrdersSnapshot, OrderState, OrderUpdate, Side
+from grinder.model.reasons import MismatchRule
+from grinder.model.units import NS_PER_MS, ZERO
+from tests.account_world import order_id
+from tests.fake_venue import SYMBOL, position
+
+D = Decimal
+MS = NS_PER_MS
+NOW = 1_000_000 * MS
+EMPTY = Snapshot((), (), Balance(D(1), ZERO, D(1)), NOW, 0)
+RULE = MismatchRule
+
+
+def at_venue(name: str, update_utc_ms: int = 10) -> OpenOrder:
+    return OpenOrder(name, 1, SYMBOL, Side.BUY, "LIMIT", D(99), D(1), ZERO, False, "NEW", update_utc_ms)
+
+
+def resting(*orders: OpenOrder) -> Snapshot:
+    return msgspec.structs.replace(EMPTY, open_orders=orders)
+
+
+def update(name: str, state: OrderState = OrderState.OPEN) -> OrderUpdate:
+    return OrderUpdate(name, SYMBOL, Side.BUY, OrderKind.GRID, state, D(99), D(1), ZERO, False, "", 0)
+
+
+def rules(findings: list[Finding]) -> list[MismatchRule]:
+    return [finding.rule for finding in findings]
+
+
+def test_snapshot_when_two_rows_have_one_key_then_duplicate_key() -> None:
+    twice = msgspec.structs.replace(EMPTY, positions=(position(SYMBOL, D(1), 5), position(SYMBOL, D(2), 5)))
+    assert rules(check_snapshot(twice, None)) == [RULE.DUPLICATE_KEY]
+    assert rules(check_snapshot(resting(at_venue("a"), at_venue("a")), None)) == [RULE.DUPLICATE_KEY]
+
+
+@pytest.mark.parametrize(("side", "qty"), [(PositionSide.LONG, -1), (PositionSide.SHORT, 1)])
+def test_snapshot_when_a_hedged_quantity_has_the_wrong_sign_then_negative_qty(side: PositionSide, qty: int) -> None:
+    wrong = msgspec.structs.replace(EMPTY, positions=(position(SYMBOL, D(qty), 5, side),))
+    assert rules(check_snapshot(wrong, None)) == [RULE.NEGATIVE_QTY]
+
+
+def test_snapshot_when_a_row_goes_back_in_time_then_ts_regression_and_an_ended_order_is_none() -> None:
+    before = resting(at_venue("a", 10), at_venue("b", 90))
+    assert rules(check_snapshot(resting(at_venue("a", 9)), before)) == [RULE.TS_REGRESSION]
+    assert check_snapshot(resting(at_venue("a", 10)), before) == []
+
+
+def test_orders_when_ours_is_not_known_then_orphan_and_of_a_newer_term_then_foreign() -> None:
+    known = KnownOrders()
+    ours, newer = order_id(1), order_id(2, term=5)
+    snapshot = resting(at_venue(ours), at_venue(newer), at_venue("by-hand"), at_venue(order_id(3, prefix="abc")))
+    assert rules(check_orders(snapshot, known, "grd", 4, NOW)) == [
+        RULE.ORPHAN_ORDER,
+        RULE.FOREIGN_ORDER_WITH_OUR_PREFIX,
+        RULE.VENUE_ORDER_UNKNOWN,
+        RULE.VENUE_ORDER_UNKNOWN,
+    ]
+    known.on_update(update(ours), NOW)
+    assert RULE.ORPHAN_ORDER not in rules(check_orders(snapshot, known, "grd", 4, NOW))
+
+
+def test_orders_when_one_ended_lately_then_a_lagging_list_makes_no_orphan() -> None:
+    known = KnownOrders()
+    name = order_id(1)
+    known.on_update(update(name), NOW)
+    known.on_update(update(name, OrderState.CANCELED), NOW)
+    snapshot = resting(at_venue(name))
+    assert check_orders(snapshot, known, "grd", 0, NOW + 59_000 * MS) == []
+    assert rules(check_orders(snapshot, known, "grd", 0, NOW + 61_000 * MS)) == [RULE.ORPHAN_ORDER]
+
+
+@pytest.mark.parametrize(
+    ("state", "age_ms", "missing"),
+    [
+        (OrderState.OPEN, 5_000, True),
+        (OrderState.OPEN, 4_999, False),
+        (OrderState.PENDING_CANCEL, 9_000, False),
+        (OrderState.IN_DOUBT, 9_000, False),
+    ],
+)
+def test_orders_when_one_does_not_rest_then_missing_unless_young_or_in_flight(
+    state: OrderState, age_ms: int, missing: bool
+) -> None:
+    known = KnownOrders()
+    known.on_update(update(order_id(1), state), NOW - age_ms * MS)
+    assert bool(check_orders(EMPTY, known, "grd", 0, NOW)) is missing
+
+
+def test_known_when_a_snapshot_leaves_an_order_out_then_it_has_ended() -> None:
+    known = KnownOrders()
+    known.on_update(update("a"), NOW)
+    known.on_snapshot(OrdersSnapshot((update("b"),), 0, 0, True, "", 0), NOW + 1)
+    assert known.resting_since(NOW + 1) == (update("b"),)
+    assert known.knows("a", NOW + 1)
+
+
+def fill(qty: str, side: Side = Side.BUY) -> Fill:
+    return Fill("a", SYMBOL, side, OrderKind.GRID, 1, D(99), D(qty), ZERO, ZERO, True, 1)
+
+
+def believing(qty: str) -> PositionBelief:
+    belief = PositionBelief()
+    assert belief.check(SYMBOL, D(qty), NOW) is None
+    assert belief.check(SYMBOL, D(qty), NOW + 2_000 * MS) is None
+    return belief
+
+
+def test_positions_when_fills_explain_them_then_nothing() -> None:
+    belief = believing("1")
+    belief.on_fill(fill("2"))
+    belief.on_fill(fill("0.5", Side.SELL))
+    assert belief.check(SYMBOL, D("2.5"), NOW + 3_000 * MS) is None
+
+
+def test_positions_when_they_differ_then_found_and_in_the_end_taken_over() -> None:
+    belief = believing("1")
+    start = NOW + 3_000 * MS
+    found = belief.check(SYMBOL, D(4), start)
+    assert found is not None
+    assert found.rule is RULE.POSITION_DIFFERS_FROM_FILLS
+    assert belief.check(SYMBOL, D(4), start + 14_999 * MS) is not None
+    assert belief.check(SYMBOL, D(4), start + (5_000 + ADOPT_MS) * MS) is None
+    assert belief.check(SYMBOL, D(4), start + 16_000 * MS) is None
+
+
+def test_positions_when_the_start_was_off_then_taken_over_without_a_word() -> None:
+    belief = PositionBelief()
+    belief.check(SYMBOL, D(1), NOW)
+    belief.on_fill(fill("1"))
+    assert all(belief.check(SYMBOL, D(1), NOW + ms * MS) is None for ms in range(50, 6_000, 50))
+    assert belief.check(SYMBOL, D(1), NOW + 9_000 * MS) is None
+
+
+def test_differences_when_one_lasts_then_told_once_and_forbids_risk_until_it_is_gone() -> None:
+    differences = Differences()
+    finding = Finding(RULE.ORPHAN_ORDER, SYMBOL, "a", "")
+    only = frozenset({RULE.ORPHAN_ORDER})
+    assert differences.judge(only, [finding], NOW) == []
+    assert not differences.forbids_risk
+    assert differences.judge(only, [finding], NOW + 5_000 * MS) == [finding]
+    assert differences.judge(only, [finding], NOW + 6_000 * MS) == []
+    assert differences.judge(frozenset({RULE.DUPLICATE_KEY}), [], NOW + 6_000 * MS) == []
+    assert differences.forbids_risk
+    assert differences.judge(only, [], NOW + 7_000 * MS) == []
+    assert not differences.forbids_risk
+    assert differences.judge(only, [finding], NOW + 8_000 * MS) == []
+
+
+def test_differences_when_somebody_else_trades_by_hand_then_told_and_risk_goes_on() -> None:
+    assert RULE.VENUE_ORDER_UNKNOWN not in FORBIDS_RISK
+    assert RULE.TS_REGRESSION not in FORBIDS_RISK

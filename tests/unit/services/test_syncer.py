@@ -1,0 +1,234 @@
+"""The syncer: whole snapshots only, the stream in between, mismatches, the venue's clock, and what is off when off."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from grinder.model.account import AccountState, Instruments, Mismatch, SyncError
+from grinder.model.board import Word
+from grinder.model.frames import Envelope, Frame
+from grinder.model.orders import Fill, OrderKind, OrdersSnapshot, OrderState, OrderUpdate, Side, TimeInForce
+from grinder.model.reasons import MismatchRule
+from grinder.model.units import NS_PER_MS, ZERO
+from grinder.model.venue import (
+    AccountEvent,
+    OrderType,
+    PlaceOrder,
+    QueryBalance,
+    QueryOpenOrders,
+    QueryPositionMode,
+    QueryPositions,
+    UserStreamUp,
+)
+from grinder.services.syncer import SyncerConfig, SyncerPorts, SyncerService
+from tests.account_world import order_id
+from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
+from tests.fakes import FakeBoard, FakeClock
+from tests.market import RecordingLog, RecordingPublisher, RecordingTelemetry
+
+D = Decimal
+
+
+class Evidence:
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def write(self, folder: str, name: str, text: str) -> None:
+        self.files[f"{folder}/{name}"] = text
+
+
+class World:
+    def __init__(
+        self, *, enabled: bool = True, evidence: bool = False, qty: str = "0", failing: type | None = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.venue = FakeVenue(self.clock)
+        self.venue.positions[SYMBOL] = D(qty)
+        if failing is not None:
+            self.venue.outcomes[failing] = [Outcome.LOST_BEFORE] * 100
+        self.board = FakeBoard()
+        self.publisher = RecordingPublisher()
+        self.telemetry = RecordingTelemetry()
+        self.log = RecordingLog()
+        self.evidence = Evidence()
+        ports = SyncerPorts(self.venue, self.publisher, self.board, self.clock, self.telemetry, self.log, self.evidence)
+        self.service = SyncerService(ports, SyncerConfig(enabled, 2_000, evidence, (SYMBOL, "ETHUSDT"), "grd", 0))
+        self.service.on_start()
+
+    def run(self, milliseconds: int, *frames: Frame) -> None:
+        for _ in range(max(1, milliseconds // 50)):
+            self.clock.advance_ms(50)
+            for frame in frames or (OrdersSnapshot((), 0, 0, True, "", 0),):
+                self.service.on_envelope(Envelope(1, 1, 0, 0, frame))
+            replies, self.venue.replies = self.venue.replies, []
+            for on_reply, reply in replies:
+                on_reply(reply)
+            self.service.on_timer()
+
+    def account(self) -> AccountState:
+        last = self.publisher.of(AccountState)[-1]
+        assert isinstance(last, AccountState)
+        return last
+
+    def mismatches(self) -> list[MismatchRule]:
+        return [frame.rule for frame in self.publisher.of(Mismatch) if isinstance(frame, Mismatch)]
+
+
+def test_account_when_every_part_was_read_then_published_and_ready() -> None:
+    world = World(qty="2")
+    assert world.service.readiness()
+    world.run(300)
+    assert world.service.readiness() == ""
+    state = world.account()
+    assert (state.positions[0].qty, state.reconciled, state.hedge_mode) == (D(2), True, False)
+    assert state.snapshot_mono_ns < world.clock.mono_ns()
+    assert world.publisher.of(Instruments)
+
+
+@pytest.mark.parametrize("part", [QueryPositions, QueryOpenOrders, QueryBalance, QueryPositionMode])
+def test_account_when_a_part_cannot_be_read_then_nothing_is_published_and_it_is_counted(part: type) -> None:
+    world = World(failing=part)
+    world.run(7_000)
+    assert not world.publisher.of(AccountState)
+    assert world.publisher.of(SyncError)
+    assert world.telemetry.counts["grinder_account_sync_errors_total", "in_doubt"] >= 2
+
+
+def test_account_when_queries_begin_to_fail_then_never_flat_and_not_ready_when_old() -> None:
+    world = World(qty="2")
+    world.run(300)
+    world.venue.outcomes[QueryPositions] = [Outcome.LOST_BEFORE] * 100
+    world.run(16_000)
+    assert world.account().positions[0].qty == D(2)
+    assert world.service.readiness() == "account snapshot is old"
+
+
+def test_account_when_an_answer_never_comes_then_it_is_asked_for_again() -> None:
+    world = World()
+    on_reply, reply = world.venue.replies.pop(world.venue.requests.index(QueryPositions()))
+    world.run(9_000)
+    assert not world.publisher.of(AccountState)
+    world.run(4_000)
+    assert world.account().reconciled
+    on_reply(reply)
+    assert world.telemetry.counts["grinder_account_sync_errors_total", "no_answer"] == 1
+
+
+def test_stream_when_a_position_changes_then_published_at_once() -> None:
+    world = World()
+    world.run(300)
+    changed = position(SYMBOL, D(3), world.clock.utc_ms())
+    world.service.on_user_event(AccountEvent("ORDER", D(9_990), (changed,), world.clock.utc_ms()))
+    assert world.account().positions[0].qty == D(3)
+    assert world.account().balance.wallet_balance == D(9_990)
+
+
+def test_stream_when_it_is_up_again_then_a_snapshot_is_asked_for_at_once() -> None:
+    world = World()
+    world.run(300)
+    asked = len(world.venue.sent(QueryPositions))
+    world.service.on_user_event(UserStreamUp())
+    world.run(50)
+    assert len(world.venue.sent(QueryPositions)) == asked + 1
+
+
+def test_orders_when_one_of_ours_is_not_known_then_orphan_and_no_new_risk() -> None:
+    world = World()
+    name = order_id(1)
+    world.venue.rest(PlaceOrder(name, SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(1), TimeInForce.GTX, False))
+    world.run(4_000)
+    assert world.account().reconciled
+    world.run(6_000)
+    assert world.mismatches() == [MismatchRule.ORPHAN_ORDER]
+    assert not world.account().reconciled
+    assert world.telemetry.counts["grinder_account_sync_mismatches_total", "orphan_order"] == 1
+    world.venue.end(name)
+    world.run(3_000)
+    assert world.account().reconciled
+
+
+def test_orders_when_one_is_missing_at_the_venue_then_told() -> None:
+    world = World()
+    live = OrderUpdate(order_id(1), SYMBOL, Side.BUY, OrderKind.GRID, OrderState.OPEN, D(99), D(1), ZERO, False, "", 0)
+    world.run(12_000, OrdersSnapshot((live,), 0, 0, True, "", 0))
+    assert world.mismatches() == [MismatchRule.ORDER_MISSING_AT_VENUE]
+
+
+def test_positions_when_nobody_filled_them_then_told_and_taken_over_in_the_end() -> None:
+    world = World()
+    world.run(3_000)
+    world.venue.positions[SYMBOL] = D(1)
+    world.run(8_000)
+    assert world.mismatches() == [MismatchRule.POSITION_DIFFERS_FROM_FILLS]
+    assert not world.account().reconciled
+    world.run(15_000)
+    assert world.account().reconciled
+
+
+def test_positions_when_our_fills_made_them_then_nothing() -> None:
+    world = World()
+    world.run(3_000)
+    world.venue.positions[SYMBOL] = D(1)
+    fill = Fill("a", SYMBOL, Side.BUY, OrderKind.GRID, 1, D(99), D(1), ZERO, ZERO, True, 1)
+    world.run(50, fill)
+    world.run(12_000)
+    assert world.mismatches() == []
+
+
+def test_positions_when_frames_were_lost_then_no_false_alarm() -> None:
+    world = World()
+    world.run(3_000)
+    world.venue.positions[SYMBOL] = D(1)
+    world.service.on_gap("orders", 3)
+    world.run(12_000)
+    assert world.mismatches() == []
+
+
+def test_clock_when_measured_then_on_the_board_with_its_error() -> None:
+    world = World()
+    world.run(1_500)
+    assert world.board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS) > 0
+    assert abs(world.board.read(Word.VENUE_CLOCK_OFFSET_US)) <= world.board.read(Word.VENUE_CLOCK_ERROR_US) + 50_000
+    checked = world.board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS)
+    world.run(6_000)
+    assert world.board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS) >= checked + 4_000 * NS_PER_MS
+
+
+def test_off_when_account_sync_is_not_enabled_then_rules_and_clock_but_never_an_account() -> None:
+    world = World(enabled=False)
+    world.service.on_user_event(AccountEvent("ORDER", D(1), (), 1))
+    world.run(5_000)
+    assert world.publisher.of(Instruments)
+    assert world.board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS) > 0
+    assert not world.publisher.of(AccountState)
+    assert not world.venue.sent(QueryPositions)
+    assert world.service.readiness() == ""
+
+
+def test_evidence_when_enabled_then_six_files_that_agree() -> None:
+    world = World(evidence=True, qty="2.50")
+    world.run(300)
+    names = {name.rpartition("/")[2] for name in world.evidence.files}
+    assert names == {
+        "account_snapshot.json",
+        "positions.json",
+        "open_orders.json",
+        "mismatches.json",
+        "summary.txt",
+        "sha256sums.txt",
+    }
+    (folder,) = {name.rpartition("/")[0] for name in world.evidence.files}
+    assert folder.startswith("account_sync/2027")
+    account = json.loads(world.evidence.files[f"{folder}/account_snapshot.json"])
+    assert account["positions"][0]["qty"] == "2.50"
+    assert account["source"] == "exchange"
+    assert len(world.evidence.files[f"{folder}/sha256sums.txt"].splitlines()) == 5
+
+
+def test_stop_when_asked_then_at_once() -> None:
+    world = World()
+    world.service.on_stop()
+    assert world.service.stopped
