@@ -119,10 +119,8 @@ def test_engine_when_a_take_profit_fills_then_its_slot_is_quoted_again() -> None
     world.calm(2, {SYMBOL: D("59939")})
     world.calm(2, {SYMBOL: D("60001")})
     assert OrderKind.TAKE_PROFIT in {fill.kind for fill in world.fills}
-    buys = [
-        order.place for order in world.open_orders() if order.place.side is Side.BUY and not order.place.reduce_only
-    ]
-    assert "b1" in {place.client_order_id.rsplit("-", 1)[1] for place in buys}
+    entries = [order.place for order in world.open_orders() if not order.place.reduce_only]
+    assert "b1" in {place.client_order_id.rsplit("-", 1)[1] for place in entries}
     assert world.state.symbols[SYMBOL].cycle.position_qty == world.holdings[SYMBOL].qty
 
 
