@@ -27,7 +27,7 @@ def _by_symbol(one: int, every: int) -> Weight:
 
 def _by_depth(params: Params) -> int:
     text = params.optional("limit", "500")
-    limit = int(text) if text.isascii() and text.isdigit() else 500
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 500
     return next(weight for bound, weight in ((50, 2), (100, 5), (500, 10), (10**20, 20)) if limit <= bound)
 
 

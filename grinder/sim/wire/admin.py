@@ -17,6 +17,8 @@ from grinder.sim.wire.player import Player
 
 ROWS_MAX: Final = 100_000
 LAG_MS_MAX: Final = 15_000
+INJECT_BYTES_MAX: Final = 32 << 20
+"""Longest frame that can be injected, bytes: longer than any client takes."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,6 +67,7 @@ class Admin:
             web.post("/sim/faults", self._add_fault),
             web.delete("/sim/faults", self._clear_faults),
             web.post("/sim/streams", self._streams),
+            web.post("/sim/inject", self._inject),
             web.post("/sim/snapshots", self._snapshots),
             web.post("/sim/limits", self._limits),
             web.post("/sim/tape", self._tape),
@@ -165,6 +168,14 @@ class Admin:
         return _json(
             {"silent": sorted(hub.silent), "user_duplicates": hub.user_duplicates, "user_drops": hub.user_drops}
         )
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        """Send the body as one frame, as it is, to the subscribers of ``stream``; blanks fill it up to ``bytes``."""
+        stream, size = request.query.get("stream", ""), int(request.query.get("bytes", "0"))
+        if not stream or not 0 <= size <= INJECT_BYTES_MAX:
+            raise ValueError(f"stream must be named and bytes be 0 to {INJECT_BYTES_MAX}")
+        payload = (await request.read()).ljust(size)
+        return _json({"sent": self._context.hub.inject(stream, payload), "bytes": len(payload)})
 
     async def _snapshots(self, request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=SnapshotLag)

@@ -16,6 +16,8 @@ from grinder.sim.exchange.listen_keys import ListenKeys
 from grinder.sim.wire.frames import Wire, text_frame
 
 STREAMS_PER_CONNECTION_MAX: Final = 1_024
+USER: Final = "user"
+"""Stands for every user stream where a fault names streams."""
 
 
 class Route(StrEnum):
@@ -115,6 +117,24 @@ class Hub:
                 subscriber.wire.write(plain)
             self.sent_total += 1
 
+    def inject(self, stream: str, payload: bytes) -> int:
+        """Send raw bytes as one text frame to everyone who listens to a stream; return to how many.
+
+        Args:
+            stream: its name; ``user`` stands for every user stream.
+            payload: what the frame shall carry, unwrapped and unchecked.
+        """
+        if stream == USER:
+            listeners = [
+                each for each in self.subscribers if any(route_of(name) is Route.PRIVATE for name in each.streams)
+            ]
+        else:
+            listeners = list(self._by_stream.get(stream, ()))
+        frame = text_frame(payload)
+        for subscriber in listeners:
+            subscriber.wire.write(frame)
+        return len(listeners)
+
     def flush(self, outbox: list[UserEvent]) -> None:
         """Send and clear what the exchange has to say on user streams."""
         if not outbox:
@@ -126,7 +146,7 @@ class Hub:
     def _publish_user(self, event: UserEvent) -> None:
         key = event.payload.get("listenKey") or self._listen_keys.key_of(event.account)
         listeners = self._by_stream.get(key)
-        if not listeners or (self.silent and self._is_silent("user")):
+        if not listeners or (self.silent and self._is_silent(USER)):
             return
         if self.user_drops:
             self.user_drops -= 1
