@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grinder.model.errors import VenueError
@@ -61,6 +61,12 @@ VALUES = st.sampled_from(WORDS + ODD) | st.text(max_size=12)
 
 @settings(deadline=None, max_examples=400)
 @given(st.sampled_from(sorted(BY_NAME)), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=9))
+@example("depth", {"symbol": "BTCUSDT", "limit": "9" * 5_000})
+@example("batch.place", {"batchOrders": '[{"symbol":{}}]'})
+@example(
+    "order.place",
+    dict.fromkeys(NAMES, "9" * 20) | {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"},
+)
 def test_operation_when_its_parameters_are_anything_then_ends_with_an_outcome(
     name: str, values: dict[str, str]
 ) -> None:

@@ -11,8 +11,8 @@ import struct
 from asyncio import Transport
 from typing import Final
 
-BACKLOG_BYTES_MAX: Final = 4 << 20
-"""Unsent bytes at which a slow client is disconnected."""
+BACKLOG_BYTES_MAX: Final = 64 << 20
+"""Unsent bytes at which a slow client is disconnected; more than the longest frame that can be injected."""
 
 
 def text_frame(payload: bytes) -> bytes:
