@@ -12,11 +12,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import msgspec
 
 from grinder.adapters.board import attach_reader
 from grinder.adapters.supervisor_client import Program, SupervisorClient, SupervisorError
 from grinder.model.board import Word
+from grinder.model.control import FsmState
 from tests.smoke.conditions import wait_for
+from tests.smoke.venues import VenueView
 
 PROJECT = Path(__file__).parent.parent.parent
 PROGRAMS = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
@@ -32,9 +38,12 @@ def free_ports(count: int) -> list[int]:
 
 
 class TreeUnderTest:
-    """Directories and environment of one tree; ``start`` may be called again after it ended."""
+    """Directories and environment of one tree; ``start`` may be called again after it ended.
 
-    def __init__(self) -> None:
+    Keywords are settings that differ from those of `make run`.
+    """
+
+    def __init__(self, **changes: str) -> None:
         self.root = Path(tempfile.mkdtemp(dir="/tmp"))
         self.run_dir = self.root / "run"
         metrics_port, sim_port = free_ports(2)
@@ -51,7 +60,9 @@ class TreeUnderTest:
             "GRINDER_ARTIFACT_DIR": str(self.root / "artifacts"),
             "GRINDER_METRICS_PORT": str(metrics_port),
             "GRINDER_SIM_PORT": str(sim_port),
+            **changes,
         }
+        self.venue = VenueView(sim_port)
         self.client = SupervisorClient(self.run_dir)
         self.door: subprocess.Popen[str] | None = None
 
@@ -98,6 +109,24 @@ class TreeUnderTest:
             return False
         finally:
             connection.close()
+
+    def state(self) -> FsmState | None:
+        """Return the state of the loop, None before it has one."""
+        number = self.word(Word.FSM_STATE)
+        return list(FsmState)[number - 1] if number else None
+
+    def count(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's series that carry these labels."""
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        series = (line.rsplit(" ", 1) for line in lines if re.match(rf"{name}[{{ ]", line))
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(value) for key, value in series if all(word in key for word in wanted))
+
+    def status(self) -> dict[str, Any]:
+        """Return what the status page shows."""
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/status.json", timeout=5) as answer:
+            return dict(msgspec.json.decode(answer.read()))
 
     def ctl(self, *words: str) -> str:
         """Run supervisorctl as an operator does, and return what it prints."""
