@@ -124,7 +124,9 @@ class Matcher:
         """Shrink the queues to what the tape now displays at their prices."""
         for side, levels in self._resting.items():
             for price, queue in levels.items():
-                displayed = self.tape.quantity_at(side, price)
+                displayed = self.tape.displayed_at(side, price)
+                if displayed is None:
+                    continue
                 for order in queue:
                     order.ahead = min(order.ahead, displayed)
 

@@ -81,18 +81,23 @@ class TapeBook:
         """Return best price and quantity of a side (BUY: the bid)."""
         return (self.bid, self.bid_qty) if side is Side.BUY else (self.ask, self.ask_qty)
 
-    def quantity_at(self, side: Side, price: Decimal) -> Decimal:
-        """Return the quantity displayed at a price, base units; where depth is unknown, that of the best level."""
+    def displayed_at(self, side: Side, price: Decimal) -> Decimal | None:
+        """Return the quantity displayed at a price, base units, or None where the tape does not say."""
         best_price, best_qty = self.best(side)
         if price == best_price:
             return best_qty
         inside = price > best_price if side is Side.BUY else price < best_price
         if inside:
             return ZERO
-        if not self.has_depth:
-            return best_qty
         level = self._levels[side].get(price)
-        return level.qty if level is not None else ZERO
+        if level is not None:
+            return level.qty
+        return None if self._awaiting_snapshot else ZERO
+
+    def quantity_at(self, side: Side, price: Decimal) -> Decimal:
+        """Return the quantity to assume at a price, base units: where the tape does not say, that of the best level."""
+        displayed = self.displayed_at(side, price)
+        return self.best(side)[1] if displayed is None else displayed
 
     def ladder(self, side: Side, count: int) -> list[PriceQty]:
         """Return up to ``count`` levels of a side, best first, starting at the best price."""

@@ -200,9 +200,14 @@ def test_queue_behind_the_best_price_when_depth_shrinks_then_less_must_trade() -
     assert filled(core, "a") == "0.004"
 
 
-def test_queue_where_depth_shows_nothing_when_a_trade_comes_then_fills_at_once() -> None:
+@pytest.mark.parametrize(("snapshot", "expected"), [(True, "0.003"), (False, "0.000")])
+def test_queue_where_depth_shows_nothing_when_a_trade_comes_then_fills_only_if_the_book_is_whole(
+    *, snapshot: bool, expected: str
+) -> None:
     core = Core()
-    core.exchange.on_depth("BTCUSDT", [["59990.00", "8"]], [], 2)
+    if snapshot:
+        core.exchange.markets["BTCUSDT"].tape.on_snapshot([["59990.00", "8"]], [], 2)
     core.limit("BUY", "59995.00", "0.010", newClientOrderId="a")
+    core.exchange.on_depth("BTCUSDT", [["59990.00", "7"]], [], 3)
     trade(core, "59995.00", "0.003", Side.SELL)
-    assert filled(core, "a") == "0.003"
+    assert filled(core, "a") == expected
