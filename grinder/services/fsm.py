@@ -121,7 +121,7 @@ class FsmService:
     def on_envelope(self, envelope: Envelope[Frame]) -> None:
         """Take one frame; kinds that decide nothing are left alone."""
         frame = envelope.frame
-        if type(frame) not in _INPUTS:
+        if type(frame) not in _INPUTS or self._stopped:
             return
         now = self._ports.clock.mono_ns()
         self._look_at_board(now)
@@ -129,10 +129,13 @@ class FsmService:
 
     def on_gap(self, channel: str, missing: int) -> None:
         """Learn that frames of a channel were lost, or its publisher restarted."""
-        self._step(Lost(self._ports.clock.mono_ns(), channel))
+        if not self._stopped:
+            self._step(Lost(self._ports.clock.mono_ns(), channel))
 
     def on_timer(self) -> None:
         """Give the engine the time, and repeat what others wait for."""
+        if self._stopped:
+            return
         now = self._ports.clock.mono_ns()
         self._look_at_board(now)
         self._step(Timer(now))
