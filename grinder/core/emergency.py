@@ -8,6 +8,7 @@ Invariant: ``success`` is returned only after a confirmed empty position list an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -79,7 +80,8 @@ class Exit(msgspec.Struct, frozen=True):
     """State of the exit.
 
     ``awaiting``: replies outstanding in this phase; ``tries``: of this phase; ``failed``: a request of this attempt
-    failed; ``quiet``: a look after success, not an attempt; ``orders_sent``: closing orders so far, over all attempts.
+    failed or was not answered; ``quiet``: a look after success, not an attempt; ``orders_sent``: closing orders so far,
+    over all attempts.
     """
 
     phase: Phase = Phase.IDLE
@@ -138,17 +140,13 @@ def wake(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     """Go on where a pause is over; otherwise nothing."""
     if exit.awaiting or now_mono_ns < exit.wake_mono_ns:
         return Step(exit)
-    match exit.phase:
-        case Phase.WAIT:
-            return start(exit, plan)
-        case Phase.DONE:
-            return start(msgspec.structs.replace(exit, quiet=True), plan)
-        case Phase.CONFIRM:
-            return _ask(exit, QueryOpenOrders())
-        case Phase.FLAT:
-            return _ask(exit, QueryPositions())
-        case _:
-            return Step(exit)
+    if exit.phase is Phase.WAIT:
+        return start(exit, plan)
+    if exit.phase is Phase.DONE:
+        return start(msgspec.structs.replace(exit, quiet=True), plan)
+    if exit.phase is Phase.CONFIRM:
+        return _ask(exit, QueryOpenOrders())
+    return _ask(exit, QueryPositions()) if exit.phase is Phase.FLAT else Step(exit)
 
 
 def answered(exit: Exit, request: Request, reply: VenueReply, plan: ExitPlan, now_mono_ns: int) -> Step:
@@ -158,23 +156,12 @@ def answered(exit: Exit, request: Request, reply: VenueReply, plan: ExitPlan, no
     exit = msgspec.structs.replace(_take(exit, request, reply), awaiting=exit.awaiting - 1)
     if exit.awaiting:
         return Step(exit)
-    match exit.phase:
-        case Phase.SURVEY:
-            return _after_survey(exit, plan, now_mono_ns)
-        case Phase.CANCEL:
-            return _ask(msgspec.structs.replace(exit, phase=Phase.CONFIRM), QueryOpenOrders())
-        case Phase.CONFIRM:
-            return _after_confirm(exit, now_mono_ns)
-        case Phase.READ:
-            return _after_read(exit, plan, now_mono_ns)
-        case Phase.CLOSE:
-            return Step(_pause(_enter(exit, Phase.FLAT), STEP_MS, now_mono_ns))
-        case Phase.FLAT:
-            return _after_flat(exit, now_mono_ns)
-        case Phase.RECHECK:
-            return _after_recheck(exit, now_mono_ns)
-        case _:
-            return Step(exit)
+    return _AFTER[exit.phase](exit, plan, now_mono_ns)
+
+
+def abandon(exit: Exit, now_mono_ns: int) -> Step:
+    """End an attempt whose replies do not come; the caller must not pass on replies of it that come late."""
+    return _end(msgspec.structs.replace(exit, awaiting=0, failed=True, quiet=False), now_mono_ns)
 
 
 def _take(exit: Exit, request: Request, reply: VenueReply) -> Exit:
@@ -219,13 +206,20 @@ def _after_survey(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     return _ask(_enter(exit, Phase.CANCEL), *(CancelAllOrders(symbol) for symbol in sorted(others)))
 
 
-def _after_confirm(exit: Exit, now_mono_ns: int) -> Step:
+def _after_cancel(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
+    return _ask(msgspec.structs.replace(exit, phase=Phase.CONFIRM), QueryOpenOrders())
+
+
+def _after_close(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
+    return Step(_pause(_enter(exit, Phase.FLAT), STEP_MS, now_mono_ns))
+
+
+def _after_confirm(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     """No orders left: close. Some left or unknown: cancel again; after a few tries close all the same."""
     if exit.orders == ():
         return _ask(_enter(exit, Phase.READ), QueryPositions())
     if exit.tries >= CONFIRM_TRIES_MAX:
-        exit = msgspec.structs.replace(exit, failed=True)
-        return _ask(_enter(exit, Phase.READ), QueryPositions())
+        return _ask(_enter(msgspec.structs.replace(exit, failed=True), Phase.READ), QueryPositions())
     if exit.orders is None:
         return Step(_pause(exit, STEP_MS, now_mono_ns))
     symbols = sorted({order.symbol for order in exit.orders})
@@ -235,7 +229,7 @@ def _after_confirm(exit: Exit, now_mono_ns: int) -> Step:
 
 def _after_read(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if exit.positions is None:
-        return _end(exit, Result.ERROR, now_mono_ns)
+        return _end(exit, now_mono_ns)
     if not exit.positions:
         return _ask(_enter(exit, Phase.RECHECK), QueryOpenOrders())
     closing = closing_orders(exit.positions, plan, exit.orders_sent)
@@ -245,21 +239,41 @@ def _after_read(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     return _ask(_enter(exit, Phase.CLOSE), *closing)
 
 
-def _after_flat(exit: Exit, now_mono_ns: int) -> Step:
+def _after_flat(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if exit.positions == ():
         return _ask(_enter(exit, Phase.RECHECK), QueryOpenOrders())
     if exit.tries < FLAT_TRIES_MAX:
         return Step(_pause(exit, STEP_MS, now_mono_ns))
-    return _end(exit, Result.ERROR if exit.positions is None else Result.PARTIAL, now_mono_ns)
+    return _end(exit, now_mono_ns)
 
 
-def _after_recheck(exit: Exit, now_mono_ns: int) -> Step:
-    if exit.orders is None:
-        return _end(exit, Result.ERROR, now_mono_ns)
-    return _end(exit, Result.PARTIAL if exit.orders else Result.SUCCESS, now_mono_ns)
+def _after_recheck(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
+    return _end(exit, now_mono_ns)
 
 
-def _end(exit: Exit, result: Result, now_mono_ns: int) -> Step:
+_AFTER: Final[dict[Phase, Callable[[Exit, ExitPlan, int], Step]]] = {
+    Phase.SURVEY: _after_survey,
+    Phase.CANCEL: _after_cancel,
+    Phase.CONFIRM: _after_confirm,
+    Phase.READ: _after_read,
+    Phase.CLOSE: _after_close,
+    Phase.FLAT: _after_flat,
+    Phase.RECHECK: _after_recheck,
+}
+"""What follows when the last reply of a phase is in; the other phases ask for nothing."""
+
+
+def _result(exit: Exit) -> Result:
+    """Success is proved flat and proved without orders; partial: all was accepted, and something is left."""
+    if exit.phase is Phase.RECHECK and exit.orders == () and exit.positions == ():
+        return Result.SUCCESS
+    if exit.failed or exit.orders is None or exit.positions is None:
+        return Result.ERROR
+    return Result.PARTIAL
+
+
+def _end(exit: Exit, now_mono_ns: int) -> Step:
+    result = _result(exit)
     left = len(exit.positions) if exit.positions is not None else exit.found_positions
     closed = max(0, exit.found_positions - left)
     cancelled = exit.found_orders if exit.orders == () else 0
@@ -304,9 +318,7 @@ def _chunks(qty: Decimal, rules: Instrument | None) -> tuple[Decimal, ...]:
     """Split a quantity at the venue's MARKET maximum; without known rules, send it whole and let the venue judge."""
     if rules is None or qty <= rules.market_max_qty:
         return (qty,)
-    chunk = floor_to(rules.market_max_qty, rules.market_step_size)
-    if chunk <= ZERO:
-        return (qty,)
+    chunk = max(rules.market_step_size, floor_to(rules.market_max_qty, rules.market_step_size))
     whole = min(int(qty / chunk), CHUNKS_MAX)
     rest = qty - whole * chunk
-    return (chunk,) * whole + ((rest,) if ZERO < rest <= chunk else ())
+    return (chunk,) * whole + ((rest,) if ZERO < rest < chunk else ())

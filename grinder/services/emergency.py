@@ -6,21 +6,25 @@ Must never hold up anything else the executor does: it only sends and is called 
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import msgspec
 
-from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Step, answered, start, wake
+from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Step, abandon, answered, start, wake
 from grinder.core.interlocks import override_of, state_of
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import FsmState, Override
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
-from grinder.model.units import ONE, ZERO
+from grinder.model.units import NS_PER_MS, ONE, ZERO
 from grinder.model.venue import PlaceOrder, VenueReply
 from grinder.ports import PriceBoard
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.settling import Settling
+
+SILENCE_MS_MAX: Final = 15_000
+"""An attempt without any reply for this long is given up and begun again, milliseconds."""
 
 
 class EmergencyConfig(msgspec.Struct, frozen=True):
@@ -52,6 +56,8 @@ class EmergencyExit:
         self._settling = settling
         self._config = config
         self._exit = Exit()
+        self._generation = 0
+        self._moved_mono_ns = 0
         self._instruments: dict[str, Instrument] = {}
 
     @property
@@ -63,6 +69,10 @@ class EmergencyExit:
         """Start, go on or stand down, as the board says."""
         self._instruments = instruments
         reason = self._reason()
+        now = self._ports.clock.mono_ns()
+        if self._exit.awaiting and now - self._moved_mono_ns > SILENCE_MS_MAX * NS_PER_MS:
+            self._generation += 1
+            self._apply(abandon(self._exit, now))
         if not reason:
             if self._exit.awaiting == 0 and self._exit.phase is not Phase.IDLE:
                 self._ports.log.event("EMERGENCY_EXIT_STANDS_DOWN", phase=self._exit.phase)
@@ -72,7 +82,7 @@ class EmergencyExit:
             self._ports.log.event("EMERGENCY_EXIT", reason=reason)
             self._apply(start(self._exit, self._plan()))
         else:
-            self._apply(wake(self._exit, self._plan(), self._ports.clock.mono_ns()))
+            self._apply(wake(self._exit, self._plan(), now))
 
     def _reason(self) -> str:
         if not self._config.enabled:
@@ -95,6 +105,8 @@ class EmergencyExit:
         )
 
     def _apply(self, step: Step) -> None:
+        if step.requests or step.exit != self._exit:
+            self._moved_mono_ns = self._ports.clock.mono_ns()
         self._exit = step.exit
         telemetry = self._ports.telemetry
         if step.result is not None:
@@ -110,7 +122,7 @@ class EmergencyExit:
             self._send(request)
 
     def _send(self, request: Request) -> None:
-        on_reply = partial(self._on_reply, request)
+        on_reply = partial(self._on_reply, self._generation, request)
         if isinstance(request, PlaceOrder):
             mark = self._board.mark(request.symbol)
             positions = self._exit.positions or ()
@@ -121,5 +133,7 @@ class EmergencyExit:
         else:
             self._ports.venue.submit(request, on_reply)
 
-    def _on_reply(self, request: Request, reply: VenueReply) -> None:
+    def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
+        if generation != self._generation:
+            return
         self._apply(answered(self._exit, request, reply, self._plan(), self._ports.clock.mono_ns()))

@@ -57,6 +57,23 @@ def test_snapshot_when_it_lags_behind_the_stream_then_it_does_not_take_anything_
     assert on_snapshot(opened, snapshot("0", 0, 39)).qty(SYMBOL) == D(2)
 
 
+def test_snapshot_when_it_lags_behind_an_open_position_then_only_its_mark_is_taken() -> None:
+    account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event("3", 30))
+    lagging = snapshot("1", 10, 40)
+    moved = msgspec.structs.replace(lagging.positions[0], mark_price=D(101))
+    after = on_snapshot(account, msgspec.structs.replace(lagging, positions=(moved,)))
+    (held,) = after.positions.values()
+    assert (held.qty, held.mark_price) == (D(3), D(101))
+
+
+def test_event_when_it_opens_a_position_then_the_entry_price_stands_in_for_the_mark() -> None:
+    account = on_event(on_snapshot(empty_account(), snapshot("0", 0, 20)), event("3", 30))
+    (held,) = account.positions.values()
+    assert held.mark_price == held.entry_price
+    marked = msgspec.structs.replace(event("4", 40), positions=(position(SYMBOL, D(4), 40),))
+    assert on_event(account, marked).qty(SYMBOL) == D(4)
+
+
 def test_snapshot_when_asked_after_the_event_then_a_position_it_does_not_list_is_closed() -> None:
     account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event("2", 30, "990"))
     later = on_snapshot(account, snapshot("0", 0, 31))

@@ -22,7 +22,16 @@ from grinder.core.emergency import (
 from grinder.model.account import PositionSide
 from grinder.model.orders import Side
 from grinder.model.units import NS_PER_MS
-from grinder.model.venue import CancelAllOrders, InDoubt, PlaceOrder, QueryOpenOrders, QueryPositions, VenueReply
+from grinder.model.venue import (
+    Advice,
+    CancelAllOrders,
+    InDoubt,
+    PlaceOrder,
+    QueryOpenOrders,
+    QueryPositions,
+    Rejected,
+    VenueReply,
+)
 from tests.engine_world import instrument
 from tests.fake_venue import SYMBOL, FakeVenue, position
 from tests.fakes import FakeClock
@@ -165,11 +174,52 @@ def test_closing_when_the_position_is_larger_than_the_market_maximum_then_in_chu
     many = closing_orders((position(SYMBOL, D(-100_000), 0),), PLAN, 0)
     assert len(many) == CHUNKS_MAX
     assert {order.side for order in many} == {Side.BUY}
+    both = (position(SYMBOL, D(-100_000), 0), position("ETHUSDT", D(1), 0))
+    assert len(closing_orders(both, PLAN, 0)) == CHUNKS_MAX
 
 
 def test_closing_when_the_account_is_hedged_then_by_position_side_without_reduce_only() -> None:
     (order,) = closing_orders((position(SYMBOL, D(-1), 0, PositionSide.SHORT),), PLAN, 0)
     assert (order.side, order.position_side, order.reduce_only) == (Side.BUY, PositionSide.SHORT, False)
+
+
+def test_closing_when_the_rules_of_a_symbol_are_not_known_then_whole() -> None:
+    (order,) = closing_orders((position("XRPUSDT", D(100_000), 0),), PLAN, 0)
+    assert order.qty == D(100_000)
+
+
+def test_answer_when_nothing_was_asked_then_ignored() -> None:
+    step = answered(Exit(), QueryPositions(), InDoubt("timeout"), PLAN, 0)
+    assert step == Step(Exit())
+    assert wake(Exit(), PLAN, 0) == Step(Exit())
+
+
+def test_exit_when_closes_are_refused_then_error_and_when_taken_success() -> None:
+    venue = venue_with("1")
+    venue.outcomes[PlaceOrder].append(Rejected(400, -2019, "Margin is insufficient.", Advice.MARGIN))
+    runner = Runner(venue)
+    runner.run(10_000)
+    assert runner.results == [Result.ERROR, Result.SUCCESS]
+
+
+def test_exit_when_an_order_appears_at_the_end_then_not_yet_done() -> None:
+    venue = venue_with("1")
+    runner = Runner(venue)
+    late = closing_orders((position(SYMBOL, D(1), 0),), PLAN, 5_000)[0]
+    venue.rest(msgspec.structs.replace(late, price=D(200)))
+    runner.run(500)
+    assert runner.results == [Result.PARTIAL]
+    runner.run(2_000)
+    assert runner.results == [Result.PARTIAL, Result.SUCCESS]
+
+
+def test_exit_when_cancels_do_not_work_at_first_then_again_until_none_rests() -> None:
+    venue = venue_with("0", orders=2)
+    venue.outcomes[CancelAllOrders] = [Rejected(429, -1003, "Too many requests.", Advice.RATE_LIMIT)]
+    runner = Runner(venue)
+    runner.run(1_000)
+    assert runner.results == [Result.SUCCESS]
+    assert not venue.open_orders()
 
 
 def test_wake_when_replies_are_outstanding_then_nothing_is_sent() -> None:

@@ -63,3 +63,12 @@ def test_replay_when_an_ended_order_is_carried_by_a_leftover_file_then_it_stays_
     place = PlaceRecord(FIRST, "run")
     end = EndRecord(FIRST.client_order_id, OrderState.CANCELED)
     assert not replay(encode(record) for record in (place, end, place)).orders
+
+
+def test_carry_when_an_order_was_adopted_then_it_needs_no_record() -> None:
+    replayed = replay([encode(PlaceRecord(FIRST, "run"))])
+    assert carry(replayed.orders.values(), {}, RunRecord("run", 1)) == [encode(RunRecord("run", 1))]
+
+
+def test_replay_when_a_record_is_of_an_order_not_known_then_ignored() -> None:
+    assert not replay([encode(CancelRecord("grd-0-1-b1"))]).orders

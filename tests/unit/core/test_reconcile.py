@@ -107,6 +107,21 @@ def test_orders_when_one_does_not_rest_then_missing_unless_young_or_in_flight(
     assert bool(check_orders(EMPTY, known, "grd", 0, NOW)) is missing
 
 
+def test_known_when_orders_ended_long_ago_then_forgotten() -> None:
+    known = KnownOrders()
+    for number in range(5):
+        known.on_update(update(f"grd-0-{number}-b1", OrderState.FILLED), NOW + number * 30_000 * MS)
+    assert not known.knows("grd-0-0-b1", NOW)
+    assert known.knows("grd-0-4-b1", NOW + 120_000 * MS)
+
+
+def test_belief_when_forgotten_then_it_begins_where_the_account_stands() -> None:
+    belief = believing("1")
+    belief.forget()
+    belief.on_fill(fill("1"))
+    assert belief.check(SYMBOL, D(7), NOW + 9_000 * MS) is None
+
+
 def test_known_when_a_snapshot_leaves_an_order_out_then_it_has_ended() -> None:
     known = KnownOrders()
     known.on_update(update("a"), NOW)

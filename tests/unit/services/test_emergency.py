@@ -49,6 +49,22 @@ def test_exit_when_the_demand_ends_then_it_stands_down_and_can_come_again() -> N
         assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == expected
 
 
+def test_exit_when_a_reply_never_comes_then_begun_again_and_a_late_one_ignored() -> None:
+    world = ExecutorWorld()
+    world.venue.positions[SYMBOL] = D(1)
+    world.board.write(Word.TRIP_FSM, 1)
+    world.service.on_timer()
+    lost = world.venue.replies.pop()
+    world.run(14_000)
+    assert world.venue.positions[SYMBOL] == 1
+    world.run(4_000)
+    lost[0](lost[1])
+    world.run(1_000)
+    assert world.venue.positions[SYMBOL] == 0
+    assert world.telemetry.counts["grinder_emergency_exit_total", "error"] == 1
+    assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == 1
+
+
 def test_exit_when_paused_only_then_nothing_is_closed() -> None:
     world = ExecutorWorld()
     world.board.write(Word.OVERRIDE, (1 << 8) | 1)

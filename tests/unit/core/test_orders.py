@@ -1,0 +1,127 @@
+"""Single rules of an order's life that the properties do not pin down."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from grinder.core.doubt import NOT_FOUND_AFTER_MS, NOT_FOUND_MIN, absent, answered, asked, begin, due
+from grinder.core.fills import TradeIds
+from grinder.core.orders import (
+    Happening,
+    Order,
+    adopted,
+    amend_confirmed,
+    amend_sent,
+    cancel_sent,
+    happen,
+    infer_fill,
+    kind_of,
+    on_event,
+    on_found,
+)
+from grinder.model.account import OpenOrder
+from grinder.model.orders import OrderKind, OrderState, Side
+from grinder.model.units import NS_PER_MS, ZERO
+from grinder.model.venue import OrderEvent, VenueOrder
+
+D = Decimal
+NAME = "grd-0-1-t2"
+OPEN = Order(NAME, "BTCUSDT", Side.SELL, OrderKind.TAKE_PROFIT, OrderState.OPEN, D(99), D(2), True, "", existed=True)
+
+
+def report(status: str, *, utc_ms: int = 5, price: str = "99", qty: str = "2", filled: str = "0") -> VenueOrder:
+    return VenueOrder(NAME, 5, "BTCUSDT", Side.SELL, status, D(price), D(qty), D(filled), True, utc_ms)
+
+
+def event(status: str, execution: str, *, utc_ms: int = 5, price: str = "99", qty: str = "2") -> OrderEvent:
+    return OrderEvent(
+        NAME, 5, "BTCUSDT", Side.SELL, execution, status, D(price), D(qty), ZERO, ZERO, ZERO, 0, ZERO, ZERO, False,
+        True, utc_ms, utc_ms,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["PENDING_SOMETHING", ""])
+def test_report_when_its_status_is_unknown_then_nothing_moves_and_it_is_asked_about(status: str) -> None:
+    for reported in (on_found(OPEN, report(status), proved=True), on_event(OPEN, event(status, "CALCULATED"))):
+        assert (reported.order.state, reported.understood) == (OrderState.OPEN, False)
+
+
+def test_amendment_when_it_is_of_an_earlier_amend_then_the_later_one_stays_on_its_way() -> None:
+    order = amend_sent(amend_confirmed(amend_sent(OPEN, D(98), D(2)), None), D(97), D(2))
+    late = on_event(order, event("NEW", "AMENDMENT", utc_ms=6, price="98")).order
+    assert (late.state, late.wanted_price) == (OrderState.PENDING_AMEND, D(97))
+    done = on_event(late, event("NEW", "AMENDMENT", utc_ms=7, price="97")).order
+    assert (done.state, done.price, done.wanted_price) == (OrderState.OPEN, D(97), None)
+
+
+def test_report_when_older_than_the_last_then_its_price_is_not_taken() -> None:
+    newer = on_event(OPEN, event("NEW", "AMENDMENT", utc_ms=9, price="97")).order
+    assert on_found(newer, report("NEW", utc_ms=8), proved=True).order.price == D(97)
+
+
+def test_doubt_when_an_event_may_be_older_than_the_cancel_then_only_a_later_query_settles_it() -> None:
+    order = happen(cancel_sent(OPEN), Happening.CANCEL_FAILED)
+    assert order.state is OrderState.IN_DOUBT
+    assert on_event(order, event("NEW", "NEW")).order.state is OrderState.IN_DOUBT
+    assert on_found(order, report("NEW"), proved=False).order.state is OrderState.IN_DOUBT
+    assert on_found(order, report("NEW"), proved=True).order.state is OrderState.OPEN
+
+
+def test_amend_when_confirmed_after_the_order_was_sent_a_cancel_then_price_stays_as_reported() -> None:
+    order = cancel_sent(amend_sent(OPEN, D(98), D(2)))
+    after = amend_confirmed(order, report("NEW", price="98"))
+    assert (after.state, after.price) == (OrderState.PENDING_CANCEL, D(99))
+
+
+def test_adopted_when_partly_filled_then_what_was_filled_before_is_not_published_again() -> None:
+    found = OpenOrder(NAME, 5, "BTCUSDT", Side.SELL, "LIMIT", D(99), D(2), D("0.5"), True, "PARTIALLY_FILLED", 3)
+    order = adopted(found)
+    assert (order.state, order.kind, order.uncounted_qty) == (
+        OrderState.PARTIALLY_FILLED,
+        OrderKind.TAKE_PROFIT,
+        ZERO,
+    )
+    assert infer_fill(order) == (order, None)
+
+
+def test_kind_when_the_id_is_of_another_form_then_exit() -> None:
+    assert kind_of("anything else") is OrderKind.EXIT
+    assert kind_of("grd-0-1-s3") is OrderKind.GRID
+
+
+def test_infer_when_twice_then_two_ids_that_no_trade_has() -> None:
+    first, one = infer_fill(msgspec.structs.replace(OPEN, venue_order_id=5, filled_qty=D("0.5")))
+    _, two = infer_fill(msgspec.structs.replace(first, filled_qty=D(1)))
+    assert one is not None
+    assert two is not None
+    assert one.trade_id < 0
+    assert two.trade_id not in (one.trade_id, 0)
+
+
+def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_and_time() -> None:
+    doubt = begin(0)
+    assert not due(doubt, 299 * NS_PER_MS)
+    now, waits = 0, []
+    while not absent(doubt, now):
+        assert due(doubt, doubt.next_mono_ns)
+        now = doubt.next_mono_ns
+        doubt = asked(doubt)
+        assert not due(doubt, now + 10**15)
+        doubt = answered(doubt, now, not_found=True)
+        waits.append((doubt.next_mono_ns - now) // NS_PER_MS)
+    assert waits == sorted(waits)
+    assert max(waits) <= 5_000
+    assert doubt.not_found >= NOT_FOUND_MIN
+    assert now >= NOT_FOUND_AFTER_MS * NS_PER_MS
+
+
+def test_trades_when_seen_again_then_known_per_side_and_bounded() -> None:
+    trades = TradeIds(remembered_max=2)
+    assert trades.first_time("BTCUSDT", 1, Side.BUY)
+    assert not trades.first_time("BTCUSDT", 1, Side.BUY)
+    assert trades.first_time("BTCUSDT", 1, Side.SELL)
+    assert trades.first_time("BTCUSDT", 2, Side.BUY)
+    assert trades.first_time("BTCUSDT", 1, Side.BUY)
