@@ -50,6 +50,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--symbols", default=environ.get("GRINDER_SYMBOLS", "BTCUSDT,ETHUSDT"), help="comma-separated")
     add("--loop", action="store_true", help="begin a recorded tape again at its end")
     add("--hold", action="store_true", help="hold the tape until POST /sim/tape gives it a speed")
+    add("--at-once", action="store_true", help="begin a recorded tape without waiting for a listener")
     add("--key", action="append", default=[], metavar="KEY:SECRET", help="one more account")
     add("--wallet", default="10000", help="start balance of each account, USDT")
     add("--weight-limit-1m", type=int, default=2_400, help="request weight per minute")
@@ -89,6 +90,7 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
         speed=options.speed,
         loop=options.loop,
         hold=options.hold,
+        await_listener=not options.at_once,
         symbols=tuple(symbol.strip().upper() for symbol in options.symbols.split(",") if symbol.strip()),
         credentials=credentials,
         limits=LimitTable(options.weight_limit_1m, options.order_limit_10s, options.order_limit_1m),

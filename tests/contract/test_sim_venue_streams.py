@@ -252,3 +252,33 @@ def test_recorded_tape_when_played_fast_then_every_frame_is_forwarded_in_order()
         assert (await one.get("/sim/state"))["tape"]["ended"]
 
     run(case, msgspec.structs.replace(CONFIG, tape=str(path), hold=True))
+
+
+def test_inject_when_a_stream_is_named_then_its_listeners_get_the_bytes_as_they_are() -> None:
+    async def case(one: Client) -> None:
+        key = await one.listen_key()
+        async with (
+            one.session.ws_connect(f"{one.ws}/market/ws/btcusdt@aggTrade") as market,
+            one.session.ws_connect(f"{one.ws}/private/ws/{key}") as user,
+        ):
+            for stream, socket in (("btcusdt@aggTrade", market), ("user", user)):
+                url = f"{one.http}/sim/inject?stream={stream}&bytes=12"
+                async with one.session.post(url, data=b'{"e":"cut') as answer:
+                    assert await answer.json() == {"sent": 1, "bytes": 12}
+                assert (await socket.receive()).data == '{"e":"cut   '
+            async with one.session.post(f"{one.http}/sim/inject", data=b"x") as answer:
+                assert answer.status == 400
+
+    run(case, msgspec.structs.replace(CONFIG, hold=True))
+
+
+def test_recorded_tape_when_nobody_listens_then_it_waits_and_its_first_frame_is_not_lost() -> None:
+    path = recorded("usdm_btcusdt_20240718.gz")
+
+    async def case(one: Client) -> None:
+        assert (await one.get("/sim/state"))["tape"]["started"] is False
+        async with one.session.ws_connect(f"{one.ws}/public/ws/btcusdt@bookTicker") as socket:
+            first = await receive(socket)
+            assert (await one.get("/sim/ticks"))[0]["update_id"] == first["u"]
+
+    run(case, msgspec.structs.replace(CONFIG, tape=str(path), await_listener=True))

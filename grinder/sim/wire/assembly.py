@@ -34,6 +34,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     """Every option of the simulated venue. ``tape``: synthetic, step, or recording paths joined by commas.
 
     ``loop``: begin a recording again at its end. ``hold``: wait for ``POST /sim/tape`` before the first event.
+    ``await_listener``: begin a recording only when somebody listens, so that nothing of it is lost.
     """
 
     port: int = 18_080
@@ -42,6 +43,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     speed: float = 1.0
     loop: bool = False
     hold: bool = False
+    await_listener: bool = False
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     credentials: Mapping[str, str] = MappingProxyType(DEFAULT_CREDENTIALS)
     limits: LimitTable = LimitTable()
@@ -91,7 +93,8 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
             exchange.list_symbol(rules)
     venue = Venue(exchange, config.credentials, config.limits, Random(config.seed))
     hub = Hub(venue.listen_keys)
-    player = Player(tape, venue, hub, clock, config.speed)
+    await_listener = config.await_listener and isinstance(tape, RecordedTape)
+    player = Player(tape, venue, hub, clock, config.speed, await_listener=await_listener)
     if config.hold:
         player.set_speed(0)
     return Server(Context(venue, hub, clock), player, config.port)

@@ -102,6 +102,10 @@ class Hub:
         """Tell whether anybody listens to a stream."""
         return stream in self._by_stream
 
+    def has_listener(self, kind: str) -> bool:
+        """Tell whether anybody listens to a stream of this kind, of whatever symbol."""
+        return any(stream.endswith(kind) for stream in self._by_stream)
+
     def publish(self, stream: str, payload: bytes) -> None:
         """Send a payload to everyone who listens to a stream."""
         listeners = self._by_stream.get(stream)

@@ -31,6 +31,10 @@ MARK_PERIOD_S: Final = 1.0
 DEPTH_PACES: Final = ("", "@0ms", "@100ms", "@250ms", "@500ms")
 PARTIAL_DEPTHS: Final = (5, 10, 20)
 
+BOOK_TICKER: Final = "bookTicker"
+LISTENER_PERIOD_S: Final = 0.01
+"""How often a tape that awaits a listener looks for one, seconds."""
+
 MARK_RECENT_NS: Final = 1_500_000_000
 """Age of the tape's own mark price at which one is derived."""
 
@@ -48,8 +52,10 @@ class Progress(msgspec.Struct):
 class Player:
     """One tape at one speed."""
 
-    def __init__(self, tape: Tape, venue: Venue, hub: Hub, clock: Clock, speed: float) -> None:
+    def __init__(self, tape: Tape, venue: Venue, hub: Hub, clock: Clock, speed: float, *, await_listener: bool) -> None:
+        """Keep what is needed. ``await_listener``: begin only when somebody listens to best prices."""
         assert speed > 0
+        self._await_listener = await_listener
         self._tape = tape
         self._venue = venue
         self._hub = hub
@@ -88,6 +94,8 @@ class Player:
 
     async def _play(self) -> None:
         clock, progress = self._clock, self.progress
+        while self._await_listener and not self._hub.has_listener(BOOK_TICKER):
+            await asyncio.sleep(LISTENER_PERIOD_S)
         progress.started = True
         self._anchor()
         self._busy_since_ns = clock.mono_ns()
