@@ -208,3 +208,28 @@ def test_tape_when_held_then_stands_still_and_when_released_then_goes_on() -> No
             assert asyncio.get_running_loop().time() < deadline
 
     run(case)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /fapi/v1/time?\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /public/ws HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_bytes_when_they_are_no_http_then_400_and_no_trace_anywhere(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def case(one: Client) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(one.http.rpartition(":")[2]))
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.readline(), WAIT_S)
+        writer.close()
+        await writer.wait_closed()
+        assert b" 400 " in answer
+        assert (await one.get("/fapi/v1/ping")) == {}
+
+    run(case)
+    assert not caplog.records

@@ -25,6 +25,9 @@ from grinder.sim.exchange.venue import RATE_CODES, Operation, Outcome, failure
 from grinder.sim.wire.context import Ask, Context
 
 BODY_BYTES_MAX: Final = 64 * 1_024
+READ_S_MAX: Final = 10
+"""Longest that a body may take to arrive, seconds."""
+
 SILENCE_S_MAX: Final = 600
 """Longest that a silenced request is held open, seconds."""
 
@@ -69,13 +72,16 @@ async def _read(request: web.Request) -> tuple[str, str]:
     """Return raw query and raw body, exactly as they were signed.
 
     Raises:
-        VenueError: -1101 if the body is too large, -1100 if it is no text.
+        VenueError: -1101 if the body is too large, -1100 if it is no text or does not arrive.
     """
     query = request.raw_path.partition("?")[2]
     if not request.can_read_body:
         return query, ""
     try:
-        body = (await request.read()).decode()
+        async with asyncio.timeout(READ_S_MAX):
+            body = (await request.read()).decode()
+    except TimeoutError:
+        raise refusal(Code.ILLEGAL_CHARS, "body", f"complete within {READ_S_MAX} s") from None
     except web.HTTPRequestEntityTooLarge:
         raise refusal(Code.TOO_MANY_PARAMETERS, "Too many parameters sent for this endpoint.") from None
     except UnicodeDecodeError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from grinder.sim.wire import rest, streams, ws_api
@@ -19,6 +21,16 @@ TIME_STEP_S: Final = 0.01
 """How often what is due in the exchange is looked at; the venue checks its dead-man's switches about as often."""
 
 SHUTDOWN_S: Final = 1.0
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    """Tell whether a log record is about a fault of ours: a client's broken HTTP was answered and needs no trace."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_log: Final = logging.getLogger("grinder.sim.server")
+_log.addFilter(_ours)
 
 
 @web.middleware
@@ -68,7 +80,7 @@ class Server:
             OSError: if the port is taken.
         """
         application = build_application(self._context, self._player)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        self._runner = web.AppRunner(application, access_log=None, logger=_log, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port)
         await site.start()
