@@ -270,6 +270,7 @@ def test_engine_when_it_restarts_then_it_adopts_the_position_and_the_resting_ord
 def restart(world: World) -> None:
     """Replace the engine by a new incarnation, as after a crash."""
     world.config = replace(world.config, incarnation=world.config.incarnation + 1)
+    world.incarnation = world.config.incarnation
     world.intents_read = 0
     world.state = engine.initial_state(world.config, world.now_ns)
     world.control()
