@@ -105,7 +105,7 @@ def replay(records: Iterable[bytes]) -> Replayed:
             place = record.place
             if place.client_order_id in seen and place.client_order_id not in orders:
                 continue
-            if place.client_order_id not in seen and record.run_id:
+            if record.run_id:
                 risk_orders[record.run_id] = risk_orders.get(record.run_id, 0) + 1
             if place.client_order_id not in orders:
                 orders[place.client_order_id] = msgspec.structs.replace(new_order(place), state=OrderState.IN_DOUBT)

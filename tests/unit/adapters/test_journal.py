@@ -80,6 +80,21 @@ def test_journal_when_its_tail_is_torn_then_cut_and_written_over(directory: Path
     second.close()
 
 
+def test_journal_when_cut_in_the_middle_then_what_followed_never_comes_back(directory: Path) -> None:
+    first = opened(directory)
+    for record in (b"one", b"two", b"six"):
+        first.append(record)
+    first.close()
+    (path,) = directory.glob("journal-*.log")
+    data = bytearray(path.read_bytes())
+    data[11 + 8] ^= 1
+    path.write_bytes(data)
+    second = opened(directory)
+    assert second.append(b"new")
+    assert list(second.replay()) == [b"one", b"new"]
+    second.close()
+
+
 def test_journal_when_a_write_fails_then_false_and_earlier_records_stay(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

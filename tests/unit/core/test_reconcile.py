@@ -105,6 +105,7 @@ def test_orders_when_one_does_not_rest_then_missing_unless_young_or_in_flight(
     known = KnownOrders()
     known.on_update(update(order_id(1), state), NOW - age_ms * MS)
     assert bool(check_orders(EMPTY, known, "grd", 0, NOW)) is missing
+    assert check_orders(resting(at_venue(order_id(1))), known, "grd", 0, NOW) == []
 
 
 def test_known_when_orders_ended_long_ago_then_forgotten() -> None:

@@ -8,22 +8,25 @@ from itertools import permutations
 import msgspec
 import pytest
 
+from grinder.model.account import AccountState, Balance, Mismatch, Source
 from grinder.model.board import Word
 from grinder.model.orders import CommandRefused, OrdersSnapshot, OrderState, Side
-from grinder.model.reasons import DenyReason
+from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.units import ZERO
 from grinder.model.venue import (
+    Advice,
     AmendOrder,
     CancelOrder,
     Confirmed,
     PlaceOrder,
     QueryOrder,
+    Rejected,
     UserStreamDown,
     UserStreamUp,
     VenueOrder,
 )
 from tests.account_world import ExecutorWorld
-from tests.fake_venue import Outcome
+from tests.fake_venue import SYMBOL, Outcome
 
 D = Decimal
 
@@ -124,6 +127,117 @@ def test_place_when_in_doubt_and_stream_shows_it_then_open_without_a_query() -> 
     assert world.state(name) is OrderState.OPEN
     world.run(1_000)
     assert len(world.venue.sent(QueryOrder)) == asked
+
+
+def test_place_when_the_venue_calls_its_id_a_duplicate_then_the_order_is_looked_up() -> None:
+    world = ExecutorWorld()
+    world.venue.outcomes[PlaceOrder].append(Rejected(400, -4116, "duplicated", Advice.DUPLICATE_ID))
+    name = world.place(1)
+    (request,) = world.venue.sent(PlaceOrder)
+    assert isinstance(request, PlaceOrder)
+    world.venue.rest(request)
+    world.run(1_000)
+    assert world.state(name) is OrderState.OPEN
+
+
+def test_query_when_asked_before_a_later_cancel_then_its_answer_settles_nothing() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    world.venue.outcomes[CancelOrder] = [Outcome.LOST_BEFORE, Outcome.LOST_AFTER]
+    world.cancel(name)
+    world.deliver()
+    world.run(500, deliver=False)
+    assert len(world.venue.replies) == 1
+    early = world.venue.replies.pop()
+    world.cancel(name)
+    world.venue.events.clear()
+    world.deliver()
+    early[0](early[1])
+    assert world.state(name) is OrderState.IN_DOUBT
+    world.run(6_000)
+    assert world.state(name) is OrderState.CANCELED
+
+
+def test_place_when_rejected_then_rejected_with_the_venue_s_words() -> None:
+    world = ExecutorWorld()
+    world.venue.outcomes[PlaceOrder].append(Rejected(400, -5022, "Post only order will be rejected.", Advice.POST_ONLY))
+    name = world.place(1)
+    world.run(50)
+    assert world.state(name) is OrderState.REJECTED
+    assert world.updates(name)[-1].reason.startswith("-5022")
+
+
+@pytest.mark.parametrize(
+    ("advice", "state"),
+    [
+        (Advice.NOTHING_TO_AMEND, OrderState.OPEN),
+        (Advice.FILTER, OrderState.OPEN),
+        (Advice.NOT_FOUND, OrderState.IN_DOUBT),
+    ],
+)
+def test_amend_when_rejected_then_as_it_was_or_asked_about(advice: Advice, state: OrderState) -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    world.venue.outcomes[AmendOrder].append(Rejected(400, -1, "no", advice))
+    world.amend(name, D(98), D(1))
+    world.deliver()
+    assert world.state(name) is state
+
+
+def test_amend_when_the_journal_is_full_then_refused_unless_it_reduces() -> None:
+    world = ExecutorWorld()
+    name, reducing = world.place(1), world.place(2, reduce_only=True, side=Side.SELL, price=D(101))
+    world.run(50)
+    world.journal.full = True
+    world.amend(name, D(98), D(1))
+    refused = world.publisher.of(CommandRefused)[-1]
+    assert isinstance(refused, CommandRefused)
+    assert refused.reason == DenyReason.JOURNAL_FAILED
+    world.amend(reducing, D(102), D(1))
+    assert world.state(reducing) is OrderState.PENDING_AMEND
+
+
+def test_command_when_the_reply_never_comes_then_in_doubt_and_settled() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.venue.replies.clear()
+    world.venue.events.clear()
+    world.run(16_000)
+    assert world.state(name) is OrderState.OPEN
+
+
+def test_cancel_when_the_order_has_ended_then_its_end_is_told_again() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    world.venue.end(name, "EXPIRED")
+    world.run(50)
+    before = len(world.updates(name))
+    world.cancel(name)
+    assert len(world.updates(name)) == before + 1
+    assert world.state(name) is OrderState.EXPIRED
+
+
+@pytest.mark.parametrize("changes", [{"reconciled": False}, {"snapshot_mono_ns": 1}])
+def test_place_when_the_account_is_not_to_be_trusted_then_denied(changes: dict[str, object]) -> None:
+    world = ExecutorWorld()
+    state = AccountState((), Balance(D(1), ZERO, D(1)), 0, ZERO, False, True, Source.REST, world.clock.mono_ns(), 0)
+    world.send(msgspec.structs.replace(state, **changes))
+    denied = world.place(1)
+    assert world.updates(denied)[-1].reason == DenyReason.NOT_RECONCILED
+
+
+def test_mismatch_when_an_order_is_missing_at_the_venue_then_it_is_asked_for() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    world.venue.end(name)
+    world.venue.events.clear()
+    world.send(Mismatch(MismatchRule.ORDER_MISSING_AT_VENUE, SYMBOL, "", 0))
+    world.run(200)
+    assert world.state(name) is OrderState.CANCELED
 
 
 def test_place_when_not_sent_then_denied() -> None:

@@ -17,6 +17,7 @@ from grinder.model.venue import (
     OrderType,
     PlaceOrder,
     QueryOpenOrders,
+    UserStreamDown,
 )
 from tests.account_world import ExecutorWorld, MemoryJournal, limits, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
@@ -181,3 +182,87 @@ def test_checkpoint_when_wanted_then_a_later_start_knows_the_same() -> None:
     assert after.filled(name) == ZERO
     denied = after.place(3)
     assert after.updates(denied)[-1].reason == DenyReason.MAX_ORDERS_PER_RUN
+
+
+def test_restart_when_killed_before_a_missed_fill_was_counted_then_counted_afterwards() -> None:
+    before = ExecutorWorld()
+    name = before.place(1)
+    before.run(50)
+    before.service.on_user_event(UserStreamDown("closed"))
+    before.venue.trade(name, D(1))
+    before.venue.events.clear()
+    before.run(500)
+    assert before.state(name) is OrderState.FILLED
+    assert before.filled(name) == ZERO
+    after = ExecutorWorld(venue=before.venue, journal=before.journal)
+    after.run(4_000)
+    assert after.filled(name) == D(1)
+    again = ExecutorWorld(venue=before.venue, journal=before.journal)
+    again.run(4_000)
+    assert again.filled(name) == ZERO
+
+
+def test_restart_when_an_order_of_the_journal_is_in_doubt_then_no_new_risk_until_it_is_settled() -> None:
+    before = ExecutorWorld()
+    lost = before.place(1)
+    before.venue.orders.pop(lost)
+    before.venue.events.clear()
+    before.venue.replies.clear()
+    after = ExecutorWorld(venue=before.venue, journal=before.journal)
+    denied = after.place(2)
+    assert after.updates(denied)[-1].reason == DenyReason.NOT_RECONCILED
+    assert "in doubt" in after.service.readiness()
+    after.run(12_000)
+    placed = after.place(3)
+    after.run(50)
+    assert after.state(placed) is OrderState.OPEN
+
+
+def test_stop_when_an_order_of_ours_rests_that_nobody_knew_then_cancelled_too() -> None:
+    world = ExecutorWorld()
+    unknown = PlaceOrder(order_id(9), SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(1), TimeInForce.GTX, False)
+    world.venue.rest(unknown)
+    world.service.on_stop()
+    world.run(2_000)
+    assert world.service.stopped
+    assert not world.venue.open_orders()
+
+
+def test_switch_when_no_order_has_rested_for_a_while_then_let_down() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(100)
+    world.cancel(name)
+    world.run(31_000)
+    assert world.venue.countdowns == {SYMBOL: 0}
+    assert len(world.venue.sent(ArmCountdown)) == 2
+    world.place(2)
+    world.run(100)
+    assert world.venue.countdowns == {SYMBOL: 120_000}
+
+
+def test_event_when_it_is_about_an_order_of_ours_that_nobody_knows_then_the_order_list_is_read() -> None:
+    world = ExecutorWorld()
+    request = PlaceOrder(order_id(9), SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(2), TimeInForce.GTX, False)
+    world.venue.rest(request)
+    world.venue.trade(request.client_order_id, D(1))
+    world.run(200)
+    assert world.state(request.client_order_id) is OrderState.PARTIALLY_FILLED
+
+
+def test_start_when_questions_fail_then_asked_again_until_answered() -> None:
+    venue = FakeVenue(FakeClock())
+    venue.outcomes[QueryOpenOrders] = [Outcome.LOST_BEFORE] * 3
+    world = ExecutorWorld(venue=venue)
+    assert world.service.readiness() == "waiting for QueryOpenOrders"
+    world.run(6_000)
+    assert world.service.readiness() == ""
+
+
+def test_gap_when_intents_were_lost_then_a_snapshot_tells_the_fsm() -> None:
+    world = ExecutorWorld()
+    before = len(world.publisher.of(OrdersSnapshot))
+    world.service.on_gap("account", 1)
+    assert len(world.publisher.of(OrdersSnapshot)) == before
+    world.service.on_gap("intents", 1)
+    assert len(world.publisher.of(OrdersSnapshot)) == before + 1
