@@ -222,6 +222,7 @@ def test_stop_when_an_order_of_ours_rests_that_nobody_knew_then_cancelled_too() 
     world = ExecutorWorld()
     unknown = PlaceOrder(order_id(9), SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(1), TimeInForce.GTX, False)
     world.venue.rest(unknown)
+    world.venue.outcomes[CancelOrder].append(Outcome.LOST_BEFORE)
     world.service.on_stop()
     world.run(2_000)
     assert world.service.stopped
