@@ -68,6 +68,7 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
         _report_blocked(turn, live)
     decisions = route(wanted, live, top, instrument, route_limits(state), state.config.router)
     symbol.wanted = len(wanted)
+    # One after the other: what is decided first leaves before the next is looked at.
     _count([routed for routed in decisions if _act(turn, routed)], effects)
     _take_back_expired(turn)
     _finish(turn)

@@ -63,30 +63,36 @@ def initial_state(
     return EngineState(config, now_mono_ns, high_water_mark, awaiting_resume)
 
 
-def step(state: EngineState, event: Event) -> tuple[EngineState, tuple[Effect, ...]]:
+def step(
+    state: EngineState, event: Event, effects: list[Effect] | None = None
+) -> tuple[EngineState, tuple[Effect, ...]]:
     """Take one event and return what is to be done.
 
     Args:
         state: the memory; this function owns it and changes it in place, the caller only hands it on.
         event: what happened, with its time. Times that run backwards count as no time passed.
+        effects: an empty list to collect them in, if the caller wants to see each as soon as it is decided. It may
+            carry out what it sees, and must not call this function again before it has returned.
 
     Returns:
         The same memory, and the effects in the order in which they are to be carried out. The caller's next duties:
         tell the next step by ``Unsent`` which of the intents did not leave, and go on while ``wants_more``.
     """
-    state.now_mono_ns = max(state.now_mono_ns, event.now_mono_ns)
+    if effects is None:
+        effects = []
+    if event.now_mono_ns > state.now_mono_ns:
+        state.now_mono_ns = event.now_mono_ns
     if isinstance(event, Received):
         frame = event.frame
         if isinstance(frame, BookTop):
-            return state, _on_book(state, frame)
-        effects: list[Effect] = []
+            _on_book(state, frame, effects)
+            return state, tuple(effects)
         state.batch.clear()
         apply_frame(state, frame, effects)
     elif isinstance(event, Unsent):
         _take_back(state, event.count)
         return state, NO_EFFECTS
     else:
-        effects = []
         state.batch.clear()
         _on_other(state, event, effects)
     _refresh_risk(state)
@@ -95,21 +101,19 @@ def step(state: EngineState, event: Event) -> tuple[EngineState, tuple[Effect, .
     return state, tuple(effects)
 
 
-def _on_book(state: EngineState, book: BookTop) -> tuple[Effect, ...]:
+def _on_book(state: EngineState, book: BookTop, effects: list[Effect]) -> None:
     """Take the most frequent event by the shortest path: only its own symbol can need a plan."""
     symbol = state.symbols.get(book.symbol)
     if symbol is None:
-        return NO_EFFECTS
+        return
     state.batch.clear()
     state.seen_mono_ns[MARKET.name] = state.now_mono_ns
     apply_book(state, symbol, book)
-    effects: list[Effect] = []
     if _run_fsm(state, effects):
         _run_desks(state, effects)
     elif symbol.dirty or 0 < symbol.plan_mono_ns <= state.now_mono_ns:
         plan_symbol(state, symbol, book.recv_mono_ns, effects)
         state.view.touched.clear()
-    return tuple(effects) if effects else NO_EFFECTS
 
 
 def _on_other(state: EngineState, event: Lost | Timer | Control, effects: list[Effect]) -> None:

@@ -9,7 +9,7 @@ Source: reference sheet 7.1 (order of the tests and reasons), with the drawdown 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 
@@ -117,8 +117,10 @@ def route(
     instrument: Instrument,
     limits: RouteLimits,
     config: RouterConfig,
-) -> tuple[Routed, ...]:
-    """Return one decision per wanted order and per live order outside the plan: cancels first, then wanted ones.
+) -> Iterator[Routed]:
+    """Yield one decision per wanted order and per live order outside the plan: cancels first, then wanted ones.
+
+    Each is decided when it is asked for, so that the first can be acted on before the others are looked at.
 
     Args:
         wanted: the plan, one order per slot.
@@ -129,16 +131,14 @@ def route(
         config: epsilons and capabilities.
     """
     slots, surplus = _by_slot(live)
-    cancels = [_surplus(order) for order in surplus]
-    decisions: list[Routed] = []
-    for order in wanted:
-        existing = slots.pop((order.level, order.side), None)
+    plan = [(order, slots.pop((order.level, order.side), None)) for order in wanted]
+    for unplanned in (*surplus, *slots.values()):
+        yield _surplus(unplanned)
+    for order, existing in plan:
         choice, reason = decide(order, existing, top, instrument, limits, config)
         if choice in (Route.AMEND, Route.CANCEL_REPLACE):
             limits = _spend(limits, order.reduce_only)
-        decisions.append(Routed(choice, reason, _plan_reason(order, existing, instrument, config), order, existing))
-    cancels.extend(_surplus(order) for order in slots.values())
-    return (*cancels, *decisions)
+        yield Routed(choice, reason, _plan_reason(order, existing, instrument, config), order, existing)
 
 
 def differs(wanted: Wanted, existing: LiveOrder, instrument: Instrument, config: RouterConfig) -> bool:

@@ -34,7 +34,7 @@ from grinder.core.recording import Header
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, FsmState, Override, TradingMode
 from grinder.model.evidence import fsm_transition_file
-from grinder.model.frames import Envelope, Frame
+from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import LEVELS_MAX, SYMBOLS_MAX
 from grinder.model.market import BookTop
 from grinder.model.orders import OrderKind, ResyncOrders
@@ -196,32 +196,25 @@ class FsmService:
             self._decide(Timer(self._ports.clock.mono_ns()))
 
     def _decide(self, event: Event) -> None:
-        self._state, effects = engine.step(self._state, event)
+        outgoing = _Outgoing(self, self._ports)
+        self._state, effects = engine.step(self._state, event, outgoing)
         if self._ports.decisions is not None:
             self._ports.decisions.record(event, effects)
         if not effects:
             return
-        unsent = 0
-        for effect in effects:
-            if isinstance(effect, Send):
-                unsent += 1 if unsent or not self._send(effect, event) else 0
-            else:
-                _CARRY_OUT[type(effect)](self, effect)
-        if unsent:
-            self._ports.telemetry.count("grinder_fsm_intents_unsent_total", by=float(unsent))
-            self._decide(Unsent(self._ports.clock.mono_ns(), unsent))
+        outgoing.carry_out()
+        for frame, sent_mono_ns in outgoing.sent:
+            self._count_sent(frame, sent_mono_ns, event)
+        if outgoing.unsent:
+            self._ports.telemetry.count("grinder_fsm_intents_unsent_total", by=float(outgoing.unsent))
+            self._decide(Unsent(self._ports.clock.mono_ns(), outgoing.unsent))
 
-    def _send(self, effect: Send, event: Event) -> bool:
-        frame = effect.frame
-        if not self._ports.intents.send(frame):
-            return False
+    def _count_sent(self, frame: IntentFrame, sent_mono_ns: int, event: Event) -> None:
         telemetry = self._ports.telemetry
         telemetry.count("grinder_fsm_intents_sent_total", type(frame).__name__.lower())
         caused_by_book = isinstance(event, Received) and isinstance(event.frame, BookTop)
         if caused_by_book and not isinstance(frame, ResyncOrders):
-            waited_ns = self._ports.clock.mono_ns() - frame.cause_mono_ns
-            telemetry.observe("grinder_tick_to_intent_seconds", waited_ns / NS_PER_S)
-        return True
+            telemetry.observe("grinder_tick_to_intent_seconds", (sent_mono_ns - frame.cause_mono_ns) / NS_PER_S)
 
     def _blocked(self, effect: Blocked) -> None:
         telemetry = self._ports.telemetry
@@ -300,6 +293,45 @@ class FsmService:
             profits = sum(order.kind is OrderKind.TAKE_PROFIT for order in state.view.of(symbol.symbol))
             telemetry.gauge("grinder_tp_active_gauge", float(profits), symbol.symbol)
             telemetry.gauge("grinder_cycle_lots", float(len(symbol.cycle.lots)), symbol.symbol)
+
+
+class _Outgoing(list[Effect]):
+    """The effects of one step, carried out in order: up to an intent the moment it is decided, the rest at the end.
+
+    The executor is at work on the first intent while the next one is still being decided. After one that did not
+    leave, none of the step does: ``unsent`` counts them. ``sent``: what left, and when.
+    """
+
+    def __init__(self, service: FsmService, ports: FsmPorts) -> None:
+        super().__init__()
+        self._service = service
+        self._ports = ports
+        self._done = 0
+        self.sent: list[tuple[IntentFrame, int]] = []
+        self.unsent = 0
+
+    def append(self, effect: Effect) -> None:
+        """Take an effect; an intent leaves at once, after what was decided before it."""
+        super().append(effect)
+        if isinstance(effect, Send):
+            self.carry_out()
+
+    def carry_out(self) -> None:
+        """Carry out what has not been yet."""
+        service, start = self._service, self._done
+        self._done = len(self)
+        for effect in self[start:]:
+            if isinstance(effect, Send):
+                self._send(effect.frame)
+            else:
+                _CARRY_OUT[type(effect)](service, effect)
+
+    def _send(self, frame: IntentFrame) -> None:
+        ports = self._ports
+        if self.unsent or not ports.intents.send(frame):
+            self.unsent += 1
+        else:
+            self.sent.append((frame, ports.clock.mono_ns()))
 
 
 def _override_of(word: int) -> Override:

@@ -196,7 +196,7 @@ def test_route_when_applied_then_the_plan_rests_after_two_rounds_and_nothing_cha
         before = len(resting)
         resting = applied(route(grid, resting, top, RULES, limits, config), resting, number)
         assert len(resting) <= max(before, len(grid))
-    final = route(grid, resting, top, RULES, limits, config)
+    final = tuple(route(grid, resting, top, RULES, limits, config))
     assert all(one.route in (Route.NOOP, Route.BLOCK) for one in final)
     slots = {(order.level, order.side): order for order in resting}
     assert len(slots) == len(resting)
@@ -210,6 +210,6 @@ def test_route_when_applied_then_the_plan_rests_after_two_rounds_and_nothing_cha
 @given(venues(), st.integers(0, 5))
 def test_route_when_the_budget_is_small_then_no_more_is_sent_than_it_allows(made, budget) -> None:
     grid, top, resting = made
-    decisions = route(grid, resting, top, RULES, RouteLimits(budget, 1_000, False), RouterConfig())
+    decisions = tuple(route(grid, resting, top, RULES, RouteLimits(budget, 1_000, False), RouterConfig()))
     spent = sum(one.route in (Route.AMEND, Route.CANCEL_REPLACE) for one in decisions)
     assert spent <= budget

@@ -124,7 +124,7 @@ def test_decide_when_amends_are_unsupported_then_cancel_and_replace() -> None:
 
 def test_route_when_orders_are_outside_the_plan_then_cancelled_first() -> None:
     stray = live(replace(WANTED, level="b9"), "stray")
-    decisions = route([WANTED], [live(), stray], TOP, RULES, FREE, CONFIG)
+    decisions = tuple(route([WANTED], [live(), stray], TOP, RULES, FREE, CONFIG))
     assert [(one.route, one.plan_reason) for one in decisions] == [
         (Route.CANCEL, PlanReason.GRID_TRIM),
         (Route.NOOP, PlanReason.GRID_RESIZE),
@@ -140,7 +140,7 @@ def test_route_when_an_order_outside_the_plan_is_in_flight_then_left_alone() -> 
 def test_route_when_a_slot_has_two_orders_then_the_one_in_flight_holds_it_and_the_other_goes() -> None:
     resting, flying = live(name="resting"), live(name="flying", state=OrderState.PENDING_NEW)
     for orders in ([resting, flying], [flying, resting]):
-        decisions = route([WANTED], orders, TOP, RULES, FREE, CONFIG)
+        decisions = tuple(route([WANTED], orders, TOP, RULES, FREE, CONFIG))
         assert [(one.route, one.existing.client_order_id) for one in decisions if one.existing] == [
             (Route.CANCEL, "resting"),
             (Route.NOOP, "flying"),
@@ -157,7 +157,7 @@ def test_route_when_the_order_is_foreign_or_a_take_profit_then_its_reason_says_s
 
 def test_route_when_the_budget_covers_one_then_the_second_waits_and_the_protective_one_passes() -> None:
     second = replace(WANTED, level="b2", price=D("98.0"))
-    decisions = route([WANTED, second, PROFIT], [], TOP, RULES, RouteLimits(1, 9, False), CONFIG)
+    decisions = tuple(route([WANTED, second, PROFIT], [], TOP, RULES, RouteLimits(1, 9, False), CONFIG))
     assert [one.reason for one in decisions] == [R.NO_EXISTING_ORDER, R.RATE_LIMIT_THROTTLE, R.NO_EXISTING_ORDER]
 
 

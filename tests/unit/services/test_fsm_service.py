@@ -268,3 +268,19 @@ def test_service_when_a_book_causes_an_intent_then_its_latency_is_observed() -> 
     observed = bench.telemetry.observed[("grinder_tick_to_intent_seconds",)]
     assert observed
     assert all(value >= 0.0 for value in observed)
+
+
+def test_service_when_a_round_has_two_entries_then_the_first_leaves_before_the_second_is_decided() -> None:
+    bench = Bench()
+    decided: list[int] = []
+    queue = bench.intents.send
+
+    def send(frame: Frame) -> bool:
+        if isinstance(frame, Place):
+            decided.append(bench.service.state.ids_made)
+        return queue(frame)
+
+    bench.intents.send = send  # type: ignore[method-assign]
+    bench.trading()
+    assert len(decided) >= 2
+    assert decided == list(range(1, len(decided) + 1))
