@@ -29,6 +29,9 @@ SEGMENT_BYTES: Final = 8 << 20
 SEGMENT_BYTES_MIN: Final = 4 * RECORD_BYTES_MAX
 """Size a file is preallocated to, bytes; beyond it the file grows, and a checkpoint is due."""
 SYNC_PERIOD_S: Final = 0.005
+"""Longest wait of a written record for its sync, seconds."""
+SYNC_IDLE_PERIODS_MAX: Final = 100
+"""Periods without a record after which the syncing thread sleeps until it is woken."""
 
 
 class JournalError(GrinderError):
@@ -54,7 +57,9 @@ class FileJournal:
         self._sync = sync
         self._segment_bytes = segment_bytes
         self._failed = False
-        self._dirty = threading.Event()
+        self._dirty = False
+        self._awake = False
+        self._wake = threading.Event()
         self._closed = threading.Event()
         self._file_lock = threading.Lock()
         try:
@@ -86,8 +91,11 @@ class FileJournal:
         except OSError:
             return False
         self._end += len(frame)
-        if self._sync is JournalSync.GROUP:
-            self._dirty.set()
+        self._dirty = True
+        if self._sync is JournalSync.GROUP and not self._awake:
+            # Only the first record after a silence pays for a wake-up; the thread then looks by itself.
+            self._awake = True
+            self._wake.set()
         return True
 
     def replay(self) -> Iterator[bytes]:
@@ -130,7 +138,7 @@ class FileJournal:
     def close(self) -> None:
         """Sync what was written and close the file."""
         self._closed.set()
-        self._dirty.set()
+        self._wake.set()
         if self._syncer.is_alive():
             self._syncer.join(timeout=5)
         with self._file_lock, contextlib.suppress(OSError):
@@ -154,17 +162,32 @@ class FileJournal:
         return number, descriptor, end
 
     def _sync_forever(self) -> None:
-        """Sync after writes, at most once per SYNC_PERIOD_S; a failed sync fails the journal until a checkpoint."""
+        """Sync what was written, once per SYNC_PERIOD_S; asleep between bursts of records."""
         while not self._closed.is_set():
-            self._dirty.wait()
-            self._dirty.clear()
-            with self._file_lock:
-                try:
-                    if self._descriptor >= 0:
-                        os.fdatasync(self._descriptor)
-                except OSError:
-                    self._failed = True
-            self._closed.wait(SYNC_PERIOD_S)
+            self._wake.wait()
+            self._wake.clear()
+            idle = 0
+            while idle < SYNC_IDLE_PERIODS_MAX and not self._closed.is_set():
+                idle = 0 if self._sync_once() else idle + 1
+                self._closed.wait(SYNC_PERIOD_S)
+            self._awake = False
+            # A record written before the line above saw a thread that was awake, and did not wake it.
+            if self._dirty:
+                self._awake = True
+                self._wake.set()
+
+    def _sync_once(self) -> bool:
+        """Sync if anything was written since the last time; a failed sync fails the journal until a checkpoint."""
+        if not self._dirty:
+            return False
+        self._dirty = False
+        with self._file_lock:
+            try:
+                if self._descriptor >= 0:
+                    os.fdatasync(self._descriptor)
+            except OSError:
+                self._failed = True
+        return True
 
 
 def _frame(record: bytes) -> bytes:

@@ -21,10 +21,11 @@ LONG_MAX: Final = 1_200
 
 
 class OrderRate:
-    """Orders sent in the last minute."""
+    """Orders sent in the last minute, and in the last ten seconds."""
 
     def __init__(self) -> None:
         self._sent: deque[int] = deque()
+        self._recent: deque[int] = deque()
         self._limits = {SHORT_S: SHORT_MAX, LONG_S: LONG_MAX}
 
     def set_limits(self, limits: Iterable[RateUse]) -> None:
@@ -36,15 +37,14 @@ class OrderRate:
     def note(self, now_mono_ns: int) -> None:
         """Count one order or amend put on the wire."""
         self._sent.append(now_mono_ns)
+        self._recent.append(now_mono_ns)
 
     def left(self, now_mono_ns: int) -> tuple[int, int]:
         """Return how many orders are left within 10 s and within a minute, 0 or more."""
-        while self._sent and self._sent[0] <= now_mono_ns - LONG_S * NS_PER_S:
-            self._sent.popleft()
-        short_from = now_mono_ns - SHORT_S * NS_PER_S
-        recent = 0
-        for sent in reversed(self._sent):
-            if sent <= short_from:
-                break
-            recent += 1
-        return max(0, self._limits[SHORT_S] - recent), max(0, self._limits[LONG_S] - len(self._sent))
+        # Times only grow, so what is too old is at the left; asked before every order, so nothing is counted again.
+        for sent, window_s in ((self._sent, LONG_S), (self._recent, SHORT_S)):
+            before_mono_ns = now_mono_ns - window_s * NS_PER_S
+            while sent and sent[0] <= before_mono_ns:
+                sent.popleft()
+        limits = self._limits
+        return max(0, limits[SHORT_S] - len(self._recent)), max(0, limits[LONG_S] - len(self._sent))
