@@ -81,17 +81,10 @@ def _finish(turn: Round) -> None:
         symbol.dirty = True
         symbol.cause_mono_ns = turn.cause_mono_ns
         return
-    pause_ms = state.config.planner.cooldown_ms if turn.grid_sent else 0
-    if turn.grid_blocked:
-        # What was blocked now is blocked in a millisecond too.
-        pause_ms = max(pause_ms, state.config.block_retry_ms)
-    if pause_ms:
-        symbol.grid_mono_ns = max(symbol.grid_mono_ns, now + pause_ms * NS_PER_MS)
-    due = [symbol.plan_mono_ns] if symbol.plan_mono_ns else []
-    if turn.grid_blocked or turn.grid_waits:
-        due.append(symbol.grid_mono_ns)
-    if turn.profit_waits:
-        due.append(symbol.profit_mono_ns)
+    if turn.grid_sent:
+        cooldown_ns = state.config.planner.cooldown_ms * NS_PER_MS
+        symbol.grid_mono_ns = max(symbol.grid_mono_ns, now + cooldown_ns)
+    due = [symbol.plan_mono_ns, *turn.waits] if symbol.plan_mono_ns else turn.waits
     symbol.plan_mono_ns = min(due, default=0)
 
 
@@ -99,11 +92,12 @@ def _report_blocked(turn: Round, live: Iterable[LiveOrder]) -> None:
     """Say which entries the state's permissions block; once per pause, so that waiting is visible but not loud."""
     slots = {(order.level, order.side) for order in live}
     for wanted in entries(turn, live):
-        if (wanted.level, wanted.side) not in slots:
-            answer = verdict(turn, Proposal(_place_intent(turn, wanted)))
-            if isinstance(answer, Denied):
-                turn.effects.append(Blocked(turn.symbol.symbol, answer.intent, turn.state.fsm.state, answer.reasons))
-                _hold_back(turn, wanted)
+        if (wanted.level, wanted.side) in slots or _is_blocked(turn, wanted):
+            continue
+        answer = verdict(turn, Proposal(_place_intent(turn, wanted)))
+        if isinstance(answer, Denied):
+            turn.effects.append(Blocked(turn.symbol.symbol, answer.intent, turn.state.fsm.state, answer.reasons))
+            _hold_back(turn, wanted)
 
 
 def _take_back_expired(turn: Round) -> None:
@@ -135,6 +129,8 @@ def _act(turn: Round, routed: Routed) -> bool:
     if routed.route is R.NOOP and routed.reason is not RouterReason.RATE_LIMIT_THROTTLE:
         return True
     assert wanted is not None
+    if _is_blocked(turn, wanted):
+        return False
     if routed.route in (R.BLOCK, R.NOOP):
         _hold_back(turn, wanted)
         return True
@@ -266,25 +262,34 @@ def _approved(turn: Round, wanted: Wanted, proposal: Proposal) -> RiskIntent | N
 
 def _has_to_wait(turn: Round, wanted: Wanted) -> bool:
     """Tell whether an order's turn is later: its kind pauses, or enough entries went out in this round."""
+    symbol = turn.symbol
     if wanted.reduce_only:
-        waits = turn.state.now_mono_ns < turn.symbol.profit_mono_ns
-        turn.profit_waits = turn.profit_waits or waits
-        return waits
+        paused = turn.state.now_mono_ns < symbol.profit_mono_ns
+        if paused:
+            turn.waits.append(symbol.profit_mono_ns)
+        return paused
     if not turn.grid_open:
-        turn.grid_waits = True
+        turn.waits.append(symbol.grid_mono_ns)
         return True
     full = turn.grid_sent >= ROUND_ENTRIES_MAX
     turn.unfinished = turn.unfinished or full
     return full
 
 
+def _is_blocked(turn: Round, wanted: Wanted) -> bool:
+    """Tell whether a slot was denied a moment ago: what was blocked then is blocked a millisecond later too."""
+    until_mono_ns = turn.symbol.blocked_mono_ns.get((wanted.level, wanted.side), 0)
+    if until_mono_ns <= turn.state.now_mono_ns:
+        return False
+    turn.waits.append(until_mono_ns)
+    return True
+
+
 def _hold_back(turn: Round, wanted: Wanted) -> None:
-    """Have orders of this kind wait before they are tried again."""
-    if wanted.reduce_only:
-        turn.symbol.profit_mono_ns = turn.state.now_mono_ns + turn.state.config.block_retry_ms * NS_PER_MS
-        turn.profit_waits = True
-    else:
-        turn.grid_blocked = True
+    """Have a slot wait before it is tried again."""
+    until_mono_ns = turn.state.now_mono_ns + turn.state.config.block_retry_ms * NS_PER_MS
+    turn.symbol.blocked_mono_ns[wanted.level, wanted.side] = until_mono_ns
+    turn.waits.append(until_mono_ns)
 
 
 def _count(decisions: Iterable[Routed], effects: list[Effect]) -> None:

@@ -29,6 +29,7 @@ from grinder.model.account import AccountState
 from grinder.model.control import Override
 from grinder.model.instrument import Instrument
 from grinder.model.limits import SYMBOLS_MAX
+from grinder.model.orders import Side
 from grinder.model.units import ONE, ZERO
 
 EXECUTIONS_WINDOW_MS: Final = 60_000
@@ -93,6 +94,7 @@ class SymbolState:
     ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown. ``cause_mono_ns``: arrival of what
     caused a round that is not finished, 0 if none is. ``difference``: what the account said otherwise, seen once.
     ``grid``: the last entries planned, for ``grid_key``. ``profit_mono_ns``: take-profits wait until then.
+    ``blocked_mono_ns``: per slot that was denied, when it may be tried again.
     """
 
     __slots__ = (
@@ -102,6 +104,7 @@ class SymbolState:
         "adopted",
         "adopted_utc_ms",
         "anchor",
+        "blocked_mono_ns",
         "book_mono_ns",
         "cause_mono_ns",
         "changed_mono_ns",
@@ -145,6 +148,7 @@ class SymbolState:
         self.plan_mono_ns = 0
         self.grid_mono_ns = 0
         self.profit_mono_ns = 0
+        self.blocked_mono_ns: dict[tuple[str, Side], int] = {}
         self.changed_mono_ns = 0
         self.adopted = False
         self.adopted_utc_ms = 0
@@ -241,3 +245,4 @@ class EngineState:
         for symbol in self.symbols.values():
             symbol.dirty = True
             symbol.grid_mono_ns = 0
+            symbol.blocked_mono_ns.clear()

@@ -34,7 +34,12 @@ _STARTING: Final = frozenset({FsmState.INIT, FsmState.READY})
 def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
     """Return the orders that the router shall look at, and those that should rest."""
     state, symbol = turn.state, turn.symbol
-    live = [order for order in state.view.of(symbol.symbol) if order.kind is not OrderKind.EXIT]
+    live = [
+        order
+        for order in state.view.of(symbol.symbol)
+        # An order that has traded away rests no more, though nobody has said so yet.
+        if order.kind is not OrderKind.EXIT and (order.in_flight or order.remaining_qty > ZERO)
+    ]
     wanted: list[Wanted] = []
     fsm = state.fsm
     if fsm.state is not FsmState.EMERGENCY or not state.config.exit_enabled:
@@ -42,8 +47,10 @@ def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
     else:
         live = [order for order in live if order.kind is not OrderKind.TAKE_PROFIT]
     if fsm.state is FsmState.ACTIVE and _entries_allowed(turn):
-        wanted.extend(entries(turn, live))
-        return live, wanted
+        trading = {order.client_order_id for order in live if _trades_away(order, turn)}
+        slots = {(order.level, order.side) for order in live if order.client_order_id in trading}
+        wanted.extend(order for order in entries(turn, live) if (order.level, order.side) not in slots)
+        return [order for order in live if order.client_order_id not in trading], wanted
     if fsm.state in _STARTING and state.now_mono_ns - fsm.since_mono_ns < START_GRACE_MS * NS_PER_MS:
         live = [order for order in live if order.kind is not OrderKind.GRID]
         symbol.plan_mono_ns = fsm.since_mono_ns + START_GRACE_MS * NS_PER_MS
@@ -84,16 +91,14 @@ def entries(turn: Round, live: Iterable[LiveOrder]) -> list[Wanted]:
     state, symbol = turn.state, turn.symbol
     assert symbol.anchor is not None
     held = {lot.level: lot.qty for lot in symbol.cycle.lots}
-    resting: dict[tuple[str, Side], LiveOrder] = {}
-    for order in live:
-        if order.kind is OrderKind.GRID:
-            resting[order.level, order.side] = order
-            if order.unsettled_qty:
-                held[order.level] = held.get(order.level, ZERO) + order.unsettled_qty
+    for order in state.view.of(symbol.symbol):
+        if order.kind is OrderKind.GRID and order.unsettled_qty:
+            held[order.level] = held.get(order.level, ZERO) + order.unsettled_qty
     for ended in state.view.unsettled_of(symbol.symbol):
         if ended.kind is OrderKind.GRID:
             held[ended.level] = held.get(ended.level, ZERO) + ended.unsettled_qty
-    grid = [_spare_partial(order, resting.get((order.level, order.side))) for order in _grid(turn, held)]
+    resting = {(order.level, order.side): order for order in live if order.kind is OrderKind.GRID}
+    grid = [_spare(order, resting.get((order.level, order.side))) for order in _grid(turn, held)]
     return _outward(grid, resting)
 
 
@@ -129,9 +134,23 @@ def _outward(grid: list[Wanted], resting: Mapping[tuple[str, Side], LiveOrder]) 
     return ahead + [order for order in grid if order.side is not first]
 
 
-def _spare_partial(wanted: Wanted, existing: LiveOrder | None) -> Wanted:
-    """Leave the size of an order that trades away alone: topping it up would cost its place in the queue."""
-    if existing is None or not existing.executed_qty or not ZERO < existing.remaining_qty < wanted.qty:
+def _trades_away(order: LiveOrder, turn: Round) -> bool:
+    """Tell whether an entry is best left alone until it is gone.
+
+    The book has reached it, so that a command would come too late; or it has traded but for a rest that the venue
+    would not take as an order.
+    """
+    if order.kind is not OrderKind.GRID or order.in_flight:
+        return False
+    if order.executed_qty and order.remaining_qty * order.price < turn.instrument.min_notional:
+        return True
+    top = turn.top
+    return order.price >= top.ask_price if order.side is Side.BUY else order.price <= top.bid_price
+
+
+def _spare(wanted: Wanted, existing: LiveOrder | None) -> Wanted:
+    """Leave the size of an entry that trades away alone: topping it up would cost its place in the queue."""
+    if existing is None or existing.in_flight or not existing.executed_qty or existing.remaining_qty >= wanted.qty:
         return wanted
     return replace(wanted, qty=existing.remaining_qty)
 

@@ -183,8 +183,11 @@ def _side(
         if price <= ZERO or _too_far(config, price, mid):
             continue
         level = level_name(side, number)
-        qty = floor_to(size - held_qty.get(level, ZERO), instrument.step_size)
-        if qty > ZERO and qty >= instrument.min_qty:
+        held = held_qty.get(level, ZERO)
+        qty = floor_to(size - held, instrument.step_size)
+        # A size that is too small for the venue is the router's to refuse, with a reason; a remainder is no order.
+        remainder = held > ZERO and qty * price < instrument.min_notional
+        if qty > ZERO and qty >= instrument.min_qty and not remainder:
             wanted.append(Wanted(level, side, price, qty, TimeInForce.GTX, False, OrderKind.GRID, PlanReason.GRID_FILL))
     return tuple(wanted)
 

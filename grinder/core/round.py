@@ -28,10 +28,9 @@ _PLENTY: Final = 1 << 30
 class Round(msgspec.Struct):
     """One planning of one symbol, while it lasts. ``cause_mono_ns``: arrival of what caused it.
 
-    ``grid_open``: entries may be placed and moved in this round; ``grid_waits``: some have to wait since they may not.
-    ``grid_sent``: how many were; ``grid_blocked``: some were denied. ``profit_waits``: a take-profit has to wait.
-    ``unfinished``: more are due at once, in another round. ``moved``: new price of the orders amended in it, by id.
-    ``budget``: what ``account`` was made from.
+    ``grid_open``: entries may be placed and moved in this round; ``grid_sent``: how many were. ``waits``: when those
+    that had to wait may be tried. ``unfinished``: more are due at once, in another round. ``moved``: new price of the
+    orders amended in it, by id. ``budget``: what ``account`` was made from.
     """
 
     state: EngineState
@@ -44,9 +43,7 @@ class Round(msgspec.Struct):
     grid_open: bool
     budget: Budget
     grid_sent: int = 0
-    grid_blocked: bool = False
-    grid_waits: bool = False
-    profit_waits: bool = False
+    waits: list[int] = []
     unfinished: bool = False
     moved: dict[str, Decimal] = {}
 

@@ -99,7 +99,7 @@ def test_engine_when_a_guard_denies_then_blocked_with_its_reason_at_a_pace(guard
     world = active(guards=guards)
     allowed = {BlockReason.MAX_ORDERS_PER_RUN: 3, BlockReason.MAX_POSITION_EXCEEDED: 4}.get(reason, 0)
     assert world.sent["Place"] == allowed
-    assert 0 < world.blocked[reason] <= 2 * LEVELS * 16, "at most each slot once per second"
+    assert 0 < world.blocked[reason] <= 2 * LEVELS * 17, "at most each slot once per second"
 
 
 def test_engine_when_an_entry_fills_then_a_reduce_only_take_profit_rests_and_the_slot_stays_empty() -> None:

@@ -56,13 +56,11 @@ def test_grid_when_the_book_has_passed_a_level_then_it_is_moved_off_the_touch_an
 
 
 def test_grid_when_a_slot_is_held_then_only_what_is_left_of_it_is_wanted() -> None:
-    grid = plan_grid(CONFIG, RULES, D(100), D(33), TOP, {"b1": D("0.0109"), "s2": D("0.004"), "s3": D("0.0105")})
-    assert {order.level: order.qty for order in grid} == {
-        "b2": D("0.010"),
-        "b3": D("0.010"),
-        "s1": D("0.010"),
-        "s2": D("0.006"),
-    }
+    config = PlannerConfig({SYMBOL: D("0.1090")}, spacing_bps=D(33), levels=3)
+    held = {"b1": D("0.109"), "b2": D("0.1087"), "s2": D("0.040"), "s3": D("0.105")}
+    grid = plan_grid(config, RULES, D(100), D(33), TOP, held)
+    left = {order.level: order.qty for order in grid}
+    assert left == {"b3": D("0.109"), "s1": D("0.109"), "s2": D("0.069")}, "0.004 of s3 is below the least notional"
 
 
 def test_grid_when_a_level_is_too_far_then_left_out() -> None:
