@@ -12,7 +12,7 @@ import msgspec
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, bound_s: float = 20.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, bound_s: float = 20.0, *, every_s: float = 0.02) -> T:
     """Return the first true value of ``condition``; fail with ``what`` when the bound has passed."""
     deadline = time.monotonic() + bound_s
     while True:
@@ -21,7 +21,7 @@ def wait_for(condition: Callable[[], T], what: str, bound_s: float = 20.0) -> T:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {bound_s} s: {what}")
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def events_of(log: Path) -> list[dict[str, object]]:
