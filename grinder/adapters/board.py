@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,6 @@ from grinder.model.market import BookTop, MarkPrice
 
 BOARD_FILE: Final = "board"
 _LOCK_FILE: Final = "board.lock"
-_OPERATOR_LOCK_FILE: Final = "operator.lock"
 
 _MAGIC: Final = int.from_bytes(b"grinder\0", "little")
 _LINE_BYTES: Final = 64
@@ -43,6 +42,9 @@ _SURVIVES_RESTART: Final = ("TRIP_", "STARTS_", "AWAITING_")
 _BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 _PROOF_STORES: Final = 20_000
 _DETAIL_CUT: Final = "detail left out"
+_DECODE_HEARTBEAT: Final = msgspec.msgpack.Decoder(Heartbeat).decode
+_DECODE_BOOK: Final = msgspec.msgpack.Decoder(BookTop).decode
+_DECODE_MARK: Final = msgspec.msgpack.Decoder(MarkPrice).decode
 
 assert _BOOKS_AT % _LINE_BYTES == 0
 
@@ -62,6 +64,7 @@ class StateBoard:
         }
         self._books = {symbol: self._record(_BOOKS_AT, index) for index, symbol in enumerate(symbols)}
         self._marks = {symbol: self._record(_MARKS_AT, index) for index, symbol in enumerate(symbols)}
+        self._decoded: dict[Record, tuple[bytes, Any]] = {}
 
     def read(self, word: Word) -> int:
         """Return a word: one load, no lock, no syscall."""
@@ -98,7 +101,7 @@ class StateBoard:
     def heartbeat(self, process: Process) -> Heartbeat | None:
         """Return a process's last heartbeat, or None if there is none or it is torn."""
         record = self._records.get(process)
-        return None if record is None else _decoded(record, Heartbeat)
+        return None if record is None else _heartbeat(record)
 
     def publish_book(self, book: BookTop) -> None:
         """Store the last book of one of this tree's symbols; the feed only (asserted)."""
@@ -112,12 +115,12 @@ class StateBoard:
 
     def book(self, symbol: str) -> BookTop | None:
         """Return the last book of a symbol, or None if there is none or it is torn; judge its age."""
-        book: BookTop | None = _price(self._books.get(symbol), BookTop, symbol)
+        book: BookTop | None = self._price(self._books.get(symbol), _DECODE_BOOK, symbol)
         return book
 
     def mark(self, symbol: str) -> MarkPrice | None:
         """Return the last mark price of a symbol, or None if there is none or it is torn; judge its age."""
-        mark: MarkPrice | None = _price(self._marks.get(symbol), MarkPrice, symbol)
+        mark: MarkPrice | None = self._price(self._marks.get(symbol), _DECODE_MARK, symbol)
         return mark
 
     def close(self) -> None:
@@ -127,6 +130,23 @@ class StateBoard:
         self._cells.release()
         self._view.release()
         self._memory.close()
+
+    def _price(self, record: Record | None, decode: Callable[[bytes], Any], symbol: str) -> Any:
+        """Return a symbol's price record; one of another symbol (another order of settings) does not count."""
+        data = None if record is None else record.read()
+        if record is None or data is None:
+            return None
+        last = self._decoded.get(record)
+        if last is not None and last[0] == data:
+            return last[1]
+        try:
+            value = decode(data)
+        except ValueError:
+            return None
+        if value.symbol != symbol:
+            return None
+        self._decoded[record] = (data, value)
+        return value
 
     def _record(self, start: int, index: int) -> Record:
         offset = start + index * RECORD_BYTES
@@ -178,17 +198,16 @@ def attach_reader(run_dir: Path, symbols: tuple[str, ...] = ()) -> StateBoard:
 
 @contextmanager
 def attach_operator(run_dir: Path) -> Iterator[StateBoard]:
-    """Yield the board with the operator's words writable, one operator at a time.
+    """Yield the board with the operator's words writable. Takes no lock: a trip waits for nobody.
 
     Raises:
         BoardError: if there is none, or it is of another layout or another boot.
     """
-    with _locked(run_dir / _OPERATOR_LOCK_FILE):
-        board = _attach(run_dir / BOARD_FILE, (), None, writable=True)
-        try:
-            yield board
-        finally:
-            board.close()
+    board = _attach(run_dir / BOARD_FILE, (), None, writable=True)
+    try:
+        yield board
+    finally:
+        board.close()
 
 
 def prove_single_store(stores: int = _PROOF_STORES) -> None:
@@ -281,18 +300,12 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _decoded(record: Record, kind: type[Any]) -> Any:
-    """Return a record's value of type ``kind``, or None if it is torn or of another form."""
+def _heartbeat(record: Record) -> Heartbeat | None:
+    """Return a record's heartbeat, or None if it is torn or of another form."""
     data = record.read()
     if data is None:
         return None
     try:
-        return msgspec.msgpack.decode(data, type=kind)
+        return _DECODE_HEARTBEAT(data)
     except ValueError:
         return None
-
-
-def _price(record: Record | None, kind: type[Any], symbol: str) -> Any:
-    """Return a symbol's price record; one of another symbol (another order of settings) does not count."""
-    value = None if record is None else _decoded(record, kind)
-    return value if value is not None and value.symbol == symbol else None

@@ -206,8 +206,10 @@ class FeedService:
             self._drop_unknown(top.symbol)
         elif feed.ticker_order.accept(top.update_id, top.event_utc_ms, top.recv_mono_ns):
             feed.ticker = top
+            # Out first: counting and judging what has left already costs the reader nothing.
+            self._market.send(top)
             fresh = self._accept(feed, StreamKind.BOOK_TICKER, top.event_utc_ms, top.recv_mono_ns, top.recv_utc_ms)
-            self._publish_top(feed, top, fresh=fresh)
+            self._show_top(feed, top, fresh=fresh)
             if feed.book is not None:
                 self._compare(feed, feed.book)
         else:
@@ -286,10 +288,10 @@ class FeedService:
         feed.fresh_mono_ns[kind] = recv_mono_ns
         return True
 
-    def _publish_top(self, feed: SymbolFeed, top: BookTop, *, fresh: bool) -> None:
+    def _show_top(self, feed: SymbolFeed, top: BookTop, *, fresh: bool) -> None:
+        """Put a published top on the board."""
         if fresh:
             feed.top_mono_ns = top.recv_mono_ns
-        self._market.send(top)
         self._board.publish_book(top)
         self._telemetry.observe("grinder_feed_handle_seconds", (self._clock.mono_ns() - top.recv_mono_ns) / NS_PER_S)
 
@@ -301,21 +303,19 @@ class FeedService:
         top = book.top()
         if top is None:
             return
-        self._publish_top(
-            feed,
-            BookTop(
-                feed.symbol,
-                top.bid_price,
-                top.bid_qty,
-                top.ask_price,
-                top.ask_qty,
-                top.update_id,
-                diff.event_utc_ms,
-                diff.recv_mono_ns,
-                diff.recv_utc_ms,
-            ),
-            fresh=fresh,
+        rebuilt = BookTop(
+            feed.symbol,
+            top.bid_price,
+            top.bid_qty,
+            top.ask_price,
+            top.ask_qty,
+            top.update_id,
+            diff.event_utc_ms,
+            diff.recv_mono_ns,
+            diff.recv_utc_ms,
         )
+        self._market.send(rebuilt)
+        self._show_top(feed, rebuilt, fresh=fresh)
 
     def _after_step(self, feed: SymbolFeed, book: OrderBook, step: BookStep, *, was_live: bool) -> None:
         """Note whether a live book is lost or a lost one back, and ask for a snapshot where one is needed."""
