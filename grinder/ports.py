@@ -12,8 +12,9 @@ from grinder.core.events import Effect, Event
 from grinder.core.recording import Header
 from grinder.core.sequence import Gap
 from grinder.model.board import Heartbeat, Word
-from grinder.model.control import Process
+from grinder.model.control import Process, TripReason
 from grinder.model.frames import Envelope, Frame
+from grinder.model.latch import LatchRecord
 from grinder.model.market import BookTop, MarketEvent, MarkPrice, StreamKind
 from grinder.model.reasons import DropReason
 from grinder.model.venue import VenueReply, VenueRequest
@@ -91,6 +92,19 @@ class PriceBoard(Board, Protocol):
 
     def mark(self, symbol: str) -> MarkPrice | None:
         """Return the last mark price of a symbol, or None if there is none or it is torn; judge its age."""
+        ...
+
+
+class Latch(Protocol):
+    """The durable half of the kill switch, as the executor has it."""
+
+    @property
+    def record(self) -> LatchRecord:
+        """What the latch file said last."""
+        ...
+
+    def trip(self, reason: TripReason, who: Process | None) -> None:
+        """Have a trip made durable; never blocks. ``who`` tripped: a process, or None for the operator."""
         ...
 
 

@@ -20,8 +20,10 @@ from grinder.adapters.bus import Bus
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.evidence import EvidenceWriter
 from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.adapters.latch_watch import LatchWatch
 from grinder.adapters.lock import SlotLock
 from grinder.adapters.log import EventLog
+from grinder.adapters.override import restore_override
 from grinder.adapters.parent import end_with_supervisor
 from grinder.adapters.runtime import Boot
 from grinder.adapters.telemetry import Recorder
@@ -142,6 +144,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     board = attach_process(run_dir, process, settings.symbols)
     incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
     board.begin(os.getpid(), incarnation)
+    restore_override(run_dir, state_dir)
     telemetry = Recorder(process, os.getpid(), incarnation, clock)
     log = EventLog(settings.log_dir / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
     evidence = EvidenceWriter(settings.artifact_dir, process, log, telemetry)
@@ -150,11 +153,12 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     )
     latch = None
     if process is Process.EXECUTOR:
-        latch = LatchFile(state_dir / LATCH_FILE)
-        record = latch.load(first_start=first_start)
+        file = LatchFile(state_dir / LATCH_FILE)
+        record = file.load(first_start=first_start)
         if record.tripped:
             board.write(word_of("TRIP", process), TRIP_CODES[record.reason])
             log.event("KILL_SWITCH_LATCHED", reason=record.reason, who=record.who, detail=record.detail)
+        latch = LatchWatch(file, record, clock, log)
         board.write(Word.LATCH_FILE_LOADED, 1)
     return Boot(
         process=process,

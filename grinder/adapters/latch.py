@@ -6,39 +6,41 @@ file at the very first start counts as clear. Must never be cleared by a restart
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from grinder.model.control import TripReason
+from grinder.model.latch import LatchRecord
+
+__all__ = ["LATCH_FILE", "LatchFile", "LatchRecord"]
 
 LATCH_FILE: Final = "latch"
+LOCK_WAIT_S_MAX: Final = 1.0
+"""Longest wait for somebody else's change of the latch, seconds; a trip is written without the lock after that."""
+
+_LOCK_POLL_S: Final = 0.01
 _SLOT_BYTES: Final = 512
 _FILE_BYTES: Final = 2 * _SLOT_BYTES
 _LENGTH_BYTES: Final = 2
 _CRC_BYTES: Final = 4
 _HEAD_BYTES: Final = _LENGTH_BYTES + _CRC_BYTES
-_TEXT_CHARS_MAX: Final = 100
+_TEXT_BYTES_MAX: Final = 200
 _UNREADABLE: Final = "the latch file cannot be read"
 _ABSENT: Final = "the latch file is gone although this is not the first start"
-
-
-class LatchRecord(msgspec.Struct, frozen=True, array_like=True):
-    """State of the latch. ``reason``, ``who``, ``detail`` tell about the last change; ``version`` counts changes."""
-
-    version: int
-    tripped: bool
-    reason: TripReason
-    who: str
-    detail: str
-    utc_ms: int
+_CLEAR: Final = LatchRecord(0, False, TripReason.MANUAL, "", "", 0)
 
 
 class LatchFile:
-    """The durable latch of one host. Only the executor, and the operator while it is down, may write it."""
+    """The durable latch of one host. Written by the executor and by the operator, one at a time under a file lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -52,16 +54,74 @@ class LatchFile:
         Raises:
             OSError: if a new file cannot be made.
         """
+        if first_start and not self._path.exists():
+            self._create()
+        return self.peek(first_start=first_start)
+
+    def peek(self, *, first_start: bool) -> LatchRecord:
+        """Return the state of the latch as ``load`` does, without making anything."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
-            if not first_start:
-                return _tripped(_ABSENT)
-            self._create()
-            return LatchRecord(0, False, TripReason.MANUAL, "", "", 0)
+            return _CLEAR if first_start else _tripped(_ABSENT)
         except OSError as error:
             return _tripped(f"{_UNREADABLE}: {error.strerror}")
         return _newest(data)
+
+    def trip(self, reason: TripReason, who: str, detail: str, utc_ms: int, *, again: bool = False) -> LatchRecord:
+        """Trip the latch durably; the first trip keeps its reason. A file that cannot be read is left as it is.
+
+        Args:
+            reason: why.
+            who: process or operator.
+            detail: for people.
+            utc_ms: now, Unix milliseconds.
+            again: count this trip also where the latch is tripped already, which makes earlier trip ids void.
+
+        Returns:
+            The state of the latch afterwards; tripped.
+
+        Raises:
+            OSError: if it could not be written and flushed.
+        """
+        if not self._path.exists():
+            self._create()
+        with self._locked(must=False):
+            before = self.peek(first_start=False)
+            if before.tripped and (not again or before.version == 0):
+                return before
+            if before.tripped:
+                first = msgspec.structs.replace(before, version=before.version + 1)
+                record = first if first.detail else msgspec.structs.replace(first, who=who, detail=detail)
+            else:
+                record = LatchRecord(before.version + 1, True, reason, who, detail, utc_ms)
+            self.store(record)
+            return self.peek(first_start=False)
+
+    def clear(self, trip_id: str, who: str, detail: str, utc_ms: int) -> LatchRecord:
+        """Clear the latch durably if its trip is still the one that the operator named.
+
+        Returns:
+            The state of the latch afterwards; still tripped if the trip is another one.
+
+        Raises:
+            OSError: if it could not be written and flushed, or somebody else holds the file.
+        """
+        if not self._path.exists():
+            absent = _tripped(_ABSENT)
+            if trip_id != absent.trip_id:
+                return absent
+            self._create()
+            return self.peek(first_start=False)
+        with self._locked(must=True):
+            before = self.peek(first_start=False)
+            if before.trip_id != trip_id or not before.tripped:
+                return before
+            if before.version == 0:
+                self._create(replace=True)
+            else:
+                self.store(LatchRecord(before.version + 1, False, before.reason, who, detail, utc_ms))
+            return self.peek(first_start=False)
 
     def store(self, record: LatchRecord) -> None:
         """Write a record durably, in place; its version must be one more than the last (caller's duty).
@@ -69,9 +129,7 @@ class LatchFile:
         Raises:
             OSError: if it could not be written and flushed.
         """
-        body = msgspec.msgpack.encode(
-            msgspec.structs.replace(record, who=record.who[:_TEXT_CHARS_MAX], detail=record.detail[:_TEXT_CHARS_MAX])
-        )
+        body = msgspec.msgpack.encode(msgspec.structs.replace(record, who=_cut(record.who), detail=_cut(record.detail)))
         assert len(body) <= _SLOT_BYTES - _HEAD_BYTES
         head = len(body).to_bytes(_LENGTH_BYTES, "little") + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
@@ -81,21 +139,59 @@ class LatchFile:
         finally:
             os.close(descriptor)
 
-    def _create(self) -> None:
-        """Make the file at its full size, written and flushed, so that no later write needs a free block."""
-        fresh = self._path.with_suffix(".new")
+    @contextmanager
+    def _locked(self, *, must: bool) -> Iterator[None]:
+        """Hold the file's lock, so that no change is lost; where it ``must`` be held, raise if it cannot be."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        deadline_mono_s = time.monotonic() + LOCK_WAIT_S_MAX
+        try:
+            while not _try_lock(descriptor) and time.monotonic() < deadline_mono_s:
+                time.sleep(_LOCK_POLL_S)
+            if must and not _try_lock(descriptor):
+                raise OSError(errno.ETIMEDOUT, "somebody else is changing the latch file", str(self._path))
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _create(self, *, replace: bool = False) -> None:
+        """Make the file at its full size, written and flushed, so that no later write needs a free block.
+
+        Without ``replace``, a file that somebody else made meanwhile stays.
+        """
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(descriptor, bytes(_FILE_BYTES), 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        fresh.replace(self._path)
+        if replace:
+            fresh.replace(self._path)
+        else:
+            try:
+                os.link(fresh, self._path)
+            except FileExistsError:
+                pass
+            fresh.unlink()
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _cut(text: str) -> str:
+    """Return a text that fits the slot and any encoder: whole characters, no half of a surrogate pair."""
+    return text.encode("utf-8", "replace")[:_TEXT_BYTES_MAX].decode("utf-8", "ignore")
 
 
 def _tripped(detail: str) -> LatchRecord:
@@ -116,7 +212,7 @@ def _newest(data: bytes) -> LatchRecord:
             return _tripped(_UNREADABLE)
         records.append(record)
     if not records:
-        return LatchRecord(0, False, TripReason.MANUAL, "", "", 0)
+        return _CLEAR
     return max(records, key=lambda record: record.version)
 
 

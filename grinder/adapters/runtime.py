@@ -11,7 +11,7 @@ from grinder.adapters.board import StateBoard
 from grinder.adapters.bus import Bus, Publisher, Receiver
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.evidence import EvidenceWriter
-from grinder.adapters.latch import LatchFile
+from grinder.adapters.latch_watch import LatchWatch
 from grinder.adapters.log import EventLog
 from grinder.adapters.telemetry import Recorder
 from grinder.model.channels import TELEMETRY, Channel
@@ -54,7 +54,7 @@ class Boot(msgspec.Struct, frozen=True):
     log: EventLog
     evidence: EvidenceWriter
     bus: Bus
-    latch: LatchFile | None
+    latch: LatchWatch | None
     stop_requested: Callable[[], bool]
 
     @property
@@ -75,11 +75,14 @@ class Boot(msgspec.Struct, frozen=True):
         pushes = self.process in TELEMETRY.publishers
         telemetry = self.publisher(TELEMETRY) if pushes else Inward(service, self.incarnation, self.clock)
         identity = Identity(self.process, os.getpid(), self.incarnation, self.started_mono_ns)
-        return ServiceLoop(service, identity, self.clock, self.board, self.log, self.telemetry.snapshot, telemetry)
+        snapshot = self.telemetry.snapshot
+        return ServiceLoop(service, identity, self.clock, self.board, self.log, snapshot, telemetry, self.latch)
 
     def close(self) -> None:
         """Give everything back, the bus first: its socket files go while the slot is still held."""
         self.bus.close()
+        if self.latch is not None:
+            self.latch.close()
         self.evidence.close()
         self.log.close()
         self.board.close()

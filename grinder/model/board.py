@@ -6,7 +6,7 @@ fresh board permits nothing.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Final
 
 import msgspec
@@ -41,6 +41,8 @@ class Word(IntEnum):
     LATCH_FILE_LOADED = 19
     RESUME_COUNT = 20
     AWAITING_RESUME = 21
+    RESET_MONO_NS = 22
+    RISK_DEMAND = 23
     HEARTBEAT_FEED_MONO_NS = 32
     HEARTBEAT_SYNCER_MONO_NS = 33
     HEARTBEAT_FSM_MONO_NS = 34
@@ -63,6 +65,16 @@ class Word(IntEnum):
     STARTS_METRICS = 60
 
 
+class Demand(IntFlag):
+    """Word RISK_DEMAND: what of the fsm's inputs keeps the kill switch latched; 0 when nobody has looked."""
+
+    LOOKED = 1
+    DRAWDOWN_OVER_LIMIT = 2
+    DRAWDOWN_UNKNOWN = 4
+    NOT_FLAT = 8
+    POSITION_UNKNOWN = 16
+
+
 WORDS: Final = 64
 TRIP_WORDS: Final = (
     Word.TRIP_FEED,
@@ -72,7 +84,11 @@ TRIP_WORDS: Final = (
     Word.TRIP_METRICS,
     Word.TRIP_OPERATOR,
 )
-"""The kill switch on this host is tripped when any of these is not zero."""
+"""The kill switch on this host is tripped when any of these is not zero.
+
+A word has one writer, so a reset is a request: the operator writes the time at which it looked into RESET_MONO_NS, and
+each process clears its own word if it saw the trip before then. A trip that is newer than the look stays.
+"""
 
 OPERATOR: Final = None
 """Writer of the operator's words: the command line, one at a time under a file lock."""
@@ -95,6 +111,8 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.LATCH_FILE_LOADED: Process.EXECUTOR,
     Word.RESUME_COUNT: OPERATOR,
     Word.AWAITING_RESUME: Process.FSM,
+    Word.RESET_MONO_NS: OPERATOR,
+    Word.RISK_DEMAND: Process.FSM,
 }
 
 

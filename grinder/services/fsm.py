@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from grinder.core import engine
+from grinder.core.demand import risk_demand
 from grinder.core.engine_state import EngineConfig, EngineState
 from grinder.core.events import (
     Blocked,
@@ -286,6 +287,7 @@ class FsmService:
     def _set_gauges(self) -> None:
         telemetry, state = self._ports.telemetry, self._state
         self._ports.board.write(Word.AWAITING_RESUME, int(state.fsm.awaiting_resume))
+        self._ports.board.write(Word.RISK_DEMAND, int(risk_demand(state, state.now_mono_ns)))
         telemetry.gauge("grinder_drawdown_pct", state.drawdown_now or 0.0)
         if state.drawdown.high_water_mark is not None:
             telemetry.gauge("grinder_high_water_mark", float(state.drawdown.high_water_mark))

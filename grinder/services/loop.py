@@ -21,7 +21,8 @@ from grinder.model.limits import (
     TIMER_PERIOD_MS,
 )
 from grinder.model.units import NS_PER_MS, NS_PER_S
-from grinder.ports import Board, Clock, Log, Publisher, Service
+from grinder.ports import Board, Clock, Latch, Log, Publisher, Service
+from grinder.services.trips import TripWatch
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ class ServiceLoop:
         log: Log,
         snapshot: Callable[[], Telemetry],
         telemetry: Publisher,
+        latch: Latch | None = None,
     ) -> None:
         self._service = service
         self._identity = identity
@@ -69,6 +71,7 @@ class ServiceLoop:
         self._log = log
         self._snapshot = snapshot
         self._telemetry = telemetry
+        self._trips = TripWatch(identity.process, board, log, latch)
         self._stop_by_mono_ns: int | None = None
         now = clock.mono_ns()
         self._timer = Cadence(TIMER_PERIOD_MS, now)
@@ -106,6 +109,7 @@ class ServiceLoop:
 
     def _run_due(self, now: int) -> None:
         if self._timer.take(now):
+            self._trips.on_timer(now)
             self._service.on_timer()
         if self._beat.take(now):
             self._publish_heartbeat(now)

@@ -100,10 +100,12 @@ class MetricsService:
         """Do nothing: every frame shown here is repeated whole by its publisher."""
 
     def on_timer(self) -> None:
-        """Count kill-switch trips as they appear on the board."""
+        """Count kill-switch trips as they appear on the board; one that another word repeats counts once."""
+        known = {code for code in self._trip_seen.values() if code}
         for word in TRIP_WORDS:
             code = self._board.read(word)
-            if code and code != self._trip_seen[word]:
+            if code and code not in known:
+                known.add(code)
                 self._trips[_REASONS.get(code, TripReason.ERROR).value] += 1
             self._trip_seen[word] = code
 
