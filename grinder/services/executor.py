@@ -14,7 +14,7 @@ from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
-from grinder.model.frames import Envelope, Frame
+from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
 from grinder.model.reasons import MismatchRule
@@ -33,6 +33,8 @@ from grinder.services.shutdown import Shutdown
 STREAM_DOWN_QUERY_MS: Final = 5_000
 """How often every live order is asked for while the user stream is down, milliseconds."""
 
+
+INTENTS: Final = (Place, Amend, Cancel, ResyncOrders)
 
 ORDER_RULES: Final = frozenset(
     {
@@ -108,23 +110,28 @@ class ExecutorService:
     def on_envelope(self, envelope: Envelope[Frame]) -> None:
         """Take one frame of the intents or account channel."""
         frame = envelope.frame
-        if isinstance(frame, Place | Amend | Cancel | ResyncOrders):
-            self._seen["intents"] = self._ports.clock.mono_ns()
-            self._intents = max(self._intents, (envelope.incarnation, envelope.seq))
-        if isinstance(frame, Place):
-            self._gate.on_place(frame, envelope, self._conditions())
-        elif isinstance(frame, Amend):
-            self._gate.on_amend(frame, envelope, self._conditions())
-        elif isinstance(frame, Cancel):
-            self._gate.on_cancel(frame, envelope, self._conditions())
-        elif isinstance(frame, ResyncOrders):
-            self._publish_snapshot()
+        if isinstance(frame, INTENTS):
+            self._take_intent(frame, envelope)
         elif isinstance(frame, AccountState):
             self._seen["account"] = self._ports.clock.mono_ns()
             self._account = frame
         elif isinstance(frame, Mismatch) and frame.rule in ORDER_RULES:
             self._settling.ask_all_now()
             self._recovery.read_orders_again()
+
+    def _take_intent(self, intent: IntentFrame, envelope: Envelope[Frame]) -> None:
+        """Carry one intent out, or answer why not."""
+        now = self._ports.clock.mono_ns()
+        self._seen["intents"] = now
+        self._intents = max(self._intents, (envelope.incarnation, envelope.seq))
+        if isinstance(intent, Amend):
+            self._gate.on_amend(intent, envelope, self._conditions(now))
+        elif isinstance(intent, Place):
+            self._gate.on_place(intent, envelope, self._conditions(now))
+        elif isinstance(intent, Cancel):
+            self._gate.on_cancel(intent, envelope, self._conditions(now))
+        else:
+            self._publish_snapshot()
 
     def on_gap(self, channel: str, missing: int) -> None:
         """Tell the fsm, by a snapshot, which of its intents arrived; a lost account state comes again by itself."""
@@ -193,9 +200,9 @@ class ExecutorService:
         """Return when each input was last heard of."""
         return dict(self._seen)
 
-    def _conditions(self) -> Conditions:
+    def _conditions(self, now_mono_ns: int) -> Conditions:
         return Conditions(
-            self._not_reconciled(self._ports.clock.mono_ns()),
+            self._not_reconciled(now_mono_ns),
             self._ports.venue.connected and self._stream_up,
             self._shutdown.begun,
             self._intents[0],

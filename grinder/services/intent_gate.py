@@ -113,7 +113,7 @@ class IntentGate:
         return Facts(
             now_mono_ns=now,
             now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,
-            trips=tuple(read(word) for word in TRIP_WORDS),
+            trips=tuple([read(word) for word in TRIP_WORDS]),
             override=read(Word.OVERRIDE),
             fsm_state=read(Word.FSM_STATE),
             fsm_beat_mono_ns=read(Word.HEARTBEAT_FSM_MONO_NS),
