@@ -5,7 +5,7 @@ Must never publish a fill that is not on record first, nor forget an order whose
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -51,6 +51,7 @@ class OrderStore:
         self._ports = ports
         self._run_id = run_id
         self._live: dict[str, Order] = {}
+        self._live_by_symbol: Counter[str] = Counter()
         self._retired: OrderedDict[str, Order] = OrderedDict()
         self._places: dict[str, PlaceRecord] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
@@ -77,11 +78,11 @@ class OrderStore:
 
     def of_symbol(self, symbol: str) -> int:
         """Return the number of live orders of a symbol."""
-        return sum(1 for order in self._live.values() if order.symbol == symbol)
+        return self._live_by_symbol[symbol]
 
     def live_symbols(self) -> frozenset[str]:
         """Return the symbols with live orders."""
-        return frozenset(order.symbol for order in self._live.values())
+        return frozenset(symbol for symbol, count in self._live_by_symbol.items() if count)
 
     def uncounted(self, before_mono_ns: int) -> tuple[Order, ...]:
         """Return orders that have had a filled part without a trade report since before a time."""
@@ -94,7 +95,8 @@ class OrderStore:
 
     def restore(self, replayed: Replayed) -> None:
         """Take over what the journal of an earlier start knows."""
-        self._live.update(replayed.orders)
+        for order in replayed.orders.values():
+            self._hold(order)
         self._places.update(replayed.places)
         for client_order_id in replayed.seen:
             self.remember(client_order_id)
@@ -115,7 +117,7 @@ class OrderStore:
 
     def begin(self, order: Order, record: PlaceRecord) -> None:
         """Add an order whose placement is on record and about to be sent; it is published by the first ``put``."""
-        self._live[order.client_order_id] = order
+        self._hold(order)
         self._places[order.client_order_id] = record
         self.remember(order.client_order_id)
         if record.run_id:
@@ -138,7 +140,7 @@ class OrderStore:
         if order.terminal:
             self._retire(order)
         else:
-            self._live[name] = order
+            self._hold(order)
         self._track_uncounted(order)
         if fill is not None:
             self.publish(fill)
@@ -156,9 +158,17 @@ class OrderStore:
         orders: Iterable[Order] = (*self._live.values(), *waiting)
         yield from carry(orders, self._places, RunRecord(self._run_id, self.risk_orders))
 
+    def _hold(self, order: Order) -> None:
+        if order.client_order_id not in self._live:
+            self._live_by_symbol[order.symbol] += 1
+        self._live[order.client_order_id] = order
+
     def _retire(self, order: Order) -> None:
         name = order.client_order_id
-        if self._live.pop(name, None) is not None or name not in self._retired:
+        was_live = self._live.pop(name, None) is not None
+        if was_live:
+            self._live_by_symbol[order.symbol] -= 1
+        if was_live or name not in self._retired:
             self._ports.log.event(
                 "ORDER_END", client_order_id=name, symbol=order.symbol, state=order.state, reason=order.reason
             )
