@@ -198,7 +198,8 @@ class FakeVenue:
     def _answer(self, request: VenueRequest) -> Answer:
         match request:
             case QueryOpenOrders():
-                return tuple(open_order(order) for order in self.open_orders())
+                wanted = request.symbol
+                return tuple(open_order(order) for order in self.open_orders() if wanted in ("", order.request.symbol))
             case QueryPositions():
                 return tuple(
                     position(symbol, qty, self.clock.utc_ms()) for symbol, qty in self.positions.items() if qty

@@ -52,7 +52,10 @@ MODE_PERIOD_MS: Final = 600_000
 ANSWER_MS_MAX: Final = 10_000
 """A snapshot that is not whole after this long is given up, milliseconds; the venue adapter answers before that."""
 
-_PARTS: Final[tuple[VenueRequest, ...]] = (QueryPositions(), QueryOpenOrders(), QueryBalance())
+SWEEP_MS: Final = 30_000
+"""How often the orders of every symbol are asked for, milliseconds. In between, only those of the traded symbols: the
+whole list weighs 40, one symbol 1. Source: venue documentation, GET /fapi/v1/openOrders, 2026-05-28."""
+
 _ORDER_RULES: Final = frozenset(
     {
         MismatchRule.VENUE_ORDER_UNKNOWN,
@@ -102,7 +105,10 @@ class SyncerService:
         self._belief = PositionBelief()
         self._differences = Differences()
         self._before: Snapshot | None = None
-        self._parts: dict[str, Answer] = {}
+        self._parts: dict[VenueRequest, Answer] = {}
+        self._elsewhere: tuple[OpenOrder, ...] = ()
+        self._sweep_due_mono_ns = 0
+        self._swept = False
         self._waiting = 0
         self._round = 0
         self._asked_mono_ns = 0
@@ -207,11 +213,16 @@ class SyncerService:
         self._due_mono_ns = now_mono_ns + self._config.interval_ms * NS_PER_MS
         self._parts = {}
         self._round += 1
-        self._waiting = len(_PARTS)
         self._asked_mono_ns = now_mono_ns
         self._asked_utc_ms = self._facts.venue_utc_ms()
-        for part in _PARTS:
-            self._ports.venue.submit(part, partial(self._on_part, type(part).__name__, self._round))
+        sweep = not self._swept or now_mono_ns >= self._sweep_due_mono_ns
+        if sweep:
+            self._sweep_due_mono_ns = now_mono_ns + SWEEP_MS * NS_PER_MS
+        orders = (QueryOpenOrders(),) if sweep else tuple(QueryOpenOrders(symbol) for symbol in self._config.symbols)
+        parts: tuple[VenueRequest, ...] = (QueryPositions(), QueryBalance(), *orders)
+        self._waiting = len(parts)
+        for part in parts:
+            self._ports.venue.submit(part, partial(self._on_part, part, self._round))
 
     def _on_mode(self, reply: VenueReply) -> None:
         if isinstance(reply, Confirmed) and isinstance(reply.value, bool):
@@ -221,14 +232,14 @@ class SyncerService:
         else:
             self._error(_reason(reply), QueryPositionMode.__name__)
 
-    def _on_part(self, name: str, asked_in: int, reply: VenueReply) -> None:
+    def _on_part(self, part: VenueRequest, asked_in: int, reply: VenueReply) -> None:
         if asked_in != self._round or self._waiting == 0:
             return
         self._waiting -= 1
         if isinstance(reply, Confirmed):
-            self._parts[name] = reply.value
+            self._parts[part] = reply.value
         else:
-            self._error(_reason(reply), name)
+            self._error(_reason(reply), type(part).__name__)
         if self._waiting == 0:
             self._on_parts()
 
@@ -237,16 +248,31 @@ class SyncerService:
         self._ports.log.event("ACCOUNT_SYNC_ERROR", query=name, reason=reason)
         self._publish(SyncError(reason, name))
 
+    def _open_orders(self) -> tuple[OpenOrder, ...] | None:
+        """Return every resting order, of other symbols as of the last sweep; None if a part could not be read."""
+        found: list[OpenOrder] = []
+        whole = QueryOpenOrders()
+        for part in (whole,) if whole in self._parts else map(QueryOpenOrders, self._config.symbols):
+            value = self._parts.get(part)
+            if not isinstance(value, tuple):
+                return None
+            found.extend(item for item in value if isinstance(item, OpenOrder))
+        if whole in self._parts:
+            self._swept = True
+            self._elsewhere = tuple(item for item in found if item.symbol not in self._config.symbols)
+            return tuple(found)
+        return (*found, *self._elsewhere)
+
     def _on_parts(self) -> None:
         """Put the parts together; a snapshot with a missing part is none."""
-        positions = self._parts.get(QueryPositions.__name__)
-        orders = self._parts.get(QueryOpenOrders.__name__)
-        balance = self._parts.get(QueryBalance.__name__)
-        if not isinstance(positions, tuple) or not isinstance(orders, tuple) or not isinstance(balance, Balance):
+        positions = self._parts.get(QueryPositions())
+        balance = self._parts.get(QueryBalance())
+        orders = self._open_orders()
+        if not isinstance(positions, tuple) or orders is None or not isinstance(balance, Balance):
             return
         snapshot = Snapshot(
             tuple(item for item in positions if isinstance(item, Position)),
-            tuple(item for item in orders if isinstance(item, OpenOrder)),
+            orders,
             balance,
             self._asked_mono_ns,
             self._asked_utc_ms,

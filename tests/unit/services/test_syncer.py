@@ -150,6 +150,20 @@ def test_orders_when_one_of_ours_is_not_known_then_orphan_and_no_new_risk() -> N
     assert world.account().reconciled
 
 
+def test_orders_when_the_whole_list_weighs_much_then_swept_now_and_then_and_kept_in_between() -> None:
+    world = World()
+    world.venue.rest(PlaceOrder("by-hand", "XRPUSDT", Side.BUY, OrderType.LIMIT, D(1), D(7), TimeInForce.GTC, False))
+    world.run(29_000)
+    assert world.account().open_orders_count == 0
+    world.run(3_000)
+    assert (world.account().open_orders_count, world.account().pending_notional) == (1, D(7))
+    world.run(3_000)
+    assert world.account().open_orders_count == 1
+    asked = [request.symbol for request in world.venue.sent(QueryOpenOrders) if isinstance(request, QueryOpenOrders)]
+    assert asked.count("") == 2
+    assert asked.count(SYMBOL) >= 14
+
+
 def test_orders_when_one_is_missing_at_the_venue_then_told() -> None:
     world = World()
     live = OrderUpdate(order_id(1), SYMBOL, Side.BUY, OrderKind.GRID, OrderState.OPEN, D(99), D(1), ZERO, False, "", 0)
