@@ -36,9 +36,10 @@ from grinder.model.orders import (
 from grinder.model.reasons import PlanReason, RouterReason
 from grinder.model.units import NS_PER_MS, ZERO
 
-ROUND_ENTRIES_MAX: Final = 2
-"""Most entries placed, moved or replaced in one round: what is decided first shall leave first, and the next round
-follows at once while the executor is at work already."""
+FIRST_ROUND_ENTRIES: Final = 1
+NEXT_ROUND_ENTRIES: Final = 4
+"""Most entries placed, moved or replaced in the first round after an event, and in each that follows it at once: what
+is decided first leaves first, and the executor is at work while the rest is decided."""
 
 
 def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, effects: list[Effect]) -> None:
@@ -52,6 +53,7 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     """
     symbol.dirty = False
     symbol.plan_mono_ns = 0
+    entries_max = NEXT_ROUND_ENTRIES if symbol.cause_mono_ns else FIRST_ROUND_ENTRIES
     cause_mono_ns = symbol.cause_mono_ns or cause_mono_ns
     symbol.cause_mono_ns = 0
     top, instrument = symbol.top, symbol.instrument
@@ -59,9 +61,8 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
         return
     now = state.now_mono_ns
     grid_open = now >= symbol.grid_mono_ns
-    turn = Round(
-        state, symbol, top, instrument, account_situation(state), cause_mono_ns, effects, grid_open, state.budget
-    )
+    account, budget = account_situation(state), state.budget
+    turn = Round(state, symbol, top, instrument, account, cause_mono_ns, effects, grid_open, budget, entries_max)
     follow_mid(turn)
     live, wanted = intentions(turn)
     if grid_open and state.fsm.state is not FsmState.ACTIVE:
@@ -271,7 +272,7 @@ def _has_to_wait(turn: Round, wanted: Wanted) -> bool:
     if not turn.grid_open:
         turn.waits.append(symbol.grid_mono_ns)
         return True
-    full = turn.grid_sent >= ROUND_ENTRIES_MAX
+    full = turn.grid_sent >= turn.entries_max
     turn.unfinished = turn.unfinished or full
     return full
 
