@@ -29,8 +29,21 @@ def resting(venue: VenueView) -> dict[str, Order]:
 
 
 def require_agreement(tree: TreeUnderTest, venue: VenueView, bound_s: float = 15.0) -> None:
-    """Require that the executor's orders become those of the venue: ids, sides, prices and quantities."""
-    wait_for(lambda: believed(tree) == resting(venue), "the executor's orders equal the venue's", bound_s)
+    """Require that the executor's orders become those of the venue: ids, sides, prices and quantities.
+
+    The market stands still meanwhile: the executor tells its orders once a second, and they would differ by then.
+    """
+    speed = venue.get("state")["tape"]["speed"]
+    venue.post("tape", {"speed": 0})
+    try:
+        wait_for(lambda: believed(tree) == resting(venue), "the executor's orders equal the venue's", bound_s)
+    except AssertionError as error:
+        ours, theirs = set(believed(tree).items()), set(resting(venue).items())
+        raise AssertionError(
+            f"{error}; only ours {sorted(ours - theirs)}, only theirs {sorted(theirs - ours)}"
+        ) from error
+    finally:
+        venue.post("tape", {"speed": speed})
 
 
 def require_sound(tree: TreeUnderTest, venue: VenueView) -> None:
@@ -62,7 +75,6 @@ class Watch:
         self.samples = 0
         self.entries_max: Counter[tuple[str, str]] = Counter()
         self.executors_max = 0
-        self.placed: set[str] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,7 +93,6 @@ class Watch:
                 continue
             entries = Counter((row["symbol"], row["side"]) for row in live.values() if not row["reduceOnly"])
             self.entries_max |= entries
-            self.placed |= live.keys()
             self.samples += 1
 
 

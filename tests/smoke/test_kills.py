@@ -1,0 +1,84 @@
+"""kill -9 of every process in turn, while the tree trades: it goes on by itself, and its orders stay what they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from grinder.model.control import FsmState
+from tests.smoke.conditions import wait_for
+from tests.smoke.trees import TreeUnderTest, alive
+from tests.smoke.truth import Watch, processes_of, require_agreement, require_sound
+
+LEVELS = 5
+OURS = ("feed", "fsm", "executor", "syncer", "metrics")
+TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
+
+
+@pytest.fixture
+def tree() -> Iterator[TreeUnderTest]:
+    busy = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="2", GRINDER_PAPER_COOLDOWN_MS="0", GRINDER_FSM_COOLDOWN_MS="1000")
+    yield busy
+    busy.remove()
+
+
+def requests_made(tree: TreeUnderTest) -> int:
+    """Return how many orders the venue took, amended and cancelled."""
+    counts = tree.venue.counts()
+    return counts["placed"] + counts["amended"] + counts["cancelled"]
+
+
+def trades_on(tree: TreeUnderTest) -> None:
+    """Wait until the loop is ready and moves orders again."""
+    wait_for(tree.venue.answers, "the venue answers")
+    wait_for(lambda: tree.ready() and tree.state() in TRADING, "ready again", 40)
+    before = requests_made(tree)
+    wait_for(lambda: requests_made(tree) > before, "orders move again", 40)
+
+
+def kill(tree: TreeUnderTest, name: str) -> None:
+    """Kill one program and wait until it is back and the loop trades."""
+    before = tree.pids()
+    assert before[name] > 0
+    os.kill(before[name], signal.SIGKILL)
+    wait_for(lambda: tree.pids().get(name, 0) not in (0, before[name]), f"{name} back")
+    trades_on(tree)
+    after = tree.pids()
+    assert {other for other in before if before[other] != after[other]} == {name}
+
+
+@pytest.mark.timeout(400)
+def test_tree_when_each_process_is_killed_under_load_then_it_trades_on_with_the_same_orders(
+    tree: TreeUnderTest,
+) -> None:
+    venue = tree.venue
+    tree.start()
+    trades_on(tree)
+    with Watch(tree, venue) as watch:
+        for name in OURS:
+            kill(tree, name)
+        require_agreement(tree, venue)
+        require_sound(tree, venue)
+        placed = {row["clientOrderId"] for row in venue.get("orders?limit=100000")}
+        kill(tree, "venue")
+        require_agreement(tree, venue)
+        require_sound(tree, venue)
+        # The venue forgot everything; its next life must not see an id again.
+        assert placed.isdisjoint(row["clientOrderId"] for row in venue.get("orders?limit=100000"))
+        pids = [*tree.pids().values()]
+        os.kill(tree.supervisor_pid(), signal.SIGKILL)
+        assert tree.door is not None
+        said, _ = tree.door.communicate(timeout=60)
+        assert (tree.door.returncode, "supervisord ended with -9" in said) == (2, True)
+        wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left of the tree")
+        assert processes_of(tree, "-m") == []
+        tree.start()
+        trades_on(tree)
+        require_agreement(tree, venue)
+        require_sound(tree, venue)
+    print(f"{watch.samples} looks, at most {dict(watch.entries_max)} entries, {watch.executors_max} executor")
+    assert watch.executors_max == 1
+    assert max(watch.entries_max.values()) <= LEVELS
