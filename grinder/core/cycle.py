@@ -78,8 +78,10 @@ class Cycle:
     @property
     def position_qty(self) -> Decimal:
         """Signed sum of the lots, base units: long above zero."""
-        total = sum((lot.qty for lot in self._lots), ZERO)
-        return -total if self._lots and self._lots[0].side is Side.SELL else total
+        if not self._lots:
+            return ZERO
+        total = sum([lot.qty for lot in self._lots], ZERO)
+        return -total if self._lots[0].side is Side.SELL else total
 
     def held_qty(self, level: str) -> Decimal:
         """Return the quantity of the lot of a slot, 0 if it holds none."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from grinder.core.cycle import take_profits
 from grinder.core.features import natr_if_fresh
-from grinder.core.planner import Wanted, anchor_holds, move_threshold_bps, plan_grid, spacing_now_bps
+from grinder.core.planner import Top, Wanted, anchor_holds, move_threshold_bps, plan_grid, spacing_now_bps
 from grinder.core.round import Round
 from grinder.core.view import LiveOrder
 from grinder.model.control import FsmState
@@ -47,10 +47,14 @@ def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
     else:
         live = [order for order in live if order.kind is not OrderKind.TAKE_PROFIT]
     if fsm.state is FsmState.ACTIVE and _entries_allowed(turn):
-        trading = {order.client_order_id for order in live if _trades_away(order, turn)}
-        slots = {(order.level, order.side) for order in live if order.client_order_id in trading}
+        trading = [order for order in live if _trades_away(order, turn)]
+        if not trading:
+            wanted += entries(turn, live)
+            return live, wanted
+        slots = {(order.level, order.side) for order in trading}
         wanted.extend(order for order in entries(turn, live) if (order.level, order.side) not in slots)
-        return [order for order in live if order.client_order_id not in trading], wanted
+        ids = {order.client_order_id for order in trading}
+        return [order for order in live if order.client_order_id not in ids], wanted
     if fsm.state in _STARTING and state.now_mono_ns - fsm.since_mono_ns < START_GRACE_MS * NS_PER_MS:
         live = [order for order in live if order.kind is not OrderKind.GRID]
         symbol.plan_mono_ns = fsm.since_mono_ns + START_GRACE_MS * NS_PER_MS
@@ -107,14 +111,20 @@ def _grid(turn: Round, held: dict[str, Decimal]) -> tuple[Wanted, ...]:
     symbol, config, top = turn.symbol, turn.state.config.planner, turn.top
     assert symbol.anchor is not None
     key = (symbol.anchor, symbol.spacing_bps, held, turn.instrument)
-    nearest = (order for order in symbol.grid if order.level in _NEAREST)
-    clear = all(
-        order.price < top.ask_price if order.side is Side.BUY else order.price > top.bid_price for order in nearest
-    )
-    if key != symbol.grid_key or not clear or config.level_distance_bps_max is not None:
+    if key != symbol.grid_key or config.level_distance_bps_max is not None or not _clear(symbol.grid, top):
         symbol.grid = plan_grid(config, turn.instrument, symbol.anchor, symbol.spacing_bps, top, held)
         symbol.grid_key = key
     return symbol.grid
+
+
+def _clear(grid: Iterable[Wanted], top: Top) -> bool:
+    """Tell whether the nearest entries still rest outside the book's other side."""
+    for order in grid:
+        if order.level in _NEAREST:
+            crosses = order.price >= top.ask_price if order.side is Side.BUY else order.price <= top.bid_price
+            if crosses:
+                return False
+    return True
 
 
 def _outward(grid: list[Wanted], resting: Mapping[tuple[str, Side], LiveOrder]) -> list[Wanted]:
@@ -157,6 +167,8 @@ def _spare(wanted: Wanted, existing: LiveOrder | None) -> Wanted:
 
 def _profits(turn: Round, live: Iterable[LiveOrder]) -> list[Wanted]:
     cycle = turn.symbol.cycle
+    if not cycle.lots:
+        return []
     spacing_bps = turn.symbol.spacing_bps
     lots = [replace(lot, qty=_share(turn, lot.qty)) for lot in cycle.lots]
     planned = take_profits(lots, turn.instrument, spacing_bps, turn.top, abs(cycle.position_qty))

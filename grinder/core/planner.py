@@ -169,22 +169,23 @@ def _side(
     size: Decimal,
 ) -> tuple[Wanted, ...]:
     tick = instrument.tick_size
-    mid = top.mid_price
+    buy = side is Side.BUY
+    # The nearest price that is still free: outside the book's other side, then beyond the level before.
+    nearest = ceil_to(top.ask_price, tick) - tick if buy else floor_to(top.bid_price, tick) + tick
+    whole_qty = floor_to(size, instrument.step_size)
     wanted: list[Wanted] = []
-    previous: Decimal | None = None
     for number in range(1, config.levels + 1):
-        if side is Side.BUY:
-            price = min(floor_to(anchor - number * step, tick), ceil_to(top.ask_price, tick) - tick)
-            price = price if previous is None else min(price, previous - tick)
+        if buy:
+            price = min(floor_to(anchor - number * step, tick), nearest)
+            nearest = price - tick
         else:
-            price = max(ceil_to(anchor + number * step, tick), floor_to(top.bid_price, tick) + tick)
-            price = price if previous is None else max(price, previous + tick)
-        previous = price
-        if price <= ZERO or _too_far(config, price, mid):
+            price = max(ceil_to(anchor + number * step, tick), nearest)
+            nearest = price + tick
+        if price <= ZERO or _too_far(config, price, top):
             continue
         level = level_name(side, number)
         held = held_qty.get(level, ZERO)
-        qty = floor_to(size - held, instrument.step_size)
+        qty = floor_to(size - held, instrument.step_size) if held else whole_qty
         # A size that is too small for the venue is the router's to refuse, with a reason; a remainder is no order.
         remainder = held > ZERO and qty * price < instrument.min_notional
         if qty > ZERO and qty >= instrument.min_qty and not remainder:
@@ -197,6 +198,9 @@ def level_name(side: Side, number: int) -> str:
     return f"{'b' if side is Side.BUY else 's'}{number}"
 
 
-def _too_far(config: PlannerConfig, price: Decimal, mid: Decimal) -> bool:
+def _too_far(config: PlannerConfig, price: Decimal, top: Top) -> bool:
     cap = config.level_distance_bps_max
-    return cap is not None and abs(price - mid) * BPS > cap * mid
+    if cap is None:
+        return False
+    mid = top.mid_price
+    return abs(price - mid) * BPS > cap * mid

@@ -78,17 +78,18 @@ class LiveOrder(msgspec.Struct, frozen=True, gc=False):
     @property
     def executed_qty(self) -> Decimal:
         """Quantity executed as far as anyone told us, base units."""
-        return max(self.filled_qty, self.fills_qty)
+        return self.filled_qty if self.filled_qty >= self.fills_qty else self.fills_qty
 
     @property
     def remaining_qty(self) -> Decimal:
         """Quantity that may still execute, base units."""
-        return max(self.qty - self.executed_qty, ZERO)
+        executed = self.filled_qty if self.filled_qty >= self.fills_qty else self.fills_qty
+        return self.qty - executed if executed < self.qty else ZERO
 
     @property
     def unsettled_qty(self) -> Decimal:
         """Executed quantity whose trades have not arrived yet, base units."""
-        return max(self.filled_qty - self.fills_qty, ZERO)
+        return self.filled_qty - self.fills_qty if self.filled_qty > self.fills_qty else ZERO
 
 
 class OrdersView:
