@@ -36,10 +36,9 @@ from grinder.model.orders import (
 from grinder.model.reasons import PlanReason, RouterReason
 from grinder.model.units import NS_PER_MS, ZERO
 
-FIRST_ROUND_ENTRIES: Final = 1
-NEXT_ROUND_ENTRIES: Final = 4
-"""Most entries placed, moved or replaced in the first round after an event, and in each that follows it at once: what
-is decided first leaves first, and the executor is at work while the rest is decided."""
+ROUND_ENTRIES_MAX: Final = 16
+"""Most entries placed, moved or replaced in one round; the next one follows at once. Each leaves the moment it is
+decided, so a short round would only plan the same grid again."""
 
 
 def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, effects: list[Effect]) -> None:
@@ -53,7 +52,6 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     """
     symbol.dirty = False
     symbol.plan_mono_ns = 0
-    entries_max = NEXT_ROUND_ENTRIES if symbol.cause_mono_ns else FIRST_ROUND_ENTRIES
     cause_mono_ns = symbol.cause_mono_ns or cause_mono_ns
     symbol.cause_mono_ns = 0
     top, instrument = symbol.top, symbol.instrument
@@ -62,7 +60,7 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     now = state.now_mono_ns
     grid_open = now >= symbol.grid_mono_ns
     account, budget = account_situation(state), state.budget
-    turn = Round(state, symbol, top, instrument, account, cause_mono_ns, effects, grid_open, budget, entries_max)
+    turn = Round(state, symbol, top, instrument, account, cause_mono_ns, effects, grid_open, budget)
     follow_mid(turn)
     live, wanted = intentions(turn)
     if grid_open and state.fsm.state is not FsmState.ACTIVE:
@@ -272,7 +270,7 @@ def _has_to_wait(turn: Round, wanted: Wanted) -> bool:
     if not turn.grid_open:
         turn.waits.append(symbol.grid_mono_ns)
         return True
-    full = turn.grid_sent >= turn.entries_max
+    full = turn.grid_sent >= ROUND_ENTRIES_MAX
     turn.unfinished = turn.unfinished or full
     return full
 

@@ -28,9 +28,9 @@ _PLENTY: Final = 1 << 30
 class Round(msgspec.Struct):
     """One planning of one symbol, while it lasts. ``cause_mono_ns``: arrival of what caused it.
 
-    ``grid_open``: entries may be placed and moved in this round; ``grid_sent``: how many were, at most
-    ``entries_max``. ``waits``: when those that had to wait may be tried. ``unfinished``: more are due at once, in
-    another round. ``moved``: new price of the orders amended in it, by id. ``budget``: what ``account`` was made from.
+    ``grid_open``: entries may be placed and moved in this round; ``grid_sent``: how many were.
+    ``waits``: when those that had to wait may be tried. ``unfinished``: more are due at once, in another round.
+    ``moved``: new price of the orders amended in it, by id. ``budget``: what ``account`` was made from.
     """
 
     state: EngineState
@@ -42,7 +42,6 @@ class Round(msgspec.Struct):
     effects: list[Effect]
     grid_open: bool
     budget: Budget
-    entries_max: int
     grid_sent: int = 0
     waits: list[int] = []
     unfinished: bool = False
