@@ -56,12 +56,6 @@ def apply_book(state: EngineState, symbol: SymbolState, book: BookTop) -> None:
         symbol.dirty = True
 
 
-def _book(state: EngineState, book: BookTop, effects: list[Effect]) -> None:
-    symbol = state.symbols.get(book.symbol)
-    if symbol is not None:
-        apply_book(state, symbol, book)
-
-
 def _mark(state: EngineState, mark: MarkPrice, effects: list[Effect]) -> None:
     symbol = state.symbols.get(mark.symbol)
     if symbol is not None:
@@ -232,7 +226,6 @@ def apply_loss(state: EngineState, lost: Lost) -> None:
 
 _Apply = Callable[[EngineState, Any, list[Effect]], None]
 _APPLY: Final[dict[type, tuple[str, _Apply]]] = {
-    BookTop: (MARKET.name, _book),
     MarkPrice: (MARKET.name, _mark),
     StreamHealth: (MARKET.name, _health),
     OrderUpdate: (ORDERS.name, _update),
@@ -246,7 +239,7 @@ _APPLY: Final[dict[type, tuple[str, _Apply]]] = {
 
 
 def apply_frame(state: EngineState, frame: object, effects: list[Effect]) -> None:
-    """Take one frame of the bus."""
+    """Take one frame of the bus, any but a book, which ``apply_book`` takes."""
     channel, apply = _APPLY[type(frame)]
     state.seen_mono_ns[channel] = state.now_mono_ns
     apply(state, frame, effects)
