@@ -26,6 +26,7 @@ from grinder.adapters.log import EventLog
 from grinder.adapters.override import restore_override
 from grinder.adapters.parent import end_with_supervisor
 from grinder.adapters.runtime import Boot
+from grinder.adapters.state_link import link_state_dir
 from grinder.adapters.telemetry import Recorder
 from grinder.model.board import Word, word_of
 from grinder.model.control import TRIP_CODES, Exit, Process
@@ -104,6 +105,7 @@ def prepare_directories(settings: Settings) -> None:
             problems.append(f"GRINDER_RUN_DIR={run_dir}: belongs to another user, expected a directory of this one")
         else:
             run_dir.chmod(0o700)
+            link_state_dir(run_dir, settings.state_dir)
     if problems:
         raise SettingsError(tuple(problems))
 

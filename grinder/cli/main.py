@@ -41,6 +41,11 @@ class CommandModule(Protocol):
 COMMANDS: Final = (
     Command("status", "status", "is it ready, and if not, why"),
     Command("stop", "stop", "stop the tree in order, the executor first"),
+    Command("kill", "kill", "trip the kill switch: no new risk, in whatever state the tree is"),
+    Command("reset", "reset", "clear the kill switch, once nothing demands it any more"),
+    Command("override", "override", "force PAUSE or EMERGENCY, take it back, or show what is in force"),
+    Command("resume", "resume", "acknowledge an emergency, so that the loop may trade again"),
+    Command("exit", "exit", "leave the market alone: cancel all, close all, prove it; needs no other process"),
     Command("settings", "settings", "show, check or document the settings"),
     Command("docs", "docs", "print or rewrite the documentation that is generated from tables"),
     Command("replay", "replay", "run the engine over a recording and compare every decision"),

@@ -1,0 +1,212 @@
+"""The emergency exit on its own legs: the pure machine of ``core.emergency`` and a REST client, nothing else.
+
+No bus, no board, no other process. Must never report success that the machine did not prove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
+from grinder.model.account import OpenOrder, Position
+from grinder.model.instrument import Instrument
+from grinder.model.orders import INTENTS_PER_INCARNATION
+from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
+from grinder.model.venue import (
+    Confirmed,
+    Exchange,
+    PlaceOrder,
+    QueryInstruments,
+    QueryServerTime,
+    Rejected,
+    VenueReply,
+    VenueRequest,
+)
+from grinder.ports import Clock
+from grinder.settings import OrderTransport
+
+PREPARE_S_MAX: Final = 3.0
+"""Longest wait for the venue's clock and rules, seconds; both only help, and the exit goes on without them."""
+
+SILENCE_MS_MAX: Final = 15_000
+"""An attempt without any reply for this long is given up and begun again, milliseconds."""
+
+_TICK_S: Final = 0.02
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What to leave: the venue's address, the key, and what our orders there are called."""
+
+    rest_url: str
+    api_key: str
+    api_secret: str
+    recv_window_ms: int
+    symbols: tuple[str, ...]
+    prefix: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How it ended. ``found_orders`` and ``found_positions``: at the first look that was answered.
+
+    ``sent``: every order that was sent and how the venue answered. ``result`` None: the time was up in mid-attempt.
+    """
+
+    result: Result | None
+    attempts: int
+    cancelled: int
+    closed: int
+    found_orders: tuple[OpenOrder, ...]
+    found_positions: tuple[Position, ...]
+    left_orders: tuple[OpenOrder, ...] | None
+    left_positions: tuple[Position, ...] | None
+    sent: tuple[tuple[str, str], ...]
+
+
+class Silent:
+    """Log and telemetry of a program that has neither."""
+
+    def event(self, name: str, **fields: object) -> None:
+        """Say nothing."""
+
+    def count(self, name: str, *labels: str, by: float = 1.0) -> None:
+        """Count nothing."""
+
+    def gauge(self, name: str, value: float, *labels: str) -> None:
+        """Show nothing."""
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Measure nothing."""
+
+
+class Flatten:
+    """One exit. ``say``: takes lines for people."""
+
+    def __init__(self, account: Account, clock: Clock, say: Callable[[str], None]) -> None:
+        self._account = account
+        self._clock = clock
+        self._say = say
+        self._offset_ms = 0
+        self._instruments: dict[str, Instrument] = {}
+        self._exit = Exit()
+        self._generation = 0
+        self._moved_mono_ns = 0
+        self._result: Result | None = None
+        self._attempts = self._cancelled = self._closed = 0
+        self._found_orders: tuple[OpenOrder, ...] | None = None
+        self._found_positions: tuple[Position, ...] | None = None
+        self._sent: list[tuple[str, str]] = []
+        signer = Signer(
+            account.api_key,
+            account.api_secret,
+            utc_ms=clock.utc_ms,
+            offset_ms=lambda: self._offset_ms,
+            recv_window_ms=account.recv_window_ms,
+        )
+        config = VenueConfig(account.rest_url, "", OrderTransport.REST)
+        silent = Silent()
+        self._venue = BinanceVenue(config, signer, clock=clock, telemetry=silent, log=silent)
+        # Ids above those of any process that started in this second, and above those of earlier exits.
+        seconds = clock.utc_ms() // MS_PER_S
+        self._sequence_base = seconds * INTENTS_PER_INCARNATION + INTENTS_PER_INCARNATION // 2
+
+    async def run(self, timeout_s: float) -> Outcome:
+        """Leave the market; try again until it is proved or ``timeout_s`` is over."""
+        deadline_mono_ns = self._clock.mono_ns() + int(timeout_s * NS_PER_S)
+        await self._venue.start()
+        try:
+            await self._prepare()
+            self._apply(start(self._exit, self._plan()))
+            while self._result is not Result.SUCCESS and self._clock.mono_ns() < deadline_mono_ns:
+                await asyncio.sleep(_TICK_S)
+                self._on_tick()
+        finally:
+            await self._venue.close()
+        return Outcome(
+            self._result,
+            self._attempts,
+            self._cancelled,
+            self._closed,
+            self._found_orders or (),
+            self._found_positions or (),
+            self._exit.orders,
+            self._exit.positions,
+            tuple(self._sent),
+        )
+
+    async def _prepare(self) -> None:
+        """Learn the venue's clock, without which requests may be refused, and its order sizes."""
+        asked_utc_ms = self._clock.utc_ms()
+        time, rules = await asyncio.gather(self._ask(QueryServerTime()), self._ask(QueryInstruments()))
+        if isinstance(time, Confirmed) and type(time.value) is int:
+            half_way_ms = time.rtt_ns // 2 // NS_PER_MS
+            self._offset_ms = time.value - asked_utc_ms - half_way_ms
+        else:
+            self._say("note: the venue's clock is not known; ours is taken for it")
+        if isinstance(rules, Confirmed) and isinstance(rules.value, Exchange):
+            self._instruments = {each.symbol: each for each in rules.value.instruments}
+        else:
+            self._say("note: the venue's order sizes are not known; positions are closed in one order each")
+
+    async def _ask(self, request: VenueRequest) -> VenueReply | None:
+        reply: asyncio.Future[VenueReply] = asyncio.get_running_loop().create_future()
+
+        def on_reply(value: VenueReply) -> None:
+            if not reply.done():
+                reply.set_result(value)
+
+        self._venue.submit(request, on_reply)
+        try:
+            return await asyncio.wait_for(reply, PREPARE_S_MAX)
+        except TimeoutError:
+            return None
+
+    def _plan(self) -> ExitPlan:
+        account = self._account
+        return ExitPlan(account.symbols, self._instruments, account.prefix, 0, self._sequence_base)
+
+    def _on_tick(self) -> None:
+        now = self._clock.mono_ns()
+        if self._exit.awaiting and now - self._moved_mono_ns > SILENCE_MS_MAX * NS_PER_MS:
+            self._generation += 1
+            self._apply(abandon(self._exit, now))
+        self._apply(wake(self._exit, self._plan(), now))
+
+    def _apply(self, step: Step) -> None:
+        if step.requests or step.exit != self._exit:
+            self._moved_mono_ns = self._clock.mono_ns()
+        self._exit = step.exit
+        self._look()
+        if step.result is not None:
+            self._result = step.result
+            self._attempts += 1
+            self._cancelled += step.cancelled
+            self._closed += step.closed
+            self._say(
+                f"attempt {self._attempts}: {step.result}, {step.cancelled} orders cancelled, "
+                f"{step.closed} positions closed"
+            )
+        for request in step.requests:
+            self._venue.submit(request, partial(self._on_reply, self._generation, request))
+
+    def _look(self) -> None:
+        """Keep what the first answered looks showed."""
+        if self._found_orders is None:
+            self._found_orders = self._exit.orders
+        if self._found_positions is None:
+            self._found_positions = self._exit.positions
+
+    def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
+        if isinstance(request, PlaceOrder):
+            text = f"{request.side} {request.qty} {request.symbol} {request.client_order_id}"
+            why = f" {reply.code}: {reply.message}" if isinstance(reply, Rejected) else ""
+            self._sent.append((text, f"{type(reply).__name__}{why}"))
+            self._say(f"sent MARKET {text}: {type(reply).__name__}{why}")
+        if generation == self._generation:
+            self._apply(answered(self._exit, request, reply, self._plan(), self._clock.mono_ns()))

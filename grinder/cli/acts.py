@@ -1,0 +1,144 @@
+"""What the operator's commands share: the tree's folders and board, who is alive, bounded waits, the audit line.
+
+Must never let a part that is missing or dead keep a command from doing what it still can.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from grinder.adapters.audit import Act, Operator, append_act, this_operator
+from grinder.adapters.board import StateBoard, attach_operator
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.adapters.override import load_override, override_in
+from grinder.adapters.state_link import linked_state_dir
+from grinder.cli.host import lenient_settings
+from grinder.model.board import TRIP_WORDS, Word, word_of
+from grinder.model.control import Exit, Override, Process
+from grinder.model.errors import BoardError
+from grinder.model.latch import LatchRecord
+from grinder.services.readiness import is_alive
+from grinder.settings import Settings
+
+ANSWER_S_MAX: Final = 3.0
+"""Longest wait for a process's answer, seconds: more than HEARTBEAT_STALE_MS, so a dead one is known as dead."""
+
+BOARD_TRIP_ID: Final = "board"
+"""Trip id of a trip that is on the board and not in the file."""
+
+STOP_HINT: Final = "run `supervisorctl -c conf/supervisord.conf stop executor`, or `grinder stop`"
+
+_POLL_S: Final = 0.001
+_OVERRIDE_VARIABLE: Final = b"GRINDER_OPERATOR_OVERRIDE="
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """Where a command acts. ``state_dir``: of the running tree, where one runs."""
+
+    settings: Settings
+    state_dir: Path
+    operator: Operator
+    clock: SystemClock
+
+    @property
+    def latch(self) -> LatchFile:
+        """The durable latch."""
+        return LatchFile(self.state_dir / LATCH_FILE)
+
+    def latch_record(self) -> LatchRecord:
+        """Return what the latch file says, as the executor would read it at its next start."""
+        return self.latch.peek(first_start=not (self.state_dir / f"incarnation.{Process.EXECUTOR}").exists())
+
+    @contextmanager
+    def board(self) -> Iterator[tuple[StateBoard | None, str]]:
+        """Yield the board with the operator's words writable, or None and why there is none."""
+        try:
+            with attach_operator(self.settings.run_dir) as board:
+                yield board, ""
+        except (BoardError, OSError) as error:
+            yield None, str(error)
+
+    def audit(self, act: str, arguments: dict[str, str], code: int | None, result: str) -> str:
+        """Append the audit line; a None code is one of an act that has only begun. Return what went wrong."""
+        phase = "begun" if code is None else "done"
+        line = Act(self.clock.utc_ms(), self.operator, act, phase, arguments, code, result)
+        return append_act(self.state_dir, line)
+
+
+def scene() -> Scene:
+    """Return where this command acts, from its environment and from the tree that runs there."""
+    settings = lenient_settings()
+    return Scene(settings, linked_state_dir(settings.run_dir, settings.state_dir), this_operator(), SystemClock())
+
+
+def conclude(where: Scene, act: str, arguments: dict[str, str], code: Exit, *lines: str) -> int:
+    """Print how an act ended, record it, and return its exit code."""
+    print("\n".join(lines), flush=True)
+    problem = where.audit(act, arguments, code, "; ".join(lines))
+    if problem:
+        print(f"note: {problem}", flush=True)
+    return code
+
+
+def wait_until(condition: Callable[[], bool], bound_s: float = ANSWER_S_MAX) -> float | None:
+    """Return after how many milliseconds a condition held, or None if it did not within the bound."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > bound_s:
+            return None
+        time.sleep(_POLL_S)
+    return (time.monotonic() - began) * 1_000
+
+
+def alive(board: StateBoard, process: Process) -> bool:
+    """Tell whether a process of the tree beats; one that stopped in order does not."""
+    now = SystemClock().mono_ns()
+    beat = board.heartbeat(process)
+    stopped = beat is not None and beat.not_ready_reason == "stopped"
+    return is_alive(board.read(word_of("HEARTBEAT", process)), now) and not stopped
+
+
+def pid(board: StateBoard, process: Process) -> int:
+    """Return the pid of a process, 0 before its first start."""
+    return board.read(word_of("PID", process))
+
+
+def tripped_words(board: StateBoard | None) -> tuple[Word, ...]:
+    """Return the trip words that are set; none without a board."""
+    return () if board is None else tuple(word for word in TRIP_WORDS if board.read(word))
+
+
+def current_trip_id(record: LatchRecord, board: StateBoard | None) -> str:
+    """Return the id of the trip that holds, or an empty string."""
+    if record.tripped:
+        return record.trip_id
+    return BOARD_TRIP_ID if tripped_words(board) else ""
+
+
+def started_with(board: StateBoard | None) -> Override:
+    """Return the override in the environment that the running fsm was started with; NONE where none runs."""
+    if board is None or not alive(board, Process.FSM):
+        return Override.NONE
+    try:
+        environment = Path("/proc", str(pid(board, Process.FSM)), "environ").read_bytes().split(b"\0")
+    except OSError:
+        return Override.NONE
+    words = [each.removeprefix(_OVERRIDE_VARIABLE) for each in environment if each.startswith(_OVERRIDE_VARIABLE)]
+    known = Override.__members__
+    return known.get(words[-1].decode("ascii", "replace").strip().upper(), Override.NONE) if words else Override.NONE
+
+
+def override_sources(where: Scene, board: StateBoard | None) -> dict[str, Override]:
+    """Return every source of the override; the most severe is in force."""
+    return {
+        "environment at start": started_with(board),
+        "board": override_in(board.read(Word.OVERRIDE)) if board is not None else Override.NONE,
+        "durable file": load_override(where.state_dir).code,
+    }

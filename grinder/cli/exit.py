@@ -1,0 +1,110 @@
+"""``grinder exit``: leave the market alone. Cancel everything, close everything, prove it, with nothing else running.
+
+Trips the kill switch first where it can, so that a tree that still runs does not order anew. Must never refuse for
+anything but a missing key or a missing ``--yes``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from typing import Final
+
+import msgspec
+
+from grinder.adapters.audit import this_operator
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.evidence import write_evidence
+from grinder.adapters.flatten import Account, Flatten, Outcome
+from grinder.adapters.state_link import linked_state_dir
+from grinder.cli.acts import Scene, conclude
+from grinder.cli.kill import trip_now
+from grinder.core.emergency import Result
+from grinder.model.control import Exit
+from grinder.settings import Settings, add_flags, explain, flag_values, read_secret_file
+
+ACT = "exit"
+TIMEOUT_S: Final = 300.0
+EVIDENCE_FOLDER: Final = "exit"
+_ARTIFACT_VERSION: Final = "exit_evidence_v1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments, and every option of run_trading: what the tree was started with says which account it is."""
+    parser.add_argument("--yes", action="store_true", help="do it; without, only show what would be done")
+    parser.add_argument("--timeout-s", type=float, default=TIMEOUT_S, metavar="S", help="give up after this, seconds")
+    add_flags(parser.add_argument_group("options of run_trading"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Leave; 0 flat and no order open, 1 refused, 2 not proved in time."""
+    environ = os.environ | flag_values(arguments)
+    _, problems, settings = explain(environ, read_file=read_secret_file)
+    for problem in problems:
+        print(f"note: {problem}", flush=True)
+    where = Scene(settings, linked_state_dir(settings.run_dir, settings.state_dir), this_operator(), SystemClock())
+    given = {"venue": settings.venue_rest_url, "yes": str(arguments.yes)}
+    if not settings.binance_api_key or not settings.binance_api_secret:
+        return conclude(where, ACT, given, Exit.GATE, "REFUSED: there is no BINANCE_API_KEY with BINANCE_API_SECRET")
+    if not arguments.yes:
+        text = f"would cancel every order and close every position of the account at {settings.venue_rest_url}"
+        return conclude(where, ACT, given, Exit.GATE, f"{text}; say --yes to do it")
+    print(f"leaving the market at {settings.venue_rest_url}", flush=True)
+    for line in trip_now(where, "grinder exit"):
+        print(line, flush=True)
+    where.audit(ACT, given, None, "")
+    began_utc_ms = where.clock.utc_ms()
+    outcome = asyncio.run(Flatten(_account(settings), where.clock, _say).run(arguments.timeout_s))
+    evidence = _evidence(where, settings, outcome, began_utc_ms)
+    code, text = _verdict(outcome)
+    return conclude(where, ACT, given, code, text, evidence)
+
+
+def _account(settings: Settings) -> Account:
+    return Account(
+        settings.venue_rest_url,
+        settings.binance_api_key.reveal(),
+        settings.binance_api_secret.reveal(),
+        settings.recv_window_ms,
+        settings.symbols,
+        settings.order_prefix,
+    )
+
+
+def _verdict(outcome: Outcome) -> tuple[Exit, str]:
+    if outcome.result is Result.SUCCESS:
+        return Exit.OK, (
+            f"FLAT: no position and no open order; {outcome.cancelled} orders cancelled, "
+            f"{outcome.closed} positions closed"
+        )
+    orders = "unknown" if outcome.left_orders is None else len(outcome.left_orders)
+    positions = "unknown" if outcome.left_positions is None else len(outcome.left_positions)
+    return (
+        Exit.FAILURE,
+        f"NOT PROVED FLAT: orders left {orders}, positions left {positions}; go to the venue's own page",
+    )
+
+
+def _evidence(where: Scene, settings: Settings, outcome: Outcome, began_utc_ms: int) -> str:
+    """Write the evidence with its checksum; return where it is, or why there is none."""
+    ended_utc_ms = where.clock.utc_ms()
+    value = {
+        "artifact_version": _ARTIFACT_VERSION,
+        "venue": settings.venue_rest_url,
+        "operator": where.operator,
+        "began_utc_ms": began_utc_ms,
+        "ended_utc_ms": ended_utc_ms,
+        "outcome": outcome,
+    }
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    name = f"exit_{ended_utc_ms}_{outcome.result or 'timeout'}.json"
+    try:
+        write_evidence(settings.artifact_dir / EVIDENCE_FOLDER, name, text)
+    except OSError as error:
+        return f"no evidence was written: {error.strerror}"
+    return f"evidence: {settings.artifact_dir / EVIDENCE_FOLDER / name}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,111 @@
+"""``grinder kill``: trip the kill switch now. The board first, then the file; then see who obeyed.
+
+Must work with dead processes, without a tree and on a full disk, and must never wait for anybody before it tripped.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from grinder.adapters.board import StateBoard
+from grinder.cli.acts import STOP_HINT, Scene, alive, conclude, pid, scene, wait_until
+from grinder.model.board import Word
+from grinder.model.control import PERMISSIONS, TRIP_CODES, Exit, FsmState, Process, RiskIntent, TripReason
+
+ACT = "kill"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why; kept in the latch file and the audit file"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trip; 0 latched durably and obeyed by everybody who lives, 1 not confirmed."""
+    where = scene()
+    lines, confirmed = trip(where, arguments.reason)
+    head = "LATCHED" if confirmed else f"NOT CONFIRMED: {STOP_HINT}"
+    return conclude(where, ACT, {"reason": arguments.reason}, Exit.OK if confirmed else Exit.GATE, head, *lines)
+
+
+def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
+    """Trip on the board and in the file; return what was seen, and whether all of it is as it should be."""
+    lines, durable = _trip(where, reason)
+    with where.board() as (board, problem):
+        return _reactions(board, lines, problem, durable)
+
+
+def trip_now(where: Scene, reason: str) -> list[str]:
+    """Trip on the board and in the file as far as they are there, and wait for nobody; return lines for people."""
+    return _trip(where, reason)[0]
+
+
+def _trip(where: Scene, reason: str) -> tuple[list[str], bool]:
+    lines: list[str] = []
+    with where.board() as (board, _):
+        _trip_board(board)
+    durable = _trip_file(where, reason, lines)
+    # Once more: a reset may have been under way, or a tree may have started since the first try.
+    with where.board() as (board, _):
+        _trip_board(board)
+    return lines, durable
+
+
+def _trip_board(board: StateBoard | None) -> None:
+    if board is not None:
+        board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+
+
+def _trip_file(where: Scene, reason: str, lines: list[str]) -> bool:
+    try:
+        record = where.latch.trip(TripReason.MANUAL, where.operator.text, reason, where.clock.utc_ms(), again=True)
+    except OSError as error:
+        lines.append(f"the latch file was NOT written ({error.strerror}): a restart of the host would clear this trip")
+        return False
+    lines.append(
+        f"trip {record.trip_id} is in {where.state_dir}/latch; clear it with: grinder reset --ack {record.trip_id}"
+    )
+    return True
+
+
+def _reactions(board: StateBoard | None, lines: list[str], problem: str, durable: bool) -> tuple[list[str], bool]:
+    """Wait for the executor and the fsm, each if it lives, and tell what they did."""
+    if board is None:
+        return [*lines, f"no tree runs here ({problem}); one that starts will find the latch"], durable
+    good = durable
+    for process, obeys, what in (
+        (Process.EXECUTOR, _executor_latched, "has latched"),
+        (Process.FSM, _fsm_in_emergency, "is in EMERGENCY"),
+    ):
+        if not alive(board, process):
+            lines.append(f"{process} does not run")
+            continue
+        took_ms = wait_until(lambda obeys=obeys: obeys(board))  # type: ignore[misc]
+        if took_ms is not None:
+            lines.append(f"{process} pid {pid(board, process)} {what} (waited {took_ms:.0f} ms)")
+        elif process is Process.FSM and not _may_increase(board):
+            lines.append(f"fsm pid {pid(board, process)} is not in EMERGENCY, but permits no new risk")
+        else:
+            lines.append(f"{process} pid {pid(board, process)} did NOT answer")
+            good = False
+    return lines, good
+
+
+def _executor_latched(board: StateBoard) -> bool:
+    return board.read(Word.TRIP_EXECUTOR) != 0
+
+
+def _state(board: StateBoard) -> FsmState | None:
+    states, number = tuple(FsmState), board.read(Word.FSM_STATE)
+    return states[number - 1] if 0 < number <= len(states) else None
+
+
+def _fsm_in_emergency(board: StateBoard) -> bool:
+    return _state(board) is FsmState.EMERGENCY
+
+
+def _may_increase(board: StateBoard) -> bool:
+    state = _state(board)
+    return state is not None and RiskIntent.INCREASE_RISK in PERMISSIONS[state]

@@ -1,0 +1,123 @@
+"""``grinder override``: pause the loop, force an emergency, or take either back; acknowledged, durable, audited.
+
+Raising the severity needs nothing and waits for nobody. Must never lower it without ``--ack``, or while latched.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from grinder.adapters.board import StateBoard
+from grinder.adapters.override import CODE_BITS, load_override, next_word, operator_lock, override_in, store_override
+from grinder.cli.acts import (
+    STOP_HINT,
+    Scene,
+    alive,
+    conclude,
+    current_trip_id,
+    override_sources,
+    pid,
+    scene,
+    wait_until,
+)
+from grinder.model.board import Word
+from grinder.model.control import Exit, Override, Process
+
+ACT = "override"
+SHOW: Final = "show"
+_ACKS: Final = {Process.FSM: Word.OVERRIDE_ACK_FSM, Process.EXECUTOR: Word.OVERRIDE_ACK_EXECUTOR}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    words = [*Override.__members__, SHOW]
+    parser.add_argument("override", choices=words, help="what to force, NONE to take it back, or show the sources")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the file and the audit file")
+    parser.add_argument("--ack", action="store_true", help="needed to lower the severity")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show or set; 0 acknowledged by fsm and executor, 1 refused or not acknowledged."""
+    where = scene()
+    with where.board() as (board, problem):
+        if arguments.override == SHOW:
+            print("\n".join(_sources(where, board)))
+            return Exit.OK
+        target = Override[arguments.override]
+        given = {"override": target.name, "reason": arguments.reason, "ack": str(arguments.ack)}
+        with operator_lock(where.state_dir) as locked:
+            refusal = _refusal(where, board, target, acked=arguments.ack, locked=locked)
+            if refusal:
+                return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {refusal}")
+            word = 0
+            if board is not None:
+                word = next_word(board.read(Word.OVERRIDE), target)
+                board.write(Word.OVERRIDE, word)
+            unsaved = _store(where, target, arguments.reason)
+        code, text = (Exit.GATE, f"NOT ACKED: no tree runs here ({problem})")
+        if board is not None:
+            code, text = _acked(board, word)
+        lines = [f"override {target.name} {text}"]
+        if unsaved:
+            code = Exit.GATE
+            lines.append(f"NOT SAVED: {unsaved}; a restart of the host would lose it")
+        elif board is None:
+            lines.append("saved: it is in force from the next start on")
+        if target < (environment := override_sources(where, board)["environment at start"]):
+            lines.append(f"still {environment.name}: the tree was started with it; a restart without it clears it")
+        return conclude(where, ACT, given, code, *lines)
+
+
+def _refusal(where: Scene, board: StateBoard | None, target: Override, *, acked: bool, locked: bool) -> str:
+    """Return why the severity may not be lowered, or an empty string; raising it is never refused."""
+    durable = load_override(where.state_dir).code
+    standing = max(durable, override_in(board.read(Word.OVERRIDE)) if board is not None else Override.NONE)
+    if target >= standing:
+        return ""
+    if not acked:
+        return f"this lowers {standing.name}; say that you mean it with --ack"
+    trip_id = current_trip_id(where.latch_record(), board)
+    # A reset is refused under EMERGENCY, so the step to PAUSE is open: it permits nothing that the latch forbids.
+    if trip_id and target is not Override.PAUSE:
+        return f"the kill switch is latched ({trip_id}); lower it to PAUSE at most, and clear the latch first"
+    return "" if locked else "another operator's command is under way; try again"
+
+
+def _store(where: Scene, override: Override, reason: str) -> str:
+    try:
+        store_override(where.state_dir, override, reason, where.operator.text, where.clock.utc_ms())
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _acked(board: StateBoard, word: int) -> tuple[Exit, str]:
+    """Wait for both processes and say who answered, in the words that operators know."""
+    answers, silent = [], []
+    for process, ack in _ACKS.items():
+        took_ms = wait_until(lambda ack=ack: board.read(ack) == word >> CODE_BITS) if alive(board, process) else None  # type: ignore[misc]
+        if took_ms is None:
+            silent.append(f"{process} {'is silent' if alive(board, process) else 'does not run'}")
+        else:
+            answers.append(f"{process} pid {pid(board, process)} in {took_ms:.0f} ms")
+    if not silent:
+        return Exit.OK, f"acked by {', '.join(answers)}"
+    answered = f" (acked by {', '.join(answers)})" if answers else ""
+    return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; to stop all new orders {STOP_HINT}"
+
+
+def _sources(where: Scene, board: StateBoard | None) -> list[str]:
+    """Return one line per source, and which is in force."""
+    sources = override_sources(where, board)
+    durable = load_override(where.state_dir)
+    about = f"  {durable.reason} ({durable.who})" if durable.who or durable.reason else ""
+    lines = [f"{name:<21} {override.name}" for name, override in sources.items()]
+    lines[-1] += about
+    lines.append(f"{'in force':<21} {max(sources.values()).name}")
+    if board is not None:
+        sequence = board.read(Word.OVERRIDE) >> CODE_BITS
+        for process, ack in _ACKS.items():
+            known = "has it" if board.read(ack) == sequence else "has NOT acknowledged it"
+            lines.append(f"{process.value:<21} {known if alive(board, process) else 'does not run'}")
+    return lines
