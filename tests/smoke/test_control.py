@@ -1,0 +1,243 @@
+"""The operator's switch on the real tree: kill, override, reset, resume, exit, with processes dead and restarted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.model.board import Word
+from grinder.model.control import TRIP_CODES, Exit, FsmState, TripReason
+from tests.smoke.conditions import events_of, wait_for
+from tests.smoke.trees import PROJECT, TreeUnderTest
+from tests.smoke.venues import OwnVenue
+
+TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
+TRIPS = (Word.TRIP_OPERATOR, Word.TRIP_FSM, Word.TRIP_EXECUTOR)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[TreeUnderTest]:
+    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    tree.start()
+    yield tree
+    tree.remove()
+
+
+def grinder(tree: TreeUnderTest, *words: str) -> tuple[int, str]:
+    """Run one command in the tree's environment; return its exit code and all it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "grinder.cli", *words],
+        cwd=PROJECT,
+        env=tree.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def trip_id(tree: TreeUnderTest) -> str:
+    """Return the trip that an operator would name."""
+    return LatchFile(tree.root / "state" / LATCH_FILE).peek(first_start=False).trip_id
+
+
+def latched(tree: TreeUnderTest) -> bool:
+    """Tell whether any word of the board is tripped."""
+    return any(tree.word(word) for word in TRIPS)
+
+
+def trades(tree: TreeUnderTest) -> None:
+    """Wait until the loop has orders in the market."""
+    wait_for(lambda: tree.ready() and tree.state() in TRADING and tree.venue.live(), "orders in the market", 60)
+
+
+def recover(tree: TreeUnderTest) -> None:
+    """Clear what is latched, as an operator does, and wait until the loop trades."""
+    wait_for(lambda: grinder(tree, "reset", "--ack", trip_id(tree))[0] == Exit.OK, "reset", 40)
+    wait_for(lambda: grinder(tree, "resume", "--ack")[0] == Exit.OK, "resume", 20)
+    trades(tree)
+
+
+def acts(tree: TreeUnderTest) -> list[dict[str, Any]]:
+    """Return the audit file's lines."""
+    return [json.loads(line) for line in (tree.root / "state" / "audit.jsonl").read_text().splitlines()]
+
+
+def test_kill_when_the_loop_trades_then_it_leaves_the_market_and_only_reset_and_resume_bring_it_back(
+    running: TreeUnderTest,
+) -> None:
+    trades(running)
+    code, said = grinder(running, "kill", "--reason", "drill \N{SNOWMAN}")
+    assert code == Exit.OK, said
+    assert said.startswith("LATCHED\n")
+    assert running.state() is FsmState.EMERGENCY
+    assert running.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.MANUAL]
+    wait_for(lambda: not running.venue.live() and not running.venue.positions(), "flat, no orders", 40)
+    assert running.count("grinder_kill_switch_trips_total", reason="MANUAL") == 1
+    wrong, said = grinder(running, "reset", "--ack", "99-MANUAL")
+    assert wrong == Exit.GATE
+    assert "99-MANUAL" in said
+    early, said = grinder(running, "resume", "--ack")
+    assert early == Exit.GATE
+    assert "latched" in said
+    recover(running)
+    assert not latched(running)
+    last = [act for act in acts(running) if act["act"] == "kill"][-1]
+    assert (last["arguments"]["reason"], last["exit_code"]) == ("drill \N{SNOWMAN}", 0)
+    assert last["operator"]["uid"] == os.getuid()
+
+
+def test_trip_of_the_fsm_when_every_process_is_killed_then_it_is_durable_and_still_holds(
+    running: TreeUnderTest,
+) -> None:
+    trades(running)
+    code, _ = grinder(running, "kill", "--reason", "drill")
+    assert code == Exit.OK
+    for name in ("executor", "fsm", "syncer", "metrics", "feed"):
+        pid = running.pids()[name]
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda name=name, pid=pid: running.pids()[name] not in (0, pid), f"{name} back")
+        assert latched(running)
+    wait_for(lambda: running.state() is FsmState.EMERGENCY, "EMERGENCY again", 30)
+    recover(running)
+
+
+def test_override_when_set_then_acked_by_both_kept_over_restarts_and_lowered_only_with_ack(
+    running: TreeUnderTest,
+) -> None:
+    trades(running)
+    code, said = grinder(running, "override", "PAUSE", "--reason", "look first")
+    assert code == Exit.OK, said
+    assert f"acked by fsm pid {running.pids()['fsm']} in " in said
+    assert f"executor pid {running.pids()['executor']} in " in said
+    wait_for(lambda: running.state() is FsmState.PAUSED, "PAUSED")
+    fsm = running.pids()["fsm"]
+    os.kill(fsm, signal.SIGKILL)
+    wait_for(lambda: running.state() is FsmState.PAUSED and running.pids()["fsm"] not in (0, fsm), "PAUSED again", 40)
+    code, said = grinder(running, "override", "NONE")
+    assert code == Exit.GATE
+    assert "--ack" in said
+    code, said = grinder(running, "override", "show")
+    assert said.count("PAUSE") == 3
+    assert grinder(running, "override", "NONE", "--ack")[0] == Exit.OK
+    trades(running)
+
+
+def test_override_when_the_fsm_hangs_then_not_acked_and_what_to_do(running: TreeUnderTest) -> None:
+    trades(running)
+    pid = running.pids()["fsm"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        code, said = grinder(running, "override", "PAUSE")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert code == Exit.GATE
+    assert "NOT ACKED: fsm" in said
+    assert "stop executor" in said
+    assert f"acked by executor pid {running.pids()['executor']}" in said
+    wait_for(lambda: running.state() is FsmState.PAUSED, "PAUSED")
+    assert grinder(running, "override", "NONE", "--ack")[0] == Exit.OK
+
+
+def test_override_emergency_when_latched_too_then_pause_reset_resume_is_the_way_out(running: TreeUnderTest) -> None:
+    trades(running)
+    assert grinder(running, "override", "EMERGENCY")[0] == Exit.OK
+    assert grinder(running, "kill", "--reason", "both")[0] == Exit.OK
+    wait_for(lambda: not running.venue.live() and not running.venue.positions(), "flat, no orders", 40)
+    code, said = grinder(running, "reset", "--ack", trip_id(running))
+    assert code == Exit.GATE
+    assert "override is EMERGENCY" in said
+    code, said = grinder(running, "override", "NONE", "--ack")
+    assert code == Exit.GATE
+    assert "latched" in said
+    assert grinder(running, "override", "PAUSE", "--ack")[0] == Exit.OK
+    wait_for(lambda: grinder(running, "reset", "--ack", trip_id(running))[0] == Exit.OK, "reset", 40)
+    assert grinder(running, "override", "NONE", "--ack")[0] == Exit.OK
+    wait_for(lambda: grinder(running, "resume", "--ack")[0] == Exit.OK, "resume", 20)
+    trades(running)
+
+
+def test_latch_when_the_tree_ends_and_the_run_folder_is_wiped_then_the_next_tree_is_latched_and_paused(
+    running: TreeUnderTest,
+) -> None:
+    trades(running)
+    assert grinder(running, "override", "PAUSE")[0] == Exit.OK
+    running.close()
+    shutil.rmtree(running.run_dir)
+    code, said = grinder(running, "kill", "--reason", "nothing runs")
+    assert code == Exit.OK, said
+    assert "no tree runs here" in said
+    code, said = grinder(running, "reset", "--ack", trip_id(running))
+    assert code == Exit.GATE
+    assert "fsm does not run" in said
+    running.start()
+    wait_for(lambda: running.state() is FsmState.EMERGENCY, "EMERGENCY", 30)
+    latch = running.root / "state" / LATCH_FILE
+    latch.write_bytes(b"\xff" * 100)
+    running.close()
+    running.start()
+    wait_for(lambda: running.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.MANUAL], "still latched", 30)
+    assert trip_id(running) == "0-ERROR"
+    wait_for(lambda: grinder(running, "reset", "--ack", "0-ERROR")[0] == Exit.OK, "reset", 40)
+    assert "PAUSE" in grinder(running, "override", "show")[1]
+    assert grinder(running, "override", "NONE", "--ack")[0] == Exit.OK
+    wait_for(lambda: grinder(running, "resume", "--ack")[0] == Exit.OK, "resume", 20)
+    trades(running)
+
+
+def test_kill_when_the_run_folder_of_a_living_tree_is_gone_then_the_file_alone_trips_it(running: TreeUnderTest) -> None:
+    trades(running)
+    moved = Path(f"{running.run_dir}.moved")
+    running.run_dir.rename(moved)
+    try:
+        assert grinder(running, "kill", "--reason", "blind")[0] == Exit.OK
+    finally:
+        moved.rename(running.run_dir)
+    wait_for(lambda: running.word(Word.TRIP_EXECUTOR), "the executor found the file")
+    assert running.word(Word.TRIP_OPERATOR) == 0
+    names = [event["ev"] for event in events_of(running.root / "log" / "executor.log")]
+    assert "KILL_SWITCH_LATCHED" in names
+    recover(running)
+
+
+def test_exit_when_every_other_process_is_dead_then_flat_with_evidence_and_the_latch_tripped() -> None:
+    venue = OwnVenue()
+    tree = TreeUnderTest(**venue.environment(), GRINDER_EMERGENCY_EXIT_ENABLED="0", GRINDER_PAPER_SPACING_BPS="1")
+    try:
+        tree.door = tree.front_door()
+        wait_for(lambda: venue.live() and any(venue.positions().values()), "orders and positions", 60)
+        pids = [*tree.pids().values(), tree.supervisor_pid()]
+        os.kill(tree.supervisor_pid(), signal.SIGSTOP)
+        for pid in pids:
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+        tree.close()
+        shutil.rmtree(tree.run_dir)
+        code, said = grinder(tree, "exit")
+        assert (code, any(venue.positions().values())) == (Exit.GATE, True), said
+        code, said = grinder(tree, "exit", "--yes")
+        assert code == Exit.OK, said
+        assert "FLAT" in said
+        assert venue.live() == {}
+        assert not any(venue.positions().values())
+        (evidence,) = (tree.root / "artifacts" / "exit").glob("exit_*_success.json")
+        subprocess.run(["sha256sum", "-c", f"{evidence.stem}.sha256"], cwd=evidence.parent, check=True)
+        assert json.loads(evidence.read_text())["outcome"]["found_positions"]
+        assert trip_id(tree) == "1-MANUAL"
+        assert [act["phase"] for act in acts(tree) if act["act"] == "exit"] == ["done", "begun", "done"]
+        assert "sim-secret" not in said + (tree.root / "state" / "audit.jsonl").read_text() + evidence.read_text()
+    finally:
+        tree.remove()
+        venue.close()
