@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from grinder.adapters.board import attach_reader
+from grinder.adapters.audit import this_operator
+from grinder.adapters.board import StateBoard, attach_reader
 from grinder.adapters.clock import SystemClock
+from grinder.adapters.state_link import linked_state_dir
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
+from grinder.cli.acts import Scene, current_trip_id, override_sources
 from grinder.cli.host import lenient_settings, print_json
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import TREE, TRIP_CODES, Exit, FsmState, Override, Process, TripReason
@@ -56,6 +59,17 @@ class BoardStatus(msgspec.Struct, frozen=True):
     executor_ready: bool
     trips: dict[str, str]
     processes: dict[str, ProcessStatus]
+    awaiting_resume: bool = False
+
+
+class LatchStatus(msgspec.Struct, frozen=True):
+    """The kill switch, board and file together. ``trip_id``: for `grinder reset --ack`, empty when clear."""
+
+    trip_id: str
+    reason: str
+    who: str
+    detail: str
+    utc_ms: int
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -69,6 +83,8 @@ class Status(msgspec.Struct, frozen=True):
     supervisor_error: str
     readyz: Any
     readyz_error: str
+    latch: LatchStatus
+    overrides: dict[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,13 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def collect(settings: Settings) -> Status:
     """Return the status of this host's tree, asking each source on its own."""
-    board, board_error = _board(settings)
+    board, board_error, latch, overrides = _board(settings)
     programs, supervisor_error = _programs(settings)
     readyz, readyz_error = _readyz(settings)
     ready = bool(readyz and readyz.get("ready"))
     reasons = tuple(str(reason) for reason in (readyz or {}).get("reasons", ()))
     return Status(
-        ready=ready and board is not None and not board.trips,
+        ready=ready and board is not None and not latch.trip_id,
         reasons=reasons,
         board=board,
         board_error=board_error,
@@ -104,6 +120,8 @@ def collect(settings: Settings) -> Status:
         supervisor_error=supervisor_error,
         readyz=readyz,
         readyz_error=readyz_error,
+        latch=latch,
+        overrides=overrides,
     )
 
 
@@ -112,15 +130,30 @@ def _runs(status: Status) -> bool:
     return alive or status.programs is not None or status.readyz is not None
 
 
-def _board(settings: Settings) -> tuple[BoardStatus | None, str]:
+def _board(settings: Settings) -> tuple[BoardStatus | None, str, LatchStatus, dict[str, str]]:
+    """Return what the board shows, and what board and files say together of latch and override."""
+    state_dir = linked_state_dir(settings.run_dir, settings.state_dir)
+    where = Scene(settings, state_dir, this_operator(), SystemClock())
     try:
         board = attach_reader(settings.run_dir, settings.symbols)
     except (BoardError, OSError) as error:
-        return None, str(error)
+        return None, str(error), _latch(where, None), _overrides(where, None)
     try:
-        return read_board(board, SystemClock().mono_ns()), ""
+        return read_board(board, where.clock.mono_ns()), "", _latch(where, board), _overrides(where, board)
     finally:
         board.close()
+
+
+def _latch(where: Scene, board: StateBoard | None) -> LatchStatus:
+    record = where.latch_record()
+    trip_id = current_trip_id(record, board)
+    if not record.tripped:
+        return LatchStatus(trip_id, "", "", "", 0)
+    return LatchStatus(trip_id, record.reason, record.who, record.detail, record.utc_ms)
+
+
+def _overrides(where: Scene, board: StateBoard | None) -> dict[str, str]:
+    return {source: override.name for source, override in override_sources(where, board).items()}
 
 
 def read_board(board: Board, now_mono_ns: int) -> BoardStatus:
@@ -142,6 +175,7 @@ def read_board(board: Board, now_mono_ns: int) -> BoardStatus:
         executor_ready=board.read(Word.EXECUTOR_READY) == 1,
         trips=trips,
         processes={process.value: _process(board, process, now_mono_ns) for process in TREE},
+        awaiting_resume=board.read(Word.AWAITING_RESUME) != 0,
     )
 
 
@@ -189,6 +223,7 @@ def _lines(status: Status) -> list[str]:
     lines = ["ready" if status.ready else "NOT READY"]
     lines += [f"  {reason}" for reason in status.reasons]
     lines += [f"  {error}" for error in (status.readyz_error, status.supervisor_error, status.board_error) if error]
+    lines += _held(status)
     board = status.board
     if board is not None:
         age = "" if board.fsm_state_age_s is None else f" for {board.fsm_state_age_s} s"
@@ -203,6 +238,22 @@ def _lines(status: Status) -> list[str]:
             lines.append(f"{name:<9} {_process_line(process)}{'  [' + program + ']' if program else ''}")
     beside = set(status.programs or {}) - set(board.processes if board is not None else {})
     lines += [f"{name:<9} [{(status.programs or {})[name]}]" for name in sorted(beside)]
+    return lines
+
+
+def _held(status: Status) -> list[str]:
+    """Return what holds the loop back until an operator acts, with the command for it."""
+    latch, lines = status.latch, []
+    if latch.trip_id:
+        about = f" {latch.reason} by {latch.who}: {latch.detail}".rstrip(": ") if latch.reason else ""
+        lines.append(f"  latched: trip {latch.trip_id}{about}; `grinder reset --ack {latch.trip_id}`")
+    forced = [
+        f"{override} ({source})" for source, override in status.overrides.items() if override != Override.NONE.name
+    ]
+    if forced:
+        lines.append(f"  overridden: {', '.join(forced)}; `grinder override NONE --ack`")
+    if status.board is not None and status.board.awaiting_resume:
+        lines.append("  after an emergency: waits for `grinder resume --ack`")
     return lines
 
 

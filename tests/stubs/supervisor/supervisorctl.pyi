@@ -1,0 +1,7 @@
+class Controller:
+    exitstatus: int
+    def output(self, message: str) -> None: ...
+
+class ControllerPluginBase:
+    name: str
+    ctl: Controller
