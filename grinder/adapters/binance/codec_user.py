@@ -15,7 +15,10 @@ import msgspec
 
 from grinder.adapters.binance.codec_account import build, read, require_sane
 from grinder.model.account import Position, PositionSide
+from grinder.model.errors import PayloadError
+from grinder.model.limits import FRAME_BYTES_MAX
 from grinder.model.orders import Side
+from grinder.model.reasons import DropReason
 from grinder.model.units import ZERO, require_not_negative
 from grinder.model.venue import AccountEvent, OrderEvent
 
@@ -112,8 +115,10 @@ def decode_user(message: bytes) -> UserMessage:
     """Return what a message of the user stream says.
 
     Raises:
-        PayloadError: unreadable or out of range.
+        PayloadError: too large, unreadable or out of range.
     """
+    if len(message) > FRAME_BYTES_MAX:
+        raise PayloadError(f"{len(message)} bytes", DropReason.TOO_LARGE)
     kind = read(_KIND, message).e
     if kind == "ORDER_TRADE_UPDATE":
         return _order_event(read(_ORDER_UPDATE, message))

@@ -27,6 +27,7 @@ from grinder.model.limits import (
     LISTEN_KEY_RETRY_S,
     RECONNECT_BACKOFF_MS_MAX,
     RECONNECT_BACKOFF_MS_MIN,
+    VENUE_MESSAGE_BYTES_MAX,
 )
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
 from grinder.model.venue import Rejected, UserEvent, UserStreamDown, UserStreamUp
@@ -145,6 +146,7 @@ class UserStream:
                 f"{self._ws_url}/private/ws?listenKey={key}",
                 on_frame=lambda message: self._on_message(link, message),
                 on_lost=link.end,
+                max_bytes=VENUE_MESSAGE_BYTES_MAX,
             )
         except ConnectError as error:
             self._log.event("venue_connect_failed", connector=self._name, error=type(error).__name__)
