@@ -130,8 +130,6 @@ def _sizes_fit(settings: Settings) -> Problems:
     if "" in sizes:
         return
     label = VARIABLES["GRINDER_PAPER_SIZE_PER_LEVEL"].label
-    for symbol in sizes.keys() - set(settings.symbols):
-        yield f"{label}: {symbol} is not one of the symbols {','.join(settings.symbols)}"
     for symbol in settings.symbols:
         if symbol not in sizes:
             yield f"{label}: has no quantity for {symbol}; add {symbol}=quantity"
@@ -258,6 +256,10 @@ def notes(settings: Settings) -> tuple[str, ...]:
         found.append("GRINDER_ACCOUNT_SYNC_ENABLED is on, but there are no venue credentials: it cannot sync")
     if settings.trading_mode is TradingMode.LIVE_TRADE and settings.exchange_port is ExchangePort.NOOP:
         found.append("--exchange-port is noop in live_trade: a rehearsal, every new order is denied")
+    found.extend(
+        f"GRINDER_PAPER_SIZE_PER_LEVEL: {symbol} is not one of the symbols {','.join(settings.symbols)}; not used"
+        for symbol in sorted(settings.paper_size_per_level.keys() - set(settings.symbols))
+    )
     if settings.ha_enabled:
         found.append(
             "GRINDER_HA_ENABLED is on: this version holds no election; the role stays UNKNOWN, no new risk passes"

@@ -16,7 +16,6 @@ from tests.smoke.truth import believed, require_agreement, require_sound
 from tests.smoke.venues import VenueView
 
 FOLDER = Path(os.environ.get("GRINDER_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "binance_usdm"
-SIZES = {"BTCUSDT": "0.002", "ETHUSDT": "0.05"}
 
 
 LEVELS = 5
@@ -78,7 +77,6 @@ def case(request: pytest.FixtureRequest) -> Iterator[tuple[Recorded, int, TreeUn
         pytest.skip(f"recorded venue data absent: {', '.join(missing)} (set GRINDER_TEST_DATA)")
     tree = TreeUnderTest(
         GRINDER_SYMBOLS=",".join(recorded.symbols),
-        GRINDER_PAPER_SIZE_PER_LEVEL=",".join(f"{symbol}={SIZES[symbol]}" for symbol in recorded.symbols),
         GRINDER_PAPER_SPACING_BPS=recorded.spacing_bps,
         GRINDER_SIM_TAPE=",".join(map(str, paths)),
     )

@@ -123,10 +123,6 @@ def test_gate_of_keys_when_the_process_may_not_see_them_then_it_is_left_to_those
             "--paper-size-per-level (GRINDER_PAPER_SIZE_PER_LEVEL): has no quantity for ETHUSDT; add ETHUSDT=quantity",
         ),
         (
-            {"GRINDER_SYMBOLS": "BTCUSDT", "GRINDER_PAPER_SIZE_PER_LEVEL": "BTCUSDT=1,SOLUSDT=1"},
-            "--paper-size-per-level (GRINDER_PAPER_SIZE_PER_LEVEL): SOLUSDT is not one of the symbols BTCUSDT",
-        ),
-        (
             {"GRINDER_PAPER_LEVELS": "20", "GRINDER_PAPER_SPACING_BPS": "500"},
             "--paper-spacing-bps (GRINDER_PAPER_SPACING_BPS): 20 levels of 500 bps reach below a price of 0",
         ),
@@ -171,6 +167,11 @@ def test_rule_when_its_variable_is_unreadable_then_only_that_is_reported() -> No
 )
 def test_notes_when_something_is_probably_not_meant_then_it_is_said(given: dict[str, str], note: str) -> None:
     assert any(note in text for text in notes(load(given)))
+
+
+def test_notes_when_a_quantity_is_of_a_symbol_that_is_not_traded_then_it_is_named() -> None:
+    sizes = {"GRINDER_SYMBOLS": "BTCUSDT", "GRINDER_PAPER_SIZE_PER_LEVEL": "BTCUSDT=1,SOLUSDT=1"}
+    assert any("SOLUSDT is not one of the symbols BTCUSDT" in text for text in notes(load(sizes)))
 
 
 def test_notes_when_everything_is_on_then_there_are_none() -> None:
