@@ -188,8 +188,9 @@ class MarketStream:
                 if why == DISCONNECT:
                     await self._back_off()
         finally:
-            if self._current is not None:
-                self._current.cut()
+            last, self._current = self._current, None
+            if last is not None:
+                last.cut()
 
     async def _open(self) -> _Link | None:
         """Return a new connection, or None after counting why there is none."""
