@@ -73,7 +73,7 @@ USER = [
 def tree() -> Iterator[TreeUnderTest]:
     busy = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="2", GRINDER_PAPER_COOLDOWN_MS="0")
     busy.start()
-    wait_for(lambda: busy.state() is FsmState.ACTIVE and believed(busy), "ACTIVE with orders", 60)
+    wait_for(lambda: busy.ready() and busy.state() is FsmState.ACTIVE and believed(busy), "ACTIVE with orders", 60)
     yield busy
     busy.remove()
 

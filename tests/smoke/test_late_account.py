@@ -53,7 +53,11 @@ def test_tree_when_account_snapshots_come_five_seconds_late_then_orders_stay_wit
     tree.start()
     wait_for(venue.answers, "the venue answers")
     venue.post("snapshots", {"lag_ms": LAG_MS})
-    wait_for(lambda: tree.state() is FsmState.ACTIVE and len(believed(tree)) >= 4 * LEVELS, "ACTIVE, every slot", 60)
+    wait_for(
+        lambda: tree.ready() and tree.state() is FsmState.ACTIVE and len(believed(tree)) >= 4 * LEVELS,
+        "ACTIVE, every slot",
+        60,
+    )
     start = venue.get("state")
     with Watch(tree, venue) as watch:
         wait_for(lambda: venue.get("state")["ticks"] - start["ticks"] > TICKS, "enough of the market", 60, every_s=0.2)

@@ -91,7 +91,7 @@ def test_tree_when_the_tape_is_a_recording_then_it_trades_all_of_it_and_agrees_w
     recorded, speed, tree = case
     venue = tree.venue
     tree.start()
-    wait_for(lambda: tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 30)
+    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 30)
     venue.post("tape", {"speed": speed})
     tape_s = recorded.seconds / speed
     peak = 0

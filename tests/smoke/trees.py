@@ -40,7 +40,7 @@ def free_ports(count: int) -> list[int]:
 class TreeUnderTest:
     """Directories and environment of one tree; ``start`` may be called again after it ended.
 
-    Keywords are settings that differ from those of `make run`.
+    Keywords are settings that differ from those of `make run`. ``programs``: those that shall run.
     """
 
     def __init__(self, **changes: str) -> None:
@@ -63,6 +63,7 @@ class TreeUnderTest:
             **changes,
         }
         self.venue = VenueView(sim_port)
+        self.programs = set(PROGRAMS)
         self.client = SupervisorClient(self.run_dir)
         self.door: subprocess.Popen[str] | None = None
 
@@ -78,14 +79,18 @@ class TreeUnderTest:
         )
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
-        """Start the tree and wait until every program runs."""
+        """Start the tree and wait until every program of ``programs`` runs."""
         self.door = self.front_door(*flags)
-        wait_for(lambda: set(self.states().values()) == {"RUNNING"}, "every program RUNNING", 30)
+        wait_for(lambda: self.running() == self.programs, "every program RUNNING", 30)
         return self.door
 
     def states(self) -> dict[str, str]:
         """Return the state of each program; empty while supervisord does not answer."""
         return {program.name: program.state for program in self._programs()}
+
+    def running(self) -> set[str]:
+        """Return the programs that run."""
+        return {name for name, state in self.states().items() if state == "RUNNING"}
 
     def pids(self) -> dict[str, int]:
         """Return the pid of each program, 0 while it does not run."""
