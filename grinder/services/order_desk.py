@@ -46,7 +46,7 @@ from grinder.model.venue import (
     VenueRequest,
 )
 from grinder.services.order_store import ExecutorPorts, OrderStore
-from grinder.services.settling import Settling
+from grinder.services.settling import RESTING_WORDS, Settling
 
 REPLY_OVERDUE_MS: Final = 15_000
 """A command without any reply for this long is in doubt, milliseconds; the venue adapter gives up before that."""
@@ -140,8 +140,8 @@ class OrderDesk:
         if not reported.understood:
             self._ports.telemetry.count("grinder_executor_events_not_understood_total")
             self._settling.verify(order.client_order_id)
-        if was_stray and event.status in ("NEW", "PARTIALLY_FILLED"):
-            self._cancel_stray(reported.order)
+        if was_stray and event.status in RESTING_WORDS:
+            self._settling.cancel_stray(reported.order)
         return True
 
     def on_timer(self) -> None:
@@ -254,9 +254,3 @@ class OrderDesk:
 
     def _refuse(self, order: Order, command: str, reason: str) -> None:
         self._store.publish(CommandRefused(order.client_order_id, order.symbol, command, reason))
-
-    def _cancel_stray(self, order: Order) -> None:
-        """Cancel an order that was taken for never placed and rests after all."""
-        self._ports.telemetry.count("grinder_executor_stray_orders_total")
-        self._ports.log.event("STRAY_ORDER", client_order_id=order.client_order_id, symbol=order.symbol)
-        self._ports.venue.submit(CancelOrder(order.client_order_id, order.symbol), lambda reply: None)

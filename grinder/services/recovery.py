@@ -29,8 +29,13 @@ from grinder.services.settling import Settling
 
 RETRY_MS_MIN: Final = 500
 RETRY_MS_MAX: Final = 10_000
-AGAIN_MS: Final[dict[str, int]] = {QueryInstruments.__name__: 600_000, QueryOpenOrders.__name__: 30_000}
-"""How often a question is asked again, milliseconds: a user stream that lost an event does not say so."""
+AGAIN_MS: Final[dict[str, int]] = {
+    QueryInstruments.__name__: 600_000,
+    QueryOpenOrders.__name__: 30_000,
+    QueryPositionMode.__name__: 120_000,
+}
+"""How often a question is asked again, milliseconds: a user stream that lost an event does not say so, and the operator
+may change the position mode."""
 
 RESTING: Final = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
 
@@ -140,7 +145,11 @@ class Recovery:
                 self.foreign_orders += 1
             elif parts.term > self._term:
                 self._newer_term = True
-            elif self._store.get(found.client_order_id) is None:
+            elif (known := self._store.get(found.client_order_id)) is not None:
+                if known.terminal:
+                    # Given up too early, or it ended after we asked: a question of its own tells which.
+                    self._settling.verify(found.client_order_id)
+            else:
                 self._store.remember(found.client_order_id)
                 self._store.put(adopted(found))
                 self._ports.log.event("ORDER_ADOPTED", client_order_id=found.client_order_id, symbol=found.symbol)

@@ -13,10 +13,13 @@ from grinder.core.doubt import Doubt, absent, answered, asked, begin, due
 from grinder.core.orders import Happening, Order, happen, infer_fill, on_found
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
-from grinder.model.venue import Advice, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
+from grinder.model.venue import Advice, CancelOrder, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
 from grinder.services.order_store import ExecutorPorts, OrderStore
 
 QUERIES_AT_ONCE_MAX: Final = 10
+RESTING_WORDS: Final = ("NEW", "PARTIALLY_FILLED")
+"""The venue's words for an order that may still trade."""
+
 FILL_GRACE_MS: Final = 2_000
 """How long the user stream may take to report a trade that a query has shown, milliseconds."""
 
@@ -52,6 +55,12 @@ class Settling:
         """Ask about every live order."""
         for order in self._store.live():
             self.ask_now(order.client_order_id)
+
+    def cancel_stray(self, order: Order) -> None:
+        """Cancel an order that was taken for ended and rests after all; whoever sees it rest again calls again."""
+        self._ports.telemetry.count("grinder_executor_stray_orders_total")
+        self._ports.log.event("STRAY_ORDER", client_order_id=order.client_order_id, symbol=order.symbol)
+        self._ports.venue.submit(CancelOrder(order.client_order_id, order.symbol), lambda reply: None)
 
     def on_timer(self) -> None:
         """Send the queries that are due; count filled parts that no trade report will cover."""
@@ -89,6 +98,8 @@ class Settling:
             return
         if isinstance(reply, Confirmed) and isinstance(reply.value, VenueOrder):
             self._count("found")
+            if order.terminal and reply.value.status in RESTING_WORDS:
+                self.cancel_stray(order)
             reported = on_found(order, reply.value, proved=proving == order.commands)
             self._store.put(reported.order)
             if reported.understood and reported.order.state is not OrderState.IN_DOUBT:

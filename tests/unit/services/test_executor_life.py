@@ -18,6 +18,7 @@ from grinder.model.venue import (
     PlaceOrder,
     QueryOpenOrders,
     UserStreamDown,
+    UserStreamUp,
 )
 from tests.account_world import ExecutorWorld, MemoryJournal, limits, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
@@ -267,3 +268,43 @@ def test_gap_when_intents_were_lost_then_a_snapshot_tells_the_fsm() -> None:
     assert len(world.publisher.of(OrdersSnapshot)) == before
     world.service.on_gap("intents", 1)
     assert len(world.publisher.of(OrdersSnapshot)) == before + 1
+
+
+def test_order_when_given_up_and_resting_after_all_then_cancelled_until_gone() -> None:
+    world = ExecutorWorld()
+    world.venue.outcomes[PlaceOrder].append(Outcome.LOST_BEFORE)
+    name = world.place(1)
+    request = world.venue.sent(PlaceOrder)[0]
+    world.run(12_000)
+    assert world.state(name) is OrderState.REJECTED
+    # The venue takes it late, and nobody is told: the stream was away, and the first cancel is lost too.
+    world.venue.rest(request)
+    world.venue.outcomes[CancelOrder].append(Outcome.LOST_BEFORE)
+    world.run(100_000)
+    assert not world.venue.open_orders()
+    assert len(world.venue.sent(CancelOrder)) >= 2
+
+
+def test_order_list_when_it_shows_an_order_that_ended_meanwhile_then_nothing_is_cancelled() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    world.service.on_user_event(UserStreamUp())
+    world.service.on_timer()
+    world.venue.trade(name, D(1))
+    world.run(40_000)
+    assert world.state(name) is OrderState.FILLED
+    assert not world.venue.sent(CancelOrder)
+
+
+def test_position_mode_when_set_right_while_running_then_it_is_noticed() -> None:
+    venue = FakeVenue(FakeClock())
+    venue.hedge_mode = True
+    world = ExecutorWorld(venue=venue)
+    assert "hedge" in world.service.readiness()
+    venue.hedge_mode = False
+    world.run(130_000)
+    assert not world.service.readiness()
+    venue.hedge_mode = True
+    world.run(130_000)
+    assert "hedge" in world.service.readiness()
