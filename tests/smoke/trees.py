@@ -104,6 +104,13 @@ class TreeUnderTest:
         finally:
             board.close()
 
+    def answers(self) -> bool:
+        """Tell whether the metrics process answers."""
+        try:
+            return bool(self.status())
+        except OSError:
+            return False
+
     def ready(self) -> bool:
         """Tell whether /readyz answers 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=2)
