@@ -1,0 +1,81 @@
+"""Every bash block of the runbooks runs against a paper tree, page by page, top to bottom; or it says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.smoke.conditions import wait_for
+from tests.smoke.trees import PROJECT, TreeUnderTest
+
+PAGES = sorted(
+    path.name for path in (PROJECT / "runbooks").glob("*.md") if re.search(r"^```bash$", path.read_text(), re.MULTILINE)
+)
+BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.+?) -->\n)?^```bash\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS_TREE = re.compile(r"grinder (?!settings|doctor)|curl|supervisorctl")
+BLOCK_S_MAX = 90
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; ``why`` it is not run, or empty."""
+
+    line: int
+    text: str
+    why: str
+
+
+def blocks_of(page: str) -> list[Block]:
+    text = (PROJECT / "runbooks" / page).read_text()
+    return [
+        Block(text.count("\n", 0, match.start()) + 1, match["text"], match["why"] or "")
+        for match in BLOCK.finditer(text)
+    ]
+
+
+def environment_of(tree: TreeUnderTest) -> dict[str, str]:
+    """What an operator's shell holds beside the tree's own settings."""
+    tools = str(Path(sys.executable).parent)
+    return {**tree.environ, "PATH": os.pathsep.join((tools, os.environ["PATH"])), "WATCH_S": "2"}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the runbooks use curl, which this host does not have")
+@pytest.mark.parametrize("page", PAGES)
+def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(page: str) -> None:
+    blocks = [block for block in blocks_of(page) if not block.why]
+    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    try:
+        if any(NEEDS_TREE.search(block.text) for block in blocks):
+            tree.start()
+            wait_for(lambda: tree.ready() and tree.venue.live(), "the tree trades", 60)
+        for block in blocks:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.text],
+                cwd=PROJECT,
+                env=environment_of(tree),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=BLOCK_S_MAX,
+                check=False,
+            )
+            assert done.returncode == 0, f"{page}:{block.line}\n{block.text}\n{done.stdout}"
+    finally:
+        tree.remove()
+
+
+def test_pages_when_read_then_blocks_are_found_and_each_left_out_says_why() -> None:
+    assert len(PAGES) >= 4
+    for page in PAGES:
+        fences = len(re.findall(r"^```bash$", (PROJECT / "runbooks" / page).read_text(), re.MULTILINE))
+        blocks = blocks_of(page)
+        assert len(blocks) == fences
+        assert any(not block.why for block in blocks)
+    assert sum(bool(block.why) for page in PAGES for block in blocks_of(page)) <= 5
