@@ -64,7 +64,7 @@ class StateBoard:
         }
         self._books = {symbol: self._record(_BOOKS_AT, index) for index, symbol in enumerate(symbols)}
         self._marks = {symbol: self._record(_MARKS_AT, index) for index, symbol in enumerate(symbols)}
-        self._decoded: dict[Record, tuple[bytes, Any]] = {}
+        self._decoded: dict[Record, tuple[int, Any]] = {}
 
     def read(self, word: Word) -> int:
         """Return a word: one load, no lock, no syscall."""
@@ -133,19 +133,23 @@ class StateBoard:
 
     def _price(self, record: Record | None, decode: Callable[[bytes], Any], symbol: str) -> Any:
         """Return a symbol's price record; one of another symbol (another order of settings) does not count."""
-        data = None if record is None else record.read()
-        if record is None or data is None:
+        if record is None:
             return None
+        version = record.version()
         last = self._decoded.get(record)
-        if last is not None and last[0] == data:
+        if version and last is not None and last[0] == version:
             return last[1]
+        data = record.read()
+        if data is None:
+            return None
         try:
             value = decode(data)
         except ValueError:
             return None
         if value.symbol != symbol:
             return None
-        self._decoded[record] = (data, value)
+        # Kept under the version seen before the read: if a newer one came meanwhile, the next look reads again.
+        self._decoded[record] = (version, value)
         return value
 
     def _record(self, start: int, index: int) -> Record:

@@ -111,12 +111,13 @@ class Receiver:
         self._process = process
         self._telemetry = telemetry
         self._tracker = SequenceTracker()
+        self._by_fileno = {int(socket.getsockopt(zmq.FD)): (socket,) for socket in sockets}
         self._wait_ms = -1
         self.more = False
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to watch; edge-triggered, so drain until ``more`` is False and on every timer."""
-        return tuple(int(socket.getsockopt(zmq.FD)) for socket in self._sockets)
+        return tuple(self._by_fileno)
 
     def wait(self, timeout_ms: int) -> list[Arrival]:
         """Wait up to ``timeout_ms`` (1 or more) for a frame, then drain; for a receiver with one socket.
@@ -135,24 +136,27 @@ class Receiver:
         except zmq.Again:
             self.more = False
             return []
-        return self._take(first)
+        return self._take(first, self._sockets)
 
-    def drain(self) -> list[Arrival]:
+    def drain(self, fileno: int | None = None) -> list[Arrival]:
         """Take what is queued, up to DRAIN_FRAMES_MAX messages, without waiting.
+
+        Args:
+            fileno: one of ``filenos``, to take only what made it readable; None for everything.
 
         Returns:
             Frames and gaps in order of arrival; of a latest-per-symbol channel only the newest book and mark per
             symbol, at the place where the newest arrived.
         """
-        return self._take(None)
+        return self._take(None, self._sockets if fileno is None else self._by_fileno[fileno])
 
-    def _take(self, first: bytes | None) -> list[Arrival]:
+    def _take(self, first: bytes | None, sockets: tuple[zmq.Socket[bytes], ...]) -> list[Arrival]:
         batch = _Batch()
         taken = 0
         if first is not None:
             self._accept(first, batch)
             taken = 1
-        for socket in self._sockets:
+        for socket in sockets:
             # Asking whether anything waits costs a third of a recv that finds nothing: the usual case, one frame.
             while taken < DRAIN_FRAMES_MAX and int(socket.get(zmq.EVENTS)) & _READABLE:
                 try:

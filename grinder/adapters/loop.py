@@ -94,7 +94,7 @@ class _AsyncDriver:
         if self._boot.stop_requested():
             self._loop.request_stop()
         for descriptor in descriptors:
-            events.add_reader(descriptor, self._pump)
+            events.add_reader(descriptor, self._pump, descriptor)
         self._tick()
         try:
             await self._done
@@ -105,12 +105,16 @@ class _AsyncDriver:
                 events.remove_signal_handler(number)
         self._loop.finish()
 
-    def _pump(self) -> None:
-        """Drain the bus; the descriptor is edge-triggered, so what is left over is asked for again at once."""
+    def _pump(self, descriptor: int | None = None) -> None:
+        """Drain the bus; the descriptor is edge-triggered, so what is left over is asked for again at once.
+
+        Args:
+            descriptor: what became readable; None to look at everything.
+        """
         receiver = self._receiver
         if receiver is None or self._done.done():
             return
-        self._loop.deliver(receiver.drain())
+        self._loop.deliver(receiver.drain(descriptor))
         if receiver.more:
             self._events.call_soon(self._pump)
 

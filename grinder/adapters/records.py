@@ -48,6 +48,10 @@ class Record:
         head[_CRC] = _checksum(data, version)
         head[_VERSION] = version
 
+    def version(self) -> int:
+        """Return the version of the newest whole slot, 0 if there is none; the same version is the same bytes."""
+        return max(self._heads[0][_VERSION], self._heads[1][_VERSION])
+
     def read(self) -> bytes | None:
         """Return the newest whole record, or None if there is none within BOARD_READ_TRIES_MAX tries."""
         for _ in range(BOARD_READ_TRIES_MAX):

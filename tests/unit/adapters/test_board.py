@@ -154,6 +154,18 @@ def test_prices_when_symbols_are_in_another_order_then_none_and_not_anothers_pri
     other.close()
 
 
+def test_prices_when_they_change_then_every_look_shows_the_newest(tmp_path: Path) -> None:
+    feed = attach_process(tmp_path, Process.FEED, SYMBOLS)
+    executor = attach_process(tmp_path, Process.EXECUTOR, SYMBOLS)
+    for update_id in range(1, 6):
+        newest = msgspec.structs.replace(BOOK, update_id=update_id)
+        feed.publish_book(newest)
+        assert executor.book("ETHUSDT") == newest
+        assert executor.book("ETHUSDT") == newest
+    feed.close()
+    executor.close()
+
+
 def test_create_when_board_is_valid_then_kept_with_its_trips(tmp_path: Path) -> None:
     board = attach_process(tmp_path, Process.FSM, ())
     board.write(Word.TRIP_FSM, 1)
