@@ -104,6 +104,7 @@ class SyncerService:
         self._known = KnownOrders()
         self._belief = PositionBelief()
         self._differences = Differences()
+        self._evident: tuple[Finding, ...] | None = None
         self._before: Snapshot | None = None
         self._parts: dict[VenueRequest, Answer] = {}
         self._elsewhere: tuple[OpenOrder, ...] = ()
@@ -315,9 +316,10 @@ class SyncerService:
         utc_ms = self._ports.clock.utc_ms()
         telemetry.count("grinder_account_sync_snapshots_total")
         telemetry.gauge("grinder_account_sync_last_ts", float(self._account.event_utc_ms or utc_ms))
-        if self._config.evidence:
-            files = bundle(snapshot, self._differences.active, self._account.source.value)
-            for name, text in files.items():
+        if self._config.evidence and self._differences.active != self._evident:
+            # Whenever what differs has changed, and once at the start: a file per snapshot would fill the disk.
+            self._evident = self._differences.active
+            for name, text in bundle(snapshot, self._evident, self._account.source.value).items():
                 self._ports.evidence.write(folder_name(utc_ms), name, text)
 
     def _publish_account(self) -> None:

@@ -250,7 +250,10 @@ ACCOUNT: Final = Section(
     (
         switch("GRINDER_ACCOUNT_SYNC_ENABLED", "Reconcile positions and open orders with the venue."),
         integer("GRINDER_ACCOUNT_SYNC_INTERVAL_MS", "2000", (500, 5_000), "ms", "Period of the account snapshots."),
-        switch("GRINDER_ACCOUNT_SYNC_EVIDENCE", "Write the files of a snapshot that differs."),
+        switch(
+            "GRINDER_ACCOUNT_SYNC_EVIDENCE",
+            "Write the files of the first account snapshot, and of each at which the set of mismatches changed.",
+        ),
         switch("GRINDER_FSM_EVIDENCE", "Write a file and its sha256 for every transition."),
         folder("GRINDER_ARTIFACT_DIR", "artifacts", "Where evidence goes."),
     ),

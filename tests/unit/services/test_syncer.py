@@ -242,6 +242,22 @@ def test_evidence_when_enabled_then_six_files_that_agree() -> None:
     assert len(world.evidence.files[f"{folder}/sha256sums.txt"].splitlines()) == 5
 
 
+def test_evidence_when_the_mismatches_change_then_written_again_and_not_with_every_snapshot() -> None:
+    world = World(evidence=True)
+    world.run(300)
+    first = len(world.evidence.files)
+    world.run(10_000)
+    assert len(world.evidence.files) == first
+    world.venue.rest(PlaceOrder("by-hand", SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(1), TimeInForce.GTC, False))
+    world.run(12_000)
+    assert world.mismatches() == [MismatchRule.VENUE_ORDER_UNKNOWN]
+    assert len(world.evidence.files) == 2 * first
+    assert "by-hand" in [text for name, text in world.evidence.files.items() if "mismatches" in name][-1]
+    world.venue.end("by-hand")
+    world.run(3_000)
+    assert len(world.evidence.files) == 3 * first
+
+
 def test_stop_when_asked_then_at_once() -> None:
     world = World()
     world.service.on_stop()
