@@ -62,6 +62,10 @@ class Board(Protocol):
         """Return a word: one load, no lock, no syscall."""
         ...
 
+    def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
+        """Return several words, each by one load of its own; one call where a decision needs many."""
+        ...
+
     def write(self, word: Word, value: int) -> None:
         """Store a word that this process may write (asserted)."""
         ...

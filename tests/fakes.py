@@ -40,6 +40,9 @@ class FakeBoard:
     def read(self, word: Word) -> int:
         return self.words.get(word, 0)
 
+    def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
+        return tuple(self.words.get(word, 0) for word in words)
+
     def write(self, word: Word, value: int) -> None:
         self.words[word] = value
 

@@ -70,6 +70,11 @@ class StateBoard:
         """Return a word: one load, no lock, no syscall."""
         return self._cells[word]
 
+    def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
+        """Return several words, each by one load."""
+        cells = self._cells
+        return tuple([cells[word] for word in words])
+
     def write(self, word: Word, value: int) -> None:
         """Store a signed 64-bit word that belongs to this writer (asserted)."""
         assert self._writable

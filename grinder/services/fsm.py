@@ -170,8 +170,7 @@ class FsmService:
 
     def _look_at_board(self, now_mono_ns: int) -> None:
         """Tell the engine of the board's words when any of them changed, and acknowledge the override."""
-        read = self._ports.board.read
-        words = tuple([read(word) for word in _CONTROL_WORDS])
+        words = self._ports.board.read_all(_CONTROL_WORDS)
         if words == self._words or self._stopped:
             return
         self._words = words

@@ -6,6 +6,7 @@ Reads the board at the moment of the decision. Must never leave an intent unansw
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,17 @@ from grinder.model.units import ZERO
 from grinder.ports import PriceBoard
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
+
+_FACT_WORDS: Final = (
+    Word.OVERRIDE,
+    Word.FSM_STATE,
+    Word.HEARTBEAT_FSM_MONO_NS,
+    Word.ROLE,
+    Word.TERM,
+    Word.RISK_DEADLINE_BOOT_NS,
+    Word.VENUE_CLOCK_CHECKED_MONO_NS,
+    Word.VENUE_CLOCK_ERROR_US,
+)
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -107,21 +119,23 @@ class IntentGate:
         return deny(ask, facts, self._limits)
 
     def _facts(self, ask: Ask, conditions: Conditions) -> Facts:
-        read, clock = self._board.read, self._ports.clock
+        clock = self._ports.clock
         now = clock.mono_ns()
+        trips, words = self._board.read_all(TRIP_WORDS), self._board.read_all(_FACT_WORDS)
+        override, fsm_state, fsm_beat_mono_ns, role, term, deadline_boot_ns, checked_mono_ns, error_us = words
         risky = ask.command in (Command.PLACE_RISK, Command.AMEND_RISK)
         return Facts(
             now_mono_ns=now,
             now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,
-            trips=tuple([read(word) for word in TRIP_WORDS]),
-            override=read(Word.OVERRIDE),
-            fsm_state=read(Word.FSM_STATE),
-            fsm_beat_mono_ns=read(Word.HEARTBEAT_FSM_MONO_NS),
-            role=read(Word.ROLE),
-            term=read(Word.TERM),
-            risk_deadline_boot_ns=read(Word.RISK_DEADLINE_BOOT_NS),
-            clock_checked_mono_ns=read(Word.VENUE_CLOCK_CHECKED_MONO_NS),
-            clock_error_us=read(Word.VENUE_CLOCK_ERROR_US),
+            trips=trips,
+            override=override,
+            fsm_state=fsm_state,
+            fsm_beat_mono_ns=fsm_beat_mono_ns,
+            role=role,
+            term=term,
+            risk_deadline_boot_ns=deadline_boot_ns,
+            clock_checked_mono_ns=checked_mono_ns,
+            clock_error_us=error_us,
             not_reconciled=conditions.not_reconciled,
             connected=conditions.connected,
             stopping=conditions.stopping,
