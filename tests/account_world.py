@@ -90,6 +90,7 @@ class ExecutorWorld:
         journal: MemoryJournal | None = None,
         ready: bool = True,
         sends: bool = True,
+        exits: bool = True,
         rules: Limits | None = None,
         run_id: str = "run-1",
     ) -> None:
@@ -110,7 +111,7 @@ class ExecutorWorld:
             incarnation=9,
             run_id=run_id,
             sends=sends,
-            emergency_exit_enabled=True,
+            emergency_exit_enabled=exits,
         )
         self.service = ExecutorService(ports, self.board, config)
         self.service.on_start()

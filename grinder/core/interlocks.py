@@ -249,3 +249,27 @@ def deny(ask: Ask, facts: Facts, limits: Limits) -> DenyReason | None:
         if check(ask, facts, limits):
             return reason
     return None
+
+
+STANDING: Final = frozenset(
+    {
+        _R.NOT_ARMED,
+        _R.KILL_SWITCH_ACTIVE,
+        _R.OPERATOR_OVERRIDE,
+        _R.FSM_STATE_BLOCKED,
+        _R.NOT_RECONCILED,
+        _R.SYMBOL_NOT_WHITELISTED,
+        _R.PRICE_COLLAR,
+    }
+)
+"""Reasons that speak against an entry that rests as much as against a new one: nobody answers for it now."""
+
+_STANDING_CHECKS: Final = tuple((reason, check) for reason, _, check in TABLE if reason in STANDING)
+
+
+def forbidden(ask: Ask, facts: Facts, limits: Limits) -> DenyReason | None:
+    """Return why an entry may not go on resting, or None when it may; ``ask`` would place it where it is."""
+    for reason, check in _STANDING_CHECKS:
+        if check(ask, facts, limits):
+            return reason
+    return None

@@ -261,6 +261,7 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric("grinder_executor_duplicate_trades_total", _C, "Trade reports that came again"),
     Metric("grinder_executor_events_not_understood_total", _C, "Order events with an unknown status"),
     Metric("grinder_executor_stray_orders_total", _C, "Orders that rest though taken for never placed"),
+    Metric("grinder_executor_withdrawn_total", _C, "Resting entries taken back: none could be placed", ("reason",)),
     Metric("grinder_executor_unclean_stops_total", _C, "Stops that could not prove that no order rests"),
     Metric("grinder_journal_failed_total", _C, "Records that could not be written to the journal"),
     Metric("grinder_dead_man_failures_total", _C, "Failures to wind up the venue's dead-man's switch"),

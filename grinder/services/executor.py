@@ -12,12 +12,13 @@ import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
+from grinder.core.orders import Order
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
-from grinder.model.reasons import MismatchRule
+from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
 from grinder.ports import PriceBoard
@@ -29,6 +30,7 @@ from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.recovery import Recovery
 from grinder.services.settling import Settling
 from grinder.services.shutdown import Shutdown
+from grinder.services.withdrawal import Withdrawal
 
 STREAM_DOWN_QUERY_MS: Final = 5_000
 """How often every live order is asked for while the user stream is down, milliseconds."""
@@ -87,6 +89,7 @@ class ExecutorService:
             config.incarnation,
         )
         self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
+        self._withdrawal = Withdrawal(ports, self._store, self._desk, self._forbids)
         self._account: AccountState | None = None
         self._stream_up = False
         self._stream_query_mono_ns = 0
@@ -164,6 +167,7 @@ class ExecutorService:
             self._emergency.on_timer(self._recovery.instruments)
             if not self._shutdown.begun:
                 self._dead_man.on_timer(self._store.live_symbols())
+                self._withdrawal.on_timer()
             self._query_while_blind(now)
         self._shutdown.on_timer()
         self._board.write(Word.EXECUTOR_READY, 0 if self.readiness() else 1)
@@ -199,6 +203,9 @@ class ExecutorService:
     def input_seen_mono_ns(self) -> dict[str, int]:
         """Return when each input was last heard of."""
         return dict(self._seen)
+
+    def _forbids(self, order: Order) -> DenyReason | None:
+        return self._gate.forbids(order, self._conditions(self._ports.clock.mono_ns()))
 
     def _conditions(self, now_mono_ns: int) -> Conditions:
         return Conditions(

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.interlocks import Ask, Command, Facts, Limits, deny
+from grinder.core.interlocks import Ask, Command, Facts, Limits, deny, forbidden
 from grinder.core.orders import Order, new_order
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.frames import Envelope, Frame
@@ -111,6 +111,22 @@ class IntentGate:
             self._desk.cancel(order)
         else:
             self._refuse(reason, ask, "cancel")
+
+    def forbids(self, order: Order, conditions: Conditions) -> DenyReason | None:
+        """Return why an entry that rests could not be placed now, or None."""
+        ask = Ask(
+            Command.PLACE_RISK,
+            order.client_order_id,
+            order.symbol,
+            order.price,
+            order.qty,
+            0,
+            0,
+            conditions.intents_incarnation,
+            False,
+            order,
+        )
+        return forbidden(ask, self._facts(ask, conditions), self._limits)
 
     def _judge(self, ask: Ask, conditions: Conditions) -> DenyReason | None:
         facts = self._facts(ask, conditions)

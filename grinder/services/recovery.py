@@ -63,6 +63,7 @@ class Recovery:
         self._hedge_mode = False
         self._restored: set[str] = set()
         self._newer_term = False
+        self._outdated = False
         self.exchange: Exchange | None = None
         self.instruments: dict[str, Instrument] = {}
         self.foreign_orders = 0
@@ -88,8 +89,11 @@ class Recovery:
 
     def read_orders_again(self) -> None:
         """Ask for the resting orders once more, to adopt what is not known yet."""
-        self._due_mono_ns[QueryOpenOrders.__name__] = 0
-        self._answered.discard(QueryOpenOrders.__name__)
+        name = QueryOpenOrders.__name__
+        self._due_mono_ns[name] = 0
+        self._answered.discard(name)
+        # An answer on its way may be older than what made us ask.
+        self._outdated = name in self._waiting
 
     def on_timer(self) -> None:
         """Send the questions that are open and due."""
@@ -109,7 +113,11 @@ class Recovery:
     def _on_answer(self, name: str, reply: VenueReply) -> None:
         self._waiting.discard(name)
         now = self._ports.clock.mono_ns()
-        if isinstance(reply, Confirmed) and self._take(name, reply):
+        taken = isinstance(reply, Confirmed) and self._take(name, reply)
+        if name == QueryOpenOrders.__name__ and self._outdated:
+            self._outdated = False
+            return
+        if taken:
             self._answered.add(name)
             self._failures.pop(name, None)
             self._due_mono_ns[name] = now + AGAIN_MS.get(name, 0) * NS_PER_MS
