@@ -51,7 +51,8 @@ class LiveOrder(msgspec.Struct, frozen=True, gc=False):
     ``level``: level of its id, empty for a foreign order. ``filled_qty``: as the executor says; ``fills_qty``: sum of
     the trades seen. ``intent_seq``: number of our last intent about it on the intents channel, 0 if none of this
     incarnation; ``intent_deadline_mono_ns``: from then on the executor would refuse that intent. ``answered``: the
-    executor has shown that it read that intent. ``since_mono_ns``: when it was first seen here.
+    executor has shown that it read that intent. ``since_mono_ns``: when it was first seen here. ``given_up_qty``: part
+    of ``fills_qty`` that a snapshot told of and no trade has shown; a trade that comes after all is taken from it.
     """
 
     client_order_id: str
@@ -69,6 +70,7 @@ class LiveOrder(msgspec.Struct, frozen=True, gc=False):
     intent_deadline_mono_ns: int
     answered: bool
     since_mono_ns: int
+    given_up_qty: Decimal = ZERO
 
     @property
     def in_flight(self) -> bool:
@@ -219,11 +221,11 @@ class OrdersView:
         """Count a trade against its order, alive or settling."""
         known = self._orders.get(fill.client_order_id)
         if known is not None:
-            self._keep(replace(known, fills_qty=known.fills_qty + fill.qty))
+            self._keep(_traded(known, fill.qty))
             return
         ended = self._settling.pop(fill.client_order_id, None)
         if ended is not None:
-            ended = replace(ended, fills_qty=ended.fills_qty + fill.qty)
+            ended = _traded(ended, fill.qty)
             if ended.unsettled_qty:
                 self._settling[fill.client_order_id] = ended
             self.touched.add(ended.symbol)
@@ -241,8 +243,10 @@ class OrdersView:
             if known is not None and self._was_read(known, snapshot):
                 known = replace(known, answered=True)
             if known is not None or not self.full:
-                # Every trade of a listed order was published before the snapshot: what did not arrive was lost.
-                self._keep(replace(self._merged(update, known, now_mono_ns), fills_qty=update.filled_qty))
+                # What has not arrived by now was most likely lost.
+                merged = self._merged(update, known, now_mono_ns)
+                given_up = merged.given_up_qty + merged.unsettled_qty
+                self._keep(replace(merged, fills_qty=update.filled_qty, given_up_qty=given_up))
         for order in tuple(self._orders.values()):
             if order.client_order_id not in listed and snapshot.ready and self._was_read(order, snapshot):
                 self._drop(order.client_order_id)
@@ -317,6 +321,11 @@ class OrdersView:
         order = self._orders.pop(client_order_id)
         del self._by_symbol[order.symbol][client_order_id]
         self.touched.add(order.symbol)
+
+
+def _traded(order: LiveOrder, qty: Decimal) -> LiveOrder:
+    late_qty = min(qty, order.given_up_qty)
+    return replace(order, fills_qty=order.fills_qty + qty - late_qty, given_up_qty=order.given_up_qty - late_qty)
 
 
 def _level_of(client_order_id: str) -> str:

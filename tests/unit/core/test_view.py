@@ -289,3 +289,41 @@ def test_update_when_the_order_is_settling_then_it_does_not_come_back() -> None:
     orders.update(update(S.FILLED, 10), NOW)
     orders.update(update(S.OPEN), NOW)
     assert state_of(orders) is None
+
+
+def test_fill_when_a_snapshot_told_of_it_first_then_the_order_does_not_look_smaller_than_it_is() -> None:
+    orders = resting()
+    orders.snapshot(snapshot(update(S.PARTIALLY_FILLED, 4)), NOW)
+    orders.fill(fill(4))
+    order = orders.get(ID)
+    assert order is not None
+    assert (order.executed_qty, order.remaining_qty, order.unsettled_qty) == (D(4), D(6), D(0))
+
+
+def test_fill_when_an_earlier_one_was_lost_then_the_next_snapshot_settles_it() -> None:
+    orders = resting()
+    orders.snapshot(snapshot(update(S.PARTIALLY_FILLED, 4)), NOW)
+    orders.fill(fill(3))
+    orders.update(update(S.PARTIALLY_FILLED, 7), NOW)
+    orders.snapshot(snapshot(update(S.PARTIALLY_FILLED, 7)), NOW)
+    order = orders.get(ID)
+    assert order is not None
+    assert (order.remaining_qty, order.unsettled_qty) == (D(3), D(0))
+
+
+def test_fill_when_its_order_ended_after_a_snapshot_told_of_it_then_nothing_is_owed() -> None:
+    orders = resting()
+    orders.snapshot(snapshot(update(S.PARTIALLY_FILLED, 4)), NOW)
+    orders.update(update(S.CANCELED, 4), NOW)
+    orders.fill(fill(4))
+    assert orders.quiet(SYMBOL)
+
+
+def test_fill_when_it_comes_late_and_its_order_has_ended_then_the_rest_is_still_owed() -> None:
+    orders = resting()
+    orders.snapshot(snapshot(update(S.PARTIALLY_FILLED, 4)), NOW)
+    orders.update(update(S.FILLED, 10), NOW)
+    orders.fill(fill(4))
+    assert [order.unsettled_qty for order in orders.unsettled_of(SYMBOL)] == [D(6)]
+    orders.fill(fill(6))
+    assert orders.quiet(SYMBOL)
