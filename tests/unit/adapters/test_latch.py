@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,59 @@ def test_load_when_file_is_not_a_latch_then_tripped(latch: LatchFile, tmp_path: 
 def test_load_when_file_cannot_be_read_then_tripped(tmp_path: Path) -> None:
     (tmp_path / "latch").mkdir()
     assert LatchFile(tmp_path / "latch").load(first_start=True).tripped
+
+
+def test_trip_when_tripped_already_then_the_first_reason_stays_and_an_operators_makes_old_ids_void(
+    latch: LatchFile,
+) -> None:
+    first = latch.trip(TripReason.DRAWDOWN_LIMIT, "fsm", "", 1)
+    assert first.trip_id == "1-DRAWDOWN_LIMIT"
+    assert latch.trip(TripReason.MANUAL, "executor", "", 2) == first
+    again = latch.trip(TripReason.MANUAL, "anna", "drill", 3, again=True)
+    assert (again.trip_id, again.who, again.detail, again.utc_ms) == ("2-DRAWDOWN_LIMIT", "anna", "drill", 1)
+    assert latch.clear(first.trip_id, "anna", "", 4).tripped
+    assert not latch.clear(again.trip_id, "anna", "", 5).tripped
+    assert latch.trip(TripReason.MANUAL, "anna", "", 6).trip_id == "4-MANUAL"
+
+
+def test_trip_when_there_is_no_file_then_it_is_made_tripped(tmp_path: Path) -> None:
+    latch = LatchFile(tmp_path / "new" / "latch")
+    assert latch.peek(first_start=True).tripped is False
+    assert latch.trip(TripReason.MANUAL, "anna", "x", 1).trip_id == "1-MANUAL"
+    assert latch.load(first_start=True).tripped
+
+
+@pytest.mark.parametrize("data", [b"x" * 10, b"\xff" * 1_024])
+def test_clear_when_the_file_is_unreadable_then_only_by_its_own_id_and_whole_again(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "latch"
+    path.write_bytes(data)
+    latch = LatchFile(path)
+    assert latch.trip(TripReason.MANUAL, "anna", "", 1, again=True).trip_id == "0-ERROR"
+    assert latch.clear("1-MANUAL", "anna", "", 2).tripped
+    assert not latch.clear("0-ERROR", "anna", "", 3).tripped
+    assert path.stat().st_size == 1_024
+
+
+def test_clear_when_the_file_is_gone_then_only_by_its_own_id(tmp_path: Path) -> None:
+    latch = LatchFile(tmp_path / "latch")
+    assert latch.clear("1-MANUAL", "anna", "", 1).tripped
+    assert not (tmp_path / "latch").exists()
+    assert not latch.clear("0-ERROR", "anna", "", 1).tripped
+    assert not latch.load(first_start=False).tripped
+
+
+def test_trip_when_somebody_holds_the_file_then_it_is_written_all_the_same_and_a_clear_is_not(
+    latch: LatchFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grinder.adapters.latch.LOCK_WAIT_S_MAX", 0.05)
+    with (tmp_path / "latch").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        tripped = latch.trip(TripReason.MANUAL, "anna", "", 1)
+        assert tripped.tripped
+        with pytest.raises(OSError, match="somebody else"):
+            latch.clear(tripped.trip_id, "anna", "", 2)
+
+
+@pytest.mark.parametrize("text", ["\N{GRINNING FACE}" * 300, "\udcff" * 300, "\x00" * 300])
+def test_trip_when_texts_are_odd_then_cut_and_written(latch: LatchFile, text: str) -> None:
+    assert latch.trip(TripReason.MANUAL, text, text, 1).tripped
