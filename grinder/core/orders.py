@@ -120,6 +120,10 @@ _KIND_BY_LEVEL: Final = {
     "t": OrderKind.TAKE_PROFIT,
     "x": OrderKind.EXIT,
 }
+FORCED_CLOSE_PREFIXES: Final = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
+"""Client ids of orders by which the venue itself closes a position: liquidation, auto-deleveraging, delivery. Source:
+venue documentation, ORDER_TRADE_UPDATE "Liquidation and ADL", 2026-05-28."""
+
 INFERRED_PER_ORDER_MAX: Final = 1_000
 
 
@@ -182,6 +186,11 @@ def kind_of(client_order_id: str) -> OrderKind:
     """Return what an order is for, from the level in its id; EXIT for an id of another form."""
     parts = parse_order_id(client_order_id)
     return _KIND_BY_LEVEL[parts.level[0]] if parts is not None else OrderKind.EXIT
+
+
+def closed_by_venue(event: OrderEvent) -> bool:
+    """Tell whether an event is of an order by which the venue itself closes a position of ours."""
+    return event.client_order_id.startswith(FORCED_CLOSE_PREFIXES)
 
 
 def new_order(place: Place) -> Order:

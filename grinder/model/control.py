@@ -100,6 +100,7 @@ class TripReason(StrEnum):
     ERROR = "ERROR"
     CRASH_LOOP = "CRASH_LOOP"
     REJECT_LOOP = "REJECT_LOOP"
+    FORCED_CLOSE = "FORCED_CLOSE"
 
 
 TRIP_CODES: Final[dict[TripReason, int]] = {reason: number for number, reason in enumerate(TripReason, start=1)}

@@ -12,9 +12,10 @@ import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
-from grinder.core.orders import Order
+from grinder.core.orders import Order, closed_by_venue
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
+from grinder.model.control import TRIP_CODES, TripReason
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
@@ -146,7 +147,9 @@ class ExecutorService:
         """Take one event of the user stream."""
         self._seen["user_stream"] = self._ports.clock.mono_ns()
         if isinstance(event, OrderEvent):
-            if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
+            if closed_by_venue(event):
+                self._trip_forced_close(event)
+            elif not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
                 self._ports.log.event("UNKNOWN_ORDER_EVENT", client_order_id=event.client_order_id)
                 self._recovery.read_orders_again()
         elif not isinstance(event, AccountEvent):
@@ -154,6 +157,17 @@ class ExecutorService:
             self._settling.ask_all_now()
             if self._stream_up:
                 self._recovery.read_orders_again()
+
+    def _trip_forced_close(self, event: OrderEvent) -> None:
+        """Trip the kill switch: the venue took a position away, so what we believe of our risk was wrong."""
+        if not self._board.read(Word.TRIP_EXECUTOR):
+            self._board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.FORCED_CLOSE])
+            self._ports.log.event(
+                "KILL_SWITCH_TRIPPED",
+                reason=TripReason.FORCED_CLOSE,
+                symbol=event.symbol,
+                client_order_id=event.client_order_id,
+            )
 
     def on_timer(self) -> None:
         """Look at everything that is due."""

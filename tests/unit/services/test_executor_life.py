@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from grinder.model.board import Word
-from grinder.model.control import FsmState
+from grinder.model.control import TRIP_CODES, FsmState, TripReason
 from grinder.model.orders import OrdersSnapshot, OrderState, ResyncOrders, Side, TimeInForce
 from grinder.model.reasons import DenyReason
 from grinder.model.units import ZERO
@@ -308,3 +308,15 @@ def test_position_mode_when_set_right_while_running_then_it_is_noticed() -> None
     venue.hedge_mode = True
     world.run(130_000)
     assert "hedge" in world.service.readiness()
+
+
+@pytest.mark.parametrize("name", ["autoclose-1", "adl_autoclose", "settlement_autoclose-2"])
+def test_position_when_the_venue_closes_it_by_force_then_the_kill_switch_trips(name: str) -> None:
+    world = ExecutorWorld(exits=False)
+    by_venue = PlaceOrder(name, SYMBOL, Side.SELL, OrderType.LIMIT, D(90), D(1), TimeInForce.IOC, True)
+    world.venue.rest(by_venue)
+    world.venue.trade(name, D(1))
+    world.run(50)
+    assert world.board.read(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.FORCED_CLOSE]
+    denied = world.place(1)
+    assert world.updates(denied)[-1].reason == DenyReason.KILL_SWITCH_ACTIVE
