@@ -17,6 +17,7 @@ from grinder.adapters.tree import Tree
 from grinder.model.control import Exit
 from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
 from grinder.settings import Settings, build_parser, flag_values, load, missing_files, notes, read_secret_file
+from grinder.sim.wire.assembly import VenueConfig, open_tape
 from procs._boot import prepare_directories
 
 CONFIGURATION: Final = Path(__file__).parent.parent / "conf" / "supervisord.conf"
@@ -34,11 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load(environ, read_file=read_secret_file)
         if problems := missing_files(settings):
             raise SettingsError(problems)
+        said = (*notes(settings), *tape_notes(settings))
         prepare_directories(settings)
     except SettingsError as error:
         return _refused(Exit.GATE, *error.problems)
     tree = Tree(CONFIGURATION, settings, environ)
-    _say(boot_line(settings), *(f"NOTE {note}" for note in notes(settings)))
+    _say(boot_line(settings), *(f"NOTE {note}" for note in said))
     try:
         tree.start()
     except SettingsError as error:
@@ -57,6 +59,33 @@ def boot_line(settings: Settings) -> str:
         f"{BANNER} | mode={settings.trading_mode} symbols={','.join(settings.symbols)} port={settings.exchange_port}"
         f" armed={settings.armed} ha={settings.ha_enabled} net={net} max_notional={settings.max_notional_per_order}"
     )
+
+
+def tape_notes(settings: Settings) -> tuple[str, ...]:
+    """Return what the embedded venue's market will not give, for people.
+
+    Raises:
+        SettingsError: if its recording holds nothing to play.
+    """
+    if not settings.venue_embedded:
+        return ()
+    found = []
+    if settings.fixture:
+        found.append(
+            f"--fixture feeds the loop alone: the simulated venue plays GRINDER_SIM_TAPE={settings.sim_tape}, and"
+            " orders at other prices will be blocked; to trade a recording, set GRINDER_SIM_TAPE to it"
+        )
+    try:
+        tape = open_tape(VenueConfig(tape=settings.sim_tape, symbols=settings.symbols))
+    except SettingsError as error:
+        raise SettingsError(tuple(f"GRINDER_SIM_TAPE: {problem}" for problem in error.problems)) from error
+    held = {rules.symbol for rules in tape.rules}
+    if lacking := [symbol for symbol in settings.symbols if symbol not in held]:
+        found.append(
+            f"GRINDER_SIM_TAPE holds {','.join(sorted(held))} only: {','.join(lacking)} will be stale, and /readyz 503;"
+            f" --symbols {','.join(sorted(held))} trades what it holds"
+        )
+    return tuple(found)
 
 
 def _watch(tree: Tree, settings: Settings) -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from grinder.model.control import Exit
-from procs.run_trading import main
+from grinder.model.errors import SettingsError
+from grinder.settings import Settings, load, read_secret_file
+from procs.run_trading import main, tape_notes
 
 GATES = {
     "GRINDER_TRADING_MODE": "live_trade",
@@ -90,3 +92,43 @@ def test_front_door_when_much_is_wrong_then_everything_is_said_at_once(
     monkeypatch.setenv("GRINDER_FSM_ENABLED", "maybe")
     said = refused(folder, capsys, "--paper-levels", "0", "--max-orders-per-run", "9")
     assert len(said.splitlines()) == 4
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    """A recording of one best price of BTCUSDT."""
+    path = tmp_path / "tape"
+    path.write_text('1723075200000 {"e":"bookTicker","u":1,"s":"BTCUSDT","b":"1.0","B":"1","a":"1.1","A":"1","E":1}\n')
+    return path
+
+
+def paper(**values: str) -> Settings:
+    environ = {"GRINDER_TRADING_MODE": "paper", "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW", **values}
+    return load(environ, read_file=read_secret_file)
+
+
+def test_tape_when_it_lacks_a_symbol_then_a_note_says_which_and_what_to_set(tape: Path) -> None:
+    (note,) = tape_notes(paper(GRINDER_SIM_TAPE=str(tape), GRINDER_SYMBOLS="BTCUSDT,ETHUSDT"))
+    assert note.startswith("GRINDER_SIM_TAPE holds BTCUSDT only: ETHUSDT will be stale")
+    assert note.endswith("--symbols BTCUSDT trades what it holds")
+    assert tape_notes(paper(GRINDER_SIM_TAPE=str(tape), GRINDER_SYMBOLS="BTCUSDT")) == ()
+
+
+def test_tape_when_a_fixture_is_given_on_paper_then_a_note_says_that_the_venue_plays_something_else(tape: Path) -> None:
+    (note,) = tape_notes(paper(GRINDER_FIXTURE=str(tape)))
+    assert note.startswith("--fixture feeds the loop alone")
+    assert tape_notes(load({"GRINDER_FIXTURE": str(tape)}, read_file=read_secret_file)) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"GRINDER_SIM_TAPE": str(Path(__file__))}, "no bookTicker frame"),
+        ({"GRINDER_SYMBOLS": "NOPEUSDT"}, "symbols not built in: NOPEUSDT"),
+    ],
+)
+def test_tape_when_it_cannot_be_played_then_the_front_door_refuses(values: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        tape_notes(paper(**values))
+    assert raised.value.problems[0].startswith("GRINDER_SIM_TAPE: ")
+    assert problem in raised.value.problems[0]
