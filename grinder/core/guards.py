@@ -117,8 +117,9 @@ def _max_position(case: Case) -> bool:
 
 
 def _drawdown(case: Case) -> bool:
+    """Compare with the limit; a drawdown that is not known yet is an input that is not live, and blocks as such."""
     drawdown = case.account.drawdown
-    if drawdown is None or not 0.0 <= drawdown < case.limits.drawdown_limit:
+    if drawdown is not None and not 0.0 <= drawdown < case.limits.drawdown_limit:
         return True
     return case.symbol.symbol in case.account.loss_breached
 
@@ -139,7 +140,8 @@ def _router(case: Case) -> bool:
 
 
 def _input_not_live(case: Case) -> bool:
-    return bool(case.account.inputs_not_live) or case.symbol.position_qty is None
+    account = case.account
+    return bool(account.inputs_not_live) or account.drawdown is None or case.symbol.position_qty is None
 
 
 def _symbol_stale(case: Case) -> bool:

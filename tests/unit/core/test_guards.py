@@ -41,7 +41,7 @@ def test_place_when_nothing_is_wrong_then_approved() -> None:
         (B.MAX_POSITION_EXCEEDED, {"account": {"worst_case_notional": None}}),
         (B.MAX_POSITION_EXCEEDED, {"symbol": {"working": Working(buy_qty=D("0.951"))}}),
         (B.DRAWDOWN_BLOCKED, {"account": {"drawdown": 0.2}}),
-        (B.DRAWDOWN_BLOCKED, {"account": {"drawdown": None}}),
+        (B.INPUT_NOT_LIVE, {"account": {"drawdown": None}}),
         (B.DRAWDOWN_BLOCKED, {"account": {"drawdown": float("nan")}}),
         (B.DRAWDOWN_BLOCKED, {"account": {"drawdown": -0.1}}),
         (B.DRAWDOWN_BLOCKED, {"account": {"loss_breached": frozenset({SYMBOL})}}),
@@ -151,7 +151,7 @@ def test_place_when_several_gates_object_then_every_reason_is_kept_in_order() ->
     verdict = ask(
         place(price=D("999.05")),
         limits={"armed": False, "symbols": frozenset()},
-        account={"kill_switch_active": True, "fsm_state": FsmState.EMERGENCY, "drawdown": None},
+        account={"kill_switch_active": True, "fsm_state": FsmState.EMERGENCY, "drawdown": 0.3},
         symbol={"stale": True},
     )
     assert verdict == denied(
