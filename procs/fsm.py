@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
+from zlib import crc32
 
 import procs._boot as start
 from grinder.adapters.loop import run_blocking
 from grinder.adapters.recording import open_recording
+from grinder.adapters.run_identity import run_identity
 from grinder.adapters.runtime import Boot
 from grinder.core.engine_state import EngineConfig
 from grinder.core.fsm import FsmThresholds
@@ -71,7 +74,10 @@ def decide(boot: Boot) -> None:
     """Decide until stopped."""
     settings = boot.settings
     config = FsmConfig(
-        engine_config(settings, boot.incarnation, boot.term), settings.operator_override, settings.fsm_evidence
+        engine_config(settings, boot.incarnation, boot.term),
+        settings.operator_override,
+        settings.fsm_evidence,
+        crc32(run_identity(os.getppid()).encode()),
     )
     with open_recording(settings.record_file, boot.log, boot.telemetry) as decisions:
         ports = FsmPorts(

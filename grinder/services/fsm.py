@@ -57,6 +57,7 @@ _ROUNDS_MAX: Final = 2 * LEVELS_MAX * SYMBOLS_MAX
 _INPUTS: Final = frozenset(InputFrame.__args__)
 _STATE_CODES: Final = {state: number for number, state in enumerate(FsmState, start=1)}
 _CODE_BITS: Final = 8
+_CENTS: Final = Decimal(100)
 _CONTROL_WORDS: Final = (
     *TRIP_WORDS,
     Word.LATCH_FILE_LOADED,
@@ -69,12 +70,14 @@ _CONTROL_WORDS: Final = (
 class FsmConfig(msgspec.Struct, frozen=True):
     """``engine``: how it decides. ``override``: the settings' override, beside the operator's on the board.
 
-    ``evidence``: write a file per transition.
+    ``evidence``: write a file per transition. ``run_code``: tells runs of the tree apart; a start within the same run
+    goes on from its high-water mark.
     """
 
     engine: EngineConfig
     override: Override = Override.NONE
     evidence: bool = False
+    run_code: int = 0
 
 
 class FsmPorts(msgspec.Struct, frozen=True):
@@ -97,6 +100,9 @@ class FsmService:
         self._config = config
         self._ports = ports
         now = ports.clock.mono_ns()
+        cents = ports.board.read(Word.HIGH_WATER_MARK_CENTS)
+        if high_water_mark is None and cents > 0 and ports.board.read(Word.HIGH_WATER_MARK_RUN) == config.run_code:
+            high_water_mark = Decimal(cents) / _CENTS
         awaiting = ports.board.read(Word.AWAITING_RESUME) != 0
         self._state = engine.initial_state(
             config.engine, now, high_water_mark=high_water_mark, awaiting_resume=awaiting
@@ -147,7 +153,8 @@ class FsmService:
             self._publish_summaries()
 
     def on_stop(self) -> None:
-        """Stop deciding; the executor cancels what rests."""
+        """Stop deciding; the executor cancels what rests. Whoever stops it in order begins the next session anew."""
+        self._ports.board.write(Word.HIGH_WATER_MARK_CENTS, 0)
         self._ports.board.write(Word.FSM_STATE, 0)
         self._stopped = True
 
@@ -290,6 +297,8 @@ class FsmService:
         telemetry.gauge("grinder_drawdown_pct", state.drawdown_now or 0.0)
         if state.drawdown.high_water_mark is not None:
             telemetry.gauge("grinder_high_water_mark", float(state.drawdown.high_water_mark))
+            self._ports.board.write(Word.HIGH_WATER_MARK_RUN, self._config.run_code)
+            self._ports.board.write(Word.HIGH_WATER_MARK_CENTS, int(state.drawdown.high_water_mark * _CENTS))
         for symbol in state.symbols.values():
             profits = sum(order.kind is OrderKind.TAKE_PROFIT for order in state.view.of(symbol.symbol))
             telemetry.gauge("grinder_tp_active_gauge", float(profits), symbol.symbol)

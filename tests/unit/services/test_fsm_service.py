@@ -284,3 +284,19 @@ def test_service_when_a_round_has_two_entries_then_the_first_leaves_before_the_s
     bench.trading()
     assert len(decided) >= 2
     assert decided == list(range(1, len(decided) + 1))
+
+
+def test_service_when_killed_then_the_next_start_of_the_run_goes_on_from_the_high_water_mark() -> None:
+    bench = Bench().trading()
+    assert bench.board.words[Word.HIGH_WATER_MARK_CENTS] == 1_000_000
+    again = Bench(board=bench.board)
+    assert again.decisions.headers[0].high_water_mark == D(10_000)
+    bench.board.words[Word.HIGH_WATER_MARK_RUN] = 99
+    assert Bench(board=bench.board).decisions.headers[0].high_water_mark is None
+
+
+def test_service_when_stopped_in_order_then_the_next_session_begins_anew() -> None:
+    bench = Bench().trading()
+    bench.service.on_stop()
+    bench.service.on_timer()
+    assert Bench(board=bench.board).decisions.headers[0].high_water_mark is None
