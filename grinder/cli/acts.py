@@ -87,11 +87,11 @@ def conclude(where: Scene, act: str, arguments: dict[str, str], code: Exit, *lin
     return code
 
 
-def wait_until(condition: Callable[[], bool], bound_s: float = ANSWER_S_MAX) -> float | None:
-    """Return after how many milliseconds a condition held, or None if it did not within the bound."""
+def wait_until(condition: Callable[[], bool]) -> float | None:
+    """Return after how many milliseconds a condition held, or None if it did not within ANSWER_S_MAX."""
     began = time.monotonic()
     while not condition():
-        if time.monotonic() - began > bound_s:
+        if time.monotonic() - began > ANSWER_S_MAX:
             return None
         time.sleep(_POLL_S)
     return (time.monotonic() - began) * 1_000

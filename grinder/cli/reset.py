@@ -91,8 +91,9 @@ def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns:
     others = tuple(word for word in TRIP_WORDS if word is not Word.TRIP_EXECUTOR)
     _clear_of_the_dead(where, board, others)
     if wait_until(lambda: not any(board.read(word) for word in others)) is None:
+        left = _names(board, others)
         board.write(Word.TRIP_OPERATOR, operator_code)
-        return Exit.GATE, f"STILL LATCHED: {_names(board)} did not clear, or tripped again"
+        return Exit.GATE, f"STILL LATCHED: {left} did not clear, or tripped again"
     record = where.latch_record()
     if record.tripped:
         try:
@@ -106,7 +107,10 @@ def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns:
     _clear_of_the_dead(where, board, (Word.TRIP_EXECUTOR,))
     took_ms = wait_until(lambda: not tripped_words(board))
     if took_ms is None:
-        return Exit.GATE, f"STILL LATCHED: {_names(board)} did not clear, or tripped again; look at `grinder status`"
+        return (
+            Exit.GATE,
+            f"STILL LATCHED: {_names(board, TRIP_WORDS)} did not clear, or tripped again; look at `grinder status`",
+        )
     return Exit.OK, f"cleared trip {trip_id}; after an emergency the loop waits in PAUSED for `grinder resume --ack`"
 
 
@@ -129,5 +133,5 @@ def _clear_of_the_dead(where: Scene, board: StateBoard, words: tuple[Word, ...])
             slot.release()
 
 
-def _names(board: StateBoard) -> str:
-    return ", ".join(word.name.removeprefix("TRIP_").lower() for word in tripped_words(board))
+def _names(board: StateBoard, words: tuple[Word, ...]) -> str:
+    return ", ".join(word.name.removeprefix("TRIP_").lower() for word in words if board.read(word))

@@ -212,6 +212,33 @@ def test_kill_when_the_run_folder_of_a_living_tree_is_gone_then_the_file_alone_t
     recover(running)
 
 
+def test_drawdown_trip_when_the_whole_tree_is_killed_and_its_folder_wiped_then_the_next_one_is_latched() -> None:
+    busy = TreeUnderTest(
+        GRINDER_DRAWDOWN_LIMIT="0.0001",
+        GRINDER_PAPER_SPACING_BPS="1",
+        GRINDER_PAPER_SIZE_PER_LEVEL="BTCUSDT=0.06,ETHUSDT=1",
+        GRINDER_MAX_NOTIONAL_PER_ORDER="10000",
+        GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500",
+        GRINDER_FSM_COOLDOWN_MS="1000",
+    )
+    try:
+        busy.start()
+        wait_for(lambda: busy.word(Word.TRIP_FSM), "the fsm trips", 90)
+        wait_for(lambda: trip_id(busy) == "1-DRAWDOWN_LIMIT", "durable")
+        wait_for(lambda: busy.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.DRAWDOWN_LIMIT], "executor follows")
+        assert busy.count("grinder_kill_switch_trips_total") == 1
+        os.kill(busy.supervisor_pid(), signal.SIGKILL)
+        busy.close()
+        shutil.rmtree(busy.run_dir)
+        busy.environ["GRINDER_DRAWDOWN_LIMIT"] = "0.2"
+        busy.start()
+        wait_for(lambda: busy.state() is FsmState.EMERGENCY, "EMERGENCY", 30)
+        assert busy.word(Word.TRIP_FSM) == 0
+        recover(busy)
+    finally:
+        busy.remove()
+
+
 def test_exit_when_every_other_process_is_dead_then_flat_with_evidence_and_the_latch_tripped() -> None:
     venue = OwnVenue()
     tree = TreeUnderTest(**venue.environment(), GRINDER_EMERGENCY_EXIT_ENABLED="0", GRINDER_PAPER_SPACING_BPS="1")
