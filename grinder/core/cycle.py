@@ -200,19 +200,23 @@ def take_profits(
 
     Returns:
         One order per lot, its level ``t`` with the number of the lot's slot. A lot below the venue's smallest
-        quantity is added to the next one, or waits.
+        quantity is added to the next one, at a price that is a loss for neither, or waits.
     """
     wanted: list[Wanted] = []
     left = position_qty_max
     dust = ZERO
+    dusty: list[Lot] = []
     for lot in lots:
         qty = floor_to(min(lot.qty + dust, left, instrument.max_qty), instrument.step_size)
         if qty < instrument.min_qty or qty <= ZERO:
             dust = min(lot.qty + dust, left)
+            dusty.append(lot)
             continue
         dust = ZERO
         left -= qty
-        price = _target(lot, instrument, spacing_bps, top)
+        targets = [_target(one, instrument, spacing_bps, top) for one in (*dusty, lot)]
+        dusty.clear()
+        price = max(targets) if lot.side is Side.BUY else min(targets)
         level = f"t{_number_of(lot.level)}"
         reason = PlanReason.TP_CLOSE
         wanted.append(

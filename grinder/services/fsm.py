@@ -34,11 +34,12 @@ from grinder.core.events import (
 from grinder.core.recording import Header
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, FsmState, Override, TradingMode
+from grinder.model.errors import GrinderError
 from grinder.model.evidence import fsm_transition_file
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import LEVELS_MAX, SYMBOLS_MAX
 from grinder.model.market import BookTop
-from grinder.model.orders import OrderKind, ResyncOrders
+from grinder.model.orders import INTENTS_PER_INCARNATION, OrderKind, ResyncOrders
 from grinder.model.reasons import BlockReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board, Clock, DecisionSink, EvidenceSink, Log, Publisher, Telemetry
@@ -58,6 +59,7 @@ _INPUTS: Final = frozenset(InputFrame.__args__)
 _STATE_CODES: Final = {state: number for number, state in enumerate(FsmState, start=1)}
 _CODE_BITS: Final = 8
 _CENTS: Final = Decimal(100)
+_IDS_MAX: Final = INTENTS_PER_INCARNATION - INTENTS_PER_INCARNATION // 64
 _CONTROL_WORDS: Final = (
     *TRIP_WORDS,
     Word.LATCH_FILE_LOADED,
@@ -65,6 +67,10 @@ _CONTROL_WORDS: Final = (
     Word.RESUME_COUNT,
     Word.EXECUTOR_READY,
 )
+
+
+class IdsUsedUpError(GrinderError):
+    """No order ids are left in this incarnation; going on would leave positions without take-profits."""
 
 
 class FsmConfig(msgspec.Struct, frozen=True):
@@ -140,9 +146,15 @@ class FsmService:
             self._step(Lost(self._ports.clock.mono_ns(), channel))
 
     def on_timer(self) -> None:
-        """Give the engine the time, and repeat what others wait for."""
+        """Give the engine the time, and repeat what others wait for.
+
+        Raises:
+            IdsUsedUpError: shortly before this start would run out of order ids; the supervisor starts the next one.
+        """
         if self._stopped:
             return
+        if self._state.ids_made >= _IDS_MAX:
+            raise IdsUsedUpError(f"{self._state.ids_made} order ids made; the next start has new ones")
         now = self._ports.clock.mono_ns()
         self._look_at_board(now)
         self._step(Timer(now))

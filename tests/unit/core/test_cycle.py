@@ -166,3 +166,23 @@ def test_take_profits_when_a_lot_exceeds_the_venue_maximum_then_cut() -> None:
 def test_take_profit_when_the_profit_is_below_a_tick_then_at_least_one_tick_away_from_zero() -> None:
     (wanted,) = take_profits([lot("0.01", "0.1", Side.SELL)], RULES, D(10), Top(D("0.1"), D("0.2")), D(1))
     assert wanted.price == D("0.1")
+
+
+def test_fills_when_an_entry_is_told_of_before_the_take_profit_that_traded_first_then_the_sum_is_the_position() -> None:
+    one = cycle()
+    one.fill(fill(Side.BUY, "0.01"), "b1", 0)
+    one.fill(fill(Side.SELL, "0.01"), "s1", 0)
+    one.fill(fill(Side.SELL, "0.01", kind=OrderKind.TAKE_PROFIT), "t1", 0)
+    assert one.position_qty == D("-0.01")
+
+
+@pytest.mark.parametrize(("side", "dust_entry"), [(Side.BUY, "120"), (Side.SELL, "80")])
+def test_take_profits_when_dust_joins_a_lot_then_neither_is_closed_at_a_loss(side, dust_entry) -> None:
+    (wanted,) = take_profits([lot("0.0005", dust_entry, side), lot("0.01", "100", side)], RULES, D(10), TOP, D(1))
+    gain = wanted.price - D(dust_entry) if side is Side.BUY else D(dust_entry) - wanted.price
+    assert gain > 0
+
+
+def test_take_profits_when_a_whole_lot_follows_dust_that_was_taken_then_it_has_its_own_price() -> None:
+    planned = take_profits([lot("0.0005", "120"), lot("0.01"), lot("0.01")], RULES, D(10), TOP, D(1))
+    assert planned[1].price < planned[0].price

@@ -11,8 +11,8 @@ from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, FsmState, Override, TripReason
 from grinder.model.frames import Envelope, Frame, LoopState, PlanSummary
 from grinder.model.market import BookTop, MarkPrice, StreamHealth, TradeTick
-from grinder.model.orders import OrderBudget, OrdersSnapshot, Place, ResyncOrders
-from grinder.services.fsm import FsmConfig, FsmPorts, FsmService
+from grinder.model.orders import INTENTS_PER_INCARNATION, OrderBudget, OrdersSnapshot, Place, ResyncOrders
+from grinder.services.fsm import FsmConfig, FsmPorts, FsmService, IdsUsedUpError
 from tests.engine_world import config, instrument
 from tests.fakes import FakeBoard, FakeClock
 from tests.market import RecordingLog, RecordingTelemetry
@@ -300,3 +300,10 @@ def test_service_when_stopped_in_order_then_the_next_session_begins_anew() -> No
     bench.service.on_stop()
     bench.service.on_timer()
     assert Bench(board=bench.board).decisions.headers[0].high_water_mark is None
+
+
+def test_service_when_its_order_ids_run_out_then_it_ends_so_that_the_next_start_has_new_ones() -> None:
+    bench = Bench().trading()
+    bench.service.state.ids_made = INTENTS_PER_INCARNATION - 1_000
+    with pytest.raises(IdsUsedUpError):
+        bench.service.on_timer()
