@@ -70,6 +70,16 @@ def recover(tree: TreeUnderTest) -> None:
     trades(tree)
 
 
+def kill_everything(tree: TreeUnderTest) -> None:
+    """Kill every process of a tree at once, as a power cut does; supervisord sees nothing of it."""
+    pids = [pid for pid in tree.pids().values() if pid]
+    supervisor = tree.supervisor_pid()
+    os.kill(supervisor, signal.SIGSTOP)
+    for pid in (*pids, supervisor):
+        os.kill(pid, signal.SIGKILL)
+    tree.close()
+
+
 def acts(tree: TreeUnderTest) -> list[dict[str, Any]]:
     """Return the audit file's lines."""
     return [json.loads(line) for line in (tree.root / "state" / "audit.jsonl").read_text().splitlines()]
@@ -227,8 +237,7 @@ def test_drawdown_trip_when_the_whole_tree_is_killed_and_its_folder_wiped_then_t
         wait_for(lambda: trip_id(busy) == "1-DRAWDOWN_LIMIT", "durable")
         wait_for(lambda: busy.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.DRAWDOWN_LIMIT], "executor follows")
         assert busy.count("grinder_kill_switch_trips_total") == 1
-        os.kill(busy.supervisor_pid(), signal.SIGKILL)
-        busy.close()
+        kill_everything(busy)
         shutil.rmtree(busy.run_dir)
         busy.environ["GRINDER_DRAWDOWN_LIMIT"] = "0.2"
         busy.start()
@@ -245,12 +254,7 @@ def test_exit_when_every_other_process_is_dead_then_flat_with_evidence_and_the_l
     try:
         tree.door = tree.front_door()
         wait_for(lambda: venue.live() and any(venue.positions().values()), "orders and positions", 60)
-        pids = [*tree.pids().values(), tree.supervisor_pid()]
-        os.kill(tree.supervisor_pid(), signal.SIGSTOP)
-        for pid in pids:
-            if pid:
-                os.kill(pid, signal.SIGKILL)
-        tree.close()
+        kill_everything(tree)
         shutil.rmtree(tree.run_dir)
         code, said = grinder(tree, "exit")
         assert (code, any(venue.positions().values())) == (Exit.GATE, True), said
