@@ -111,6 +111,10 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     snapshot_mono_ns: int
     event_utc_ms: int
 
+    def __post_init__(self) -> None:
+        """Refuse NaN and infinity."""
+        require_finite(pending_notional=self.pending_notional)
+
     @property
     def position_notional(self) -> Decimal:
         """Sum of all position notionals, quote currency."""
