@@ -51,9 +51,11 @@ def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
         if not trading:
             wanted += entries(turn, live)
             return live, wanted
+        planned = entries(turn, live)
         slots = {(order.level, order.side) for order in trading}
-        wanted.extend(order for order in entries(turn, live) if (order.level, order.side) not in slots)
-        ids = {order.client_order_id for order in trading}
+        wanted.extend(order for order in planned if (order.level, order.side) not in slots)
+        prices = {(order.level, order.side): order.price for order in planned}
+        ids = {order.client_order_id for order in trading if not _left_behind(order, prices, turn)}
         return [order for order in live if order.client_order_id not in ids], wanted
     if fsm.state in _STARTING and state.now_mono_ns - fsm.since_mono_ns < START_GRACE_MS * NS_PER_MS:
         live = [order for order in live if order.kind is not OrderKind.GRID]
@@ -144,6 +146,15 @@ def _outward(grid: list[Wanted], resting: Mapping[tuple[str, Side], LiveOrder]) 
     return ahead + [order for order in grid if order.side is not first]
 
 
+def _left_behind(order: LiveOrder, prices: Mapping[tuple[str, Side], Decimal], turn: Round) -> bool:
+    """Tell whether the grid wants the slot of a rest that is too small to be moved elsewhere: it has to go first."""
+    return not _reached(order, turn.top) and prices.get((order.level, order.side), order.price) != order.price
+
+
+def _reached(order: LiveOrder, top: Top) -> bool:
+    return order.price >= top.ask_price if order.side is Side.BUY else order.price <= top.bid_price
+
+
 def _trades_away(order: LiveOrder, turn: Round) -> bool:
     """Tell whether an entry is best left alone until it is gone.
 
@@ -154,8 +165,7 @@ def _trades_away(order: LiveOrder, turn: Round) -> bool:
         return False
     if order.executed_qty and order.remaining_qty * order.price < turn.instrument.min_notional:
         return True
-    top = turn.top
-    return order.price >= top.ask_price if order.side is Side.BUY else order.price <= top.bid_price
+    return _reached(order, turn.top)
 
 
 def _spare(wanted: Wanted, existing: LiveOrder | None) -> Wanted:

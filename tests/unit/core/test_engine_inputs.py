@@ -214,6 +214,21 @@ def test_entry_when_only_dust_is_left_of_it_then_it_is_left_alone() -> None:
     assert entry in world.open_orders()
 
 
+def test_entry_when_the_grid_has_moved_on_from_its_dust_then_its_slot_is_quoted_again() -> None:
+    rules = replace(instrument(SYMBOL), min_notional=D(100))
+    world = active((rules,))
+    entry = next(order for order in world.open_orders() if order.place.client_order_id.endswith("-b1"))
+    world.trade_part(entry, D("0.001"))
+    world.calm(3)
+    world.calm(3, {SYMBOL: D(60_150)})
+    world.calm(3, {SYMBOL: D(60_300)})
+    assert world.fills[-1].kind is not OrderKind.GRID or world.fills[-1].side is Side.SELL
+    assert entry not in world.open_orders()
+    assert any(
+        order.place.client_order_id.endswith("-b1") and order.price > entry.price for order in world.open_orders()
+    )
+
+
 def test_entry_when_its_size_is_below_the_least_notional_then_blocked_visibly_at_a_pace() -> None:
     rules = replace(instrument(SYMBOL), min_notional=D(500))
     world = active((rules,))
