@@ -79,7 +79,7 @@ def test_tree_when_the_fixture_has_the_runbooks_lines_then_they_are_played_to_th
 def test_tree_when_the_fixture_is_a_recording_then_the_loop_lives_on_it_and_its_orders_go_to_the_venue(
     tree: TreeUnderTest, recorded: Path
 ) -> None:
-    tree.start("--fixture", str(recorded), "--duration-s", "15")
+    tree.start("--fixture", str(recorded), "--duration-s", "9")
     wait_for(tree.answers, "the metrics process answers")
     require_played(tree, 100)
     wait_for(lambda: tree.state() is FsmState.ACTIVE, "ACTIVE", 30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -43,9 +44,11 @@ def kill(tree: TreeUnderTest, name: str) -> None:
     """Kill one program and wait until it is back and the loop trades."""
     before = tree.pids()
     assert before[name] > 0
+    began_s = time.monotonic()
     os.kill(before[name], signal.SIGKILL)
     wait_for(lambda: tree.pids().get(name, 0) not in (0, before[name]), f"{name} back")
     trades_on(tree)
+    print(f"{name} killed: trades again after {time.monotonic() - began_s:.1f} s")
     after = tree.pids()
     assert {other for other in before if before[other] != after[other]} == {name}
 

@@ -22,7 +22,7 @@ LEVELS = 5
 SPACING_BPS = Decimal(4)
 FOLLOW_STEPS = Decimal("0.5")
 LAG_MS = 5_000
-TICKS = 1_000
+TICKS = 500
 
 
 @pytest.fixture
