@@ -94,7 +94,8 @@ class SymbolState:
     ``changed_mono_ns``: last fill or loss of frames. ``account_qty`` None: unknown. ``cause_mono_ns``: arrival of what
     caused a round that is not finished, 0 if none is. ``difference``: what the account said otherwise, seen once.
     ``grid``: the last entries planned, for ``grid_key``. ``profit_mono_ns``: take-profits wait until then.
-    ``blocked_mono_ns``: per slot that was denied, when it may be tried again.
+    ``blocked_mono_ns``: per slot that was denied, when it may be tried again. ``doubted_mono_ns``: when frames were
+    lost that the account has not made good for yet, 0 if none: the lots may lack a trade.
     """
 
     __slots__ = (
@@ -111,6 +112,7 @@ class SymbolState:
         "cycle",
         "difference",
         "dirty",
+        "doubted_mono_ns",
         "executions",
         "features",
         "grid",
@@ -150,6 +152,7 @@ class SymbolState:
         self.profit_mono_ns = 0
         self.blocked_mono_ns: dict[tuple[str, Side], int] = {}
         self.changed_mono_ns = 0
+        self.doubted_mono_ns = 0
         self.adopted = False
         self.adopted_utc_ms = 0
         self.account_qty: Decimal | None = None
@@ -163,6 +166,11 @@ class SymbolState:
         self.cause_mono_ns = 0
         self.grid_key: tuple[object, ...] = ()
         self.grid: tuple[Wanted, ...] = ()
+
+    @property
+    def position_qty(self) -> Decimal | None:
+        """Signed position that the lots make, base units; None while it is not known for certain."""
+        return None if self.doubted_mono_ns or not self.adopted else self.cycle.position_qty
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False):

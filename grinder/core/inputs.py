@@ -166,6 +166,9 @@ def _heal(state: EngineState, symbol: SymbolState, account: AccountState, effect
     qty = symbol.account_qty
     if qty is None or (symbol.adopted and qty == symbol.cycle.position_qty):
         symbol.difference = None
+        if 0 < symbol.doubted_mono_ns < account.snapshot_mono_ns:
+            symbol.doubted_mono_ns = 0
+            symbol.dirty = True
         return
     if symbol.adopted and not _lasts(state, symbol, account, qty):
         return
@@ -181,6 +184,7 @@ def _heal(state: EngineState, symbol: SymbolState, account: AccountState, effect
         effects.append(Noted("POSITION_ADOPTED", fields))
         effects.append(Counted("grinder_cycle_heals_total", (symbol.symbol,)))
     symbol.difference = None
+    symbol.doubted_mono_ns = 0
     symbol.dirty = True
 
 
@@ -222,6 +226,8 @@ def apply_loss(state: EngineState, lost: Lost) -> None:
         state.view.synced = False
         for symbol in state.symbols.values():
             symbol.changed_mono_ns = state.now_mono_ns
+            if symbol.adopted:
+                symbol.doubted_mono_ns = state.now_mono_ns
 
 
 _Apply = Callable[[EngineState, Any, list[Effect]], None]

@@ -58,7 +58,7 @@ def verdict(turn: Round, proposal: Proposal) -> Verdict:
         bid_price=turn.top.bid_price,
         ask_price=turn.top.ask_price,
         mark_price=symbol.mark_price,
-        position_qty=symbol.cycle.position_qty if symbol.adopted else None,
+        position_qty=symbol.position_qty,
         working=symbol.working,
         executions_recent=recent(symbol.executions, state.now_mono_ns, EXECUTIONS_WINDOW_MS),
         reject_streak=symbol.rejects.count,
@@ -97,8 +97,7 @@ def _worst_case(state: EngineState) -> Decimal | None:
         return None
     total = ZERO
     for symbol in state.symbols.values():
-        qty = symbol.cycle.position_qty if symbol.adopted else None
-        worst = worst_case_notional(qty, symbol.working, symbol.mark_price)
+        worst = worst_case_notional(symbol.position_qty, symbol.working, symbol.mark_price)
         if worst is None:
             return None
         total += worst

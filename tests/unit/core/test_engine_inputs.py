@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from grinder.core import engine
 from grinder.core.engine_state import EngineConfig
-from grinder.core.events import Counted, Noted, Received, Send, Timer
+from grinder.core.events import Counted, Lost, Noted, Received, Send, Timer
 from grinder.model.account import AccountState, Balance, Instruments, Position, PositionSide, Source
+from grinder.model.channels import ORDERS
 from grinder.model.control import FsmState
 from grinder.model.market import MarkPrice, StreamHealth
 from grinder.model.orders import (
@@ -261,6 +262,32 @@ def test_take_profit_when_it_followed_the_touch_once_then_it_is_not_moved_for_a_
     world.trade_part(next(order for order in world.open_orders() if not order.place.reduce_only), D("0.001"))
     world.run_for(500)
     assert profit.price == D("60000.0")
+
+
+def test_loss_when_a_trade_was_among_the_lost_frames_then_no_entry_is_placed_before_the_account_agrees() -> None:
+    world = active()
+    entry = next(order for order in world.open_orders() if order.place.client_order_id.endswith("-b1"))
+    world.frames_dropped = lambda frame: isinstance(frame, Fill | OrderUpdate)
+    world.trade_part(entry, SIZE)
+    world.run_for(50)
+    world.frames_dropped = lambda frame: False
+    placed = world.sent["Place"]
+    world.step(Lost(world.now_ns, ORDERS.name))
+    world.calm(8)
+    assert world.sent["Place"] == placed, "the position is not known"
+    world.calm(12)
+    assert world.state.symbols[SYMBOL].cycle.position_qty == world.holdings[SYMBOL].qty == SIZE
+    assert [order.qty for order in world.open_orders() if order.place.reduce_only] == [SIZE]
+
+
+def test_loss_when_no_trade_was_among_the_lost_frames_then_entries_go_on_after_the_next_snapshot() -> None:
+    world = active()
+    world.step(Lost(world.now_ns, ORDERS.name))
+    placed = world.sent["Amend"]
+    world.calm(1, {SYMBOL: D(60_200)})
+    assert world.sent["Amend"] == placed
+    world.calm(6, {SYMBOL: D(60_200)})
+    assert world.sent["Amend"] > placed
 
 
 @pytest.mark.parametrize("gone", ["view", "ids"])
