@@ -17,12 +17,13 @@ from grinder.adapters.audit import Act, Operator, append_act, this_operator
 from grinder.adapters.board import StateBoard, attach_operator
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.adapters.lock import require_free
 from grinder.adapters.override import load_override, override_in
 from grinder.adapters.state_link import linked_state_dir
 from grinder.cli.host import lenient_settings
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import Exit, Override, Process
-from grinder.model.errors import BoardError
+from grinder.model.errors import AlreadyRunningError, BoardError
 from grinder.model.latch import LatchRecord
 from grinder.services.readiness import is_alive
 from grinder.settings import Settings
@@ -87,14 +88,23 @@ def conclude(where: Scene, act: str, arguments: dict[str, str], code: Exit, *lin
     return code
 
 
-def wait_until(condition: Callable[[], bool]) -> float | None:
-    """Return after how many milliseconds a condition held, or None if it did not within ANSWER_S_MAX."""
+def wait_until(condition: Callable[[], bool], since_mono_s: float | None = None) -> float | None:
+    """Wait until a condition holds.
+
+    Args:
+        condition: asked every millisecond.
+        since_mono_s: when what it waits for was done, seconds; now if not given.
+
+    Returns:
+        Milliseconds from then until it was seen to hold; None if that did not happen within ANSWER_S_MAX from now.
+    """
     began = time.monotonic()
+    since = began if since_mono_s is None else since_mono_s
     while not condition():
         if time.monotonic() - began > ANSWER_S_MAX:
             return None
         time.sleep(_POLL_S)
-    return (time.monotonic() - began) * 1_000
+    return (time.monotonic() - since) * 1_000
 
 
 def alive(board: StateBoard, process: Process) -> bool:
@@ -103,6 +113,17 @@ def alive(board: StateBoard, process: Process) -> bool:
     beat = board.heartbeat(process)
     stopped = beat is not None and beat.not_ready_reason == "stopped"
     return is_alive(board.read(word_of("HEARTBEAT", process)), now) and not stopped
+
+
+def exists(where: Scene, process: Process) -> bool:
+    """Tell whether a process holds its slot: it is there, though it may hang."""
+    try:
+        require_free(where.settings.run_dir / f"{process}.lock", str(process))
+    except AlreadyRunningError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def pid(board: StateBoard, process: Process) -> int:

@@ -6,9 +6,11 @@ Must work with dead processes, without a tree and on a full disk, and must never
 from __future__ import annotations
 
 import argparse
+import time
+from functools import partial
 
 from grinder.adapters.board import StateBoard
-from grinder.cli.acts import STOP_HINT, Scene, alive, conclude, pid, scene, wait_until
+from grinder.cli.acts import STOP_HINT, Scene, alive, conclude, exists, pid, scene, wait_until
 from grinder.model.board import Word
 from grinder.model.control import PERMISSIONS, TRIP_CODES, Exit, FsmState, Process, RiskIntent, TripReason
 
@@ -32,9 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
     """Trip on the board and in the file; return what was seen, and whether all of it is as it should be."""
+    began_mono_s = time.monotonic()
     lines, durable = _trip(where, reason)
     with where.board() as (board, problem):
-        return _reactions(board, lines, problem, durable)
+        if board is None:
+            return [*lines, f"no tree runs here ({problem}); one that starts will find the latch"], durable
+        reactions, obeyed = _reactions(where, board, began_mono_s)
+        return lines + reactions, durable and obeyed
 
 
 def trip_now(where: Scene, reason: str) -> list[str]:
@@ -70,21 +76,19 @@ def _trip_file(where: Scene, reason: str, lines: list[str]) -> bool:
     return True
 
 
-def _reactions(board: StateBoard | None, lines: list[str], problem: str, durable: bool) -> tuple[list[str], bool]:
-    """Wait for the executor and the fsm, each if it lives, and tell what they did."""
-    if board is None:
-        return [*lines, f"no tree runs here ({problem}); one that starts will find the latch"], durable
-    good = durable
+def _reactions(where: Scene, board: StateBoard, since_mono_s: float) -> tuple[list[str], bool]:
+    """Wait for the executor and the fsm, each if it lives; return what they did, and whether that is enough."""
+    lines, good = [], True
     for process, obeys, what in (
         (Process.EXECUTOR, _executor_latched, "has latched"),
         (Process.FSM, _fsm_in_emergency, "is in EMERGENCY"),
     ):
-        if not alive(board, process):
+        if not alive(board, process) and not exists(where, process):
             lines.append(f"{process} does not run")
             continue
-        took_ms = wait_until(lambda obeys=obeys: obeys(board))  # type: ignore[misc]
+        took_ms = wait_until(partial(obeys, board), since_mono_s) if alive(board, process) else None
         if took_ms is not None:
-            lines.append(f"{process} pid {pid(board, process)} {what} (waited {took_ms:.0f} ms)")
+            lines.append(f"{process} pid {pid(board, process)} {what}, seen after {took_ms:.0f} ms")
         elif process is Process.FSM and not _may_increase(board):
             lines.append(f"fsm pid {pid(board, process)} is not in EMERGENCY, but permits no new risk")
         else:

@@ -6,6 +6,8 @@ Raising the severity needs nothing and waits for nobody. Must never lower it wit
 from __future__ import annotations
 
 import argparse
+import time
+from functools import partial
 from typing import Final
 
 from grinder.adapters.board import StateBoard
@@ -16,6 +18,7 @@ from grinder.cli.acts import (
     alive,
     conclude,
     current_trip_id,
+    exists,
     override_sources,
     pid,
     scene,
@@ -54,10 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
             if board is not None:
                 word = next_word(board.read(Word.OVERRIDE), target)
                 board.write(Word.OVERRIDE, word)
+            written_mono_s = time.monotonic()
             unsaved = _store(where, target, arguments.reason)
         code, text = (Exit.GATE, f"NOT ACKED: no tree runs here ({problem})")
         if board is not None:
-            code, text = _acked(board, word)
+            code, text = _acked(where, board, word >> CODE_BITS, written_mono_s)
         lines = [f"override {target.name} {text}"]
         if unsaved:
             code = Exit.GATE
@@ -92,19 +96,24 @@ def _store(where: Scene, override: Override, reason: str) -> str:
     return ""
 
 
-def _acked(board: StateBoard, word: int) -> tuple[Exit, str]:
+def _acked(where: Scene, board: StateBoard, sequence: int, since_mono_s: float) -> tuple[Exit, str]:
     """Wait for both processes and say who answered, in the words that operators know."""
     answers, silent = [], []
     for process, ack in _ACKS.items():
-        took_ms = wait_until(lambda ack=ack: board.read(ack) == word >> CODE_BITS) if alive(board, process) else None  # type: ignore[misc]
+        answered_it = partial(_holds, board, ack, sequence)
+        took_ms = wait_until(answered_it, since_mono_s) if alive(board, process) or answered_it() else None
         if took_ms is None:
-            silent.append(f"{process} {'is silent' if alive(board, process) else 'does not run'}")
+            silent.append(f"{process} {'is silent' if exists(where, process) else 'does not run'}")
         else:
             answers.append(f"{process} pid {pid(board, process)} in {took_ms:.0f} ms")
     if not silent:
         return Exit.OK, f"acked by {', '.join(answers)}"
     answered = f" (acked by {', '.join(answers)})" if answers else ""
     return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; to stop all new orders {STOP_HINT}"
+
+
+def _holds(board: StateBoard, word: Word, value: int) -> bool:
+    return board.read(word) == value
 
 
 def _sources(where: Scene, board: StateBoard | None) -> list[str]:

@@ -85,6 +85,9 @@ def demands(where: Scene, board: StateBoard | None) -> list[str]:
 def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns: int) -> tuple[Exit, str]:
     """Clear the words of all but the executor, then the file, then the executor's word."""
     assert board is not None, "demands() knows the account from the board"
+    if where.latch_record().tripped and alive(board, Process.EXECUTOR):
+        # Its word must hold while the others are cleared; it follows the file within a tenth of a second.
+        wait_until(lambda: board.read(Word.TRIP_EXECUTOR) != 0)
     operator_code = board.read(Word.TRIP_OPERATOR)
     board.write(Word.RESET_MONO_NS, looked_mono_ns)
     board.write(Word.TRIP_OPERATOR, 0)
@@ -92,17 +95,17 @@ def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns:
     _clear_of_the_dead(where, board, others)
     if wait_until(lambda: not any(board.read(word) for word in others)) is None:
         left = _names(board, others)
-        board.write(Word.TRIP_OPERATOR, operator_code)
+        _put_back(board, operator_code)
         return Exit.GATE, f"STILL LATCHED: {left} did not clear, or tripped again"
     record = where.latch_record()
     if record.tripped:
         try:
             record = where.latch.clear(trip_id, where.operator.text, "reset", where.clock.utc_ms())
         except OSError as error:
-            board.write(Word.TRIP_OPERATOR, operator_code)
+            _put_back(board, operator_code)
             return Exit.GATE, f"STILL LATCHED: the latch file was not written ({error.strerror})"
     if record.tripped:
-        board.write(Word.TRIP_OPERATOR, operator_code)
+        _put_back(board, operator_code)
         return Exit.GATE, f"STILL LATCHED: tripped again meanwhile ({record.trip_id}); look at `grinder status`"
     _clear_of_the_dead(where, board, (Word.TRIP_EXECUTOR,))
     took_ms = wait_until(lambda: not tripped_words(board))
@@ -112,6 +115,12 @@ def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns:
             f"STILL LATCHED: {_names(board, TRIP_WORDS)} did not clear, or tripped again; look at `grinder status`",
         )
     return Exit.OK, f"cleared trip {trip_id}; after an emergency the loop waits in PAUSED for `grinder resume --ack`"
+
+
+def _put_back(board: StateBoard, operator_code: int) -> None:
+    """Trip the operator's word again if it was; a trip that came meanwhile is not touched."""
+    if operator_code:
+        board.write(Word.TRIP_OPERATOR, operator_code)
 
 
 def _clear_of_the_dead(where: Scene, board: StateBoard, words: tuple[Word, ...]) -> None:

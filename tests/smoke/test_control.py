@@ -109,7 +109,7 @@ def test_kill_when_the_loop_trades_then_it_leaves_the_market_and_only_reset_and_
     assert last["operator"]["uid"] == os.getuid()
 
 
-def test_trip_of_the_fsm_when_every_process_is_killed_then_it_is_durable_and_still_holds(
+def test_latch_when_every_process_is_killed_in_turn_then_it_holds(
     running: TreeUnderTest,
 ) -> None:
     trades(running)
