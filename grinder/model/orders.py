@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from grinder.model.reasons import PlanReason
-from grinder.model.units import require_not_negative, require_positive
+from grinder.model.units import require_finite, require_not_negative, require_positive
 
 ID_PATTERN: Final = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
 """Source: venue documentation, newClientOrderId of POST /fapi/v1/order, 2026-05-28."""
@@ -241,6 +241,7 @@ class Fill(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
     def __post_init__(self) -> None:
         """Refuse NaN, infinity, and a price or quantity that is not above zero."""
         require_positive(price=self.price, qty=self.qty)
+        require_finite(fee=self.fee, realized_pnl=self.realized_pnl)
 
 
 class CommandRefused(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
