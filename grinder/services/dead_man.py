@@ -54,8 +54,10 @@ class DeadMansSwitch:
 
     def let_down(self) -> None:
         """Stop every countdown: for a stop that is known to leave nothing resting."""
+        now = self._ports.clock.mono_ns()
         for symbol in self.wound_up - self._waiting:
-            self._send(symbol, 0)
+            if symbol not in self.failing or now >= self._due_mono_ns[symbol]:
+                self._send(symbol, 0)
 
     def _send(self, symbol: str, countdown_ms: int) -> None:
         self._waiting.add(symbol)

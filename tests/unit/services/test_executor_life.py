@@ -12,11 +12,13 @@ from grinder.model.orders import OrdersSnapshot, OrderState, ResyncOrders, Side,
 from grinder.model.reasons import DenyReason
 from grinder.model.units import ZERO
 from grinder.model.venue import (
+    Advice,
     ArmCountdown,
     CancelOrder,
     OrderType,
     PlaceOrder,
     QueryOpenOrders,
+    Rejected,
     UserStreamDown,
     UserStreamUp,
 )
@@ -320,3 +322,19 @@ def test_position_when_the_venue_closes_it_by_force_then_the_kill_switch_trips(n
     assert world.board.read(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.FORCED_CLOSE]
     denied = world.place(1)
     assert world.updates(denied)[-1].reason == DenyReason.KILL_SWITCH_ACTIVE
+
+
+def test_stop_when_the_switch_cannot_be_let_down_then_tried_at_a_pace() -> None:
+    world = ExecutorWorld()
+    world.place(1)
+    world.run(200)
+    assert world.venue.countdowns[SYMBOL] > 0
+    world.venue.outcomes[ArmCountdown] += [Rejected(429, -1003, "slow down", Advice.RATE_LIMIT, 1_000)] * 2
+    before = len(world.venue.sent(ArmCountdown))
+    world.service.on_stop()
+    world.run(2_000)
+    assert not world.service.stopped
+    assert len(world.venue.sent(ArmCountdown)) - before == 1
+    world.run(12_000)
+    assert world.service.stopped
+    assert world.venue.countdowns[SYMBOL] == 0
