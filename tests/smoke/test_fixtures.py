@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,14 +77,15 @@ def test_tree_when_the_fixture_has_the_runbooks_lines_then_they_are_played_to_th
     assert tree.count("grinder_feed_dropped_total") == 0
 
 
-def test_tree_when_the_fixture_is_a_recording_then_the_loop_lives_on_it_and_its_orders_go_to_the_venue(
+def test_tree_when_the_fixture_is_a_recording_then_the_loop_is_active_on_it_and_ends_in_order(
     tree: TreeUnderTest, recorded: Path
 ) -> None:
-    tree.start("--fixture", str(recorded), "--duration-s", "9")
+    tree.start("--fixture", str(recorded))
     wait_for(tree.answers, "the metrics process answers")
     require_played(tree, 100)
     wait_for(lambda: tree.state() is FsmState.ACTIVE, "ACTIVE", 30)
     assert tree.door is not None
+    tree.door.send_signal(signal.SIGTERM)
     said, _ = tree.door.communicate(timeout=90)
     assert tree.door.returncode == 0, said
     tree.door = None
