@@ -5,7 +5,6 @@ Exit codes: 0 stopped as asked, 1 a setting or guard is wrong (nothing was start
 
 from __future__ import annotations
 
-import http.client
 import os
 import sys
 import time
@@ -13,18 +12,19 @@ from pathlib import Path
 from typing import Final
 
 import procs
+from grinder.adapters.scrape import fetch, totals
 from grinder.adapters.tree import Tree
-from grinder.model.control import Exit
+from grinder.model.control import ExchangePort, Exit
 from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
 from grinder.settings import Settings, build_parser, flag_values, load, missing_files, notes, read_secret_file
+from grinder.settings.endpoints import MAINNET, TESTNET
 from grinder.sim.wire.assembly import VenueConfig, open_tape
 from procs._boot import prepare_directories
 
 CONFIGURATION: Final = Path(__file__).parent.parent / "conf" / "supervisord.conf"
 BANNER: Final = "GRINDER TRADING LOOP"
 _POLL_S: Final = 0.2
-_ANSWER_S: Final = 0.5
-_HTTP_OK: Final = 200
+_NETS: Final = {MAINNET.rest_url: "mainnet", TESTNET.rest_url: "testnet"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         return _refused(Exit.GATE, *error.problems)
     tree = Tree(CONFIGURATION, settings, environ)
-    _say(boot_line(settings), *(f"NOTE {note}" for note in said))
+    _say(boot_line(settings), *port_lines(settings), *(f"NOTE {note}" for note in said))
     try:
         tree.start()
     except SettingsError as error:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def boot_line(settings: Settings) -> str:
     """Return the line that says what runs, in the words operators grep for."""
-    net = "simulated" if settings.venue_embedded else "mainnet" if settings.mainnet else "testnet"
+    net = "simulated" if settings.venue_embedded else _NETS.get(settings.venue_rest_url, "custom")
     return (
         f"{BANNER} | mode={settings.trading_mode} symbols={','.join(settings.symbols)} port={settings.exchange_port}"
         f" armed={settings.armed} ha={settings.ha_enabled} net={net} max_notional={settings.max_notional_per_order}"
@@ -88,6 +88,16 @@ def tape_notes(settings: Settings) -> tuple[str, ...]:
     return tuple(found)
 
 
+def port_lines(settings: Settings) -> tuple[str, ...]:
+    """Return the line that says that every gate of the real port is open; none for the other port."""
+    if settings.exchange_port is not ExchangePort.FUTURES:
+        return ()
+    return (
+        f"FUTURES_PORT_CONFIG_OK max_orders_per_run={settings.max_orders_per_run}"
+        f" max_notional_per_order={settings.max_notional_per_order}",
+    )
+
+
 def _watch(tree: Tree, settings: Settings) -> int:
     """Wait for a stop signal, the end of the duration, or the end of supervisord; then stop the tree."""
     _say(
@@ -96,15 +106,18 @@ def _watch(tree: Tree, settings: Settings) -> int:
         f"  control  supervisorctl -s unix://{settings.run_dir.absolute()}/supervisor.sock status",
         f"  logs     {settings.log_dir.absolute()}",
     )
+    where = (settings.metrics_host, settings.metrics_port)
     started_mono_s = time.monotonic()
     ready = False
     while tree.exit_code is None and not procs.stop_requested():
         if settings.duration_s and time.monotonic() - started_mono_s >= settings.duration_s:
             break
-        if not ready and _ready(settings):
+        if not ready and fetch(*where, "/readyz") is not None:
             ready = True
-            _say("/readyz now returning 200")
+            offset_s = totals(*where).get("grinder_venue_clock_offset_seconds", 0.0)
+            _say(f"CLOCK_OFFSET_MS={round(offset_s * 1_000)}", "/readyz now returning 200")
         time.sleep(_POLL_S)
+    ticks = totals(*where).get("grinder_ticks_received_total", 0.0)
     if tree.exit_code is None:
         _say(f"{BANNER} stopping: the executor first, then the rest.")
     code = tree.stop()
@@ -112,20 +125,8 @@ def _watch(tree: Tree, settings: Settings) -> int:
         return _refused(
             Exit.FAILURE, f"supervisord ended with {code}; see {settings.log_dir.absolute()}/supervisord.log"
         )
-    _say(f"{BANNER} stopped.")
+    _say(f"Trading loop stopped. Total ticks: {ticks:.0f}", f"{BANNER} stopped.")
     return Exit.OK
-
-
-def _ready(settings: Settings) -> bool:
-    """Tell whether /readyz answers 200 now."""
-    connection = http.client.HTTPConnection(settings.metrics_host, settings.metrics_port, timeout=_ANSWER_S)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == _HTTP_OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _say(*lines: str) -> None:

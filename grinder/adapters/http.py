@@ -29,7 +29,11 @@ CodedAnswer = Callable[[], tuple[int, dict[str, Any]]]
 
 def _json(body: dict[str, Any], status: int = 200) -> web.Response:
     return web.Response(
-        body=msgspec.json.encode(body), status=status, content_type="application/json", headers=_HEADERS
+        # One line, with a blank after each colon: people read it, and grep for `"ready": true`.
+        body=msgspec.json.format(msgspec.json.encode(body), indent=0),
+        status=status,
+        content_type="application/json",
+        headers=_HEADERS,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Step, abandon, answered, start, wake
+from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Result, Step, abandon, answered, start, wake
 from grinder.core.interlocks import override_of, state_of
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import FsmState, Override
@@ -25,6 +25,13 @@ from grinder.services.settling import Settling
 
 SILENCE_MS_MAX: Final = 15_000
 """An attempt without any reply for this long is given up and begun again, milliseconds."""
+
+_EVENTS: Final = {
+    Result.SUCCESS: "EMERGENCY EXIT COMPLETE",
+    Result.PARTIAL: "EMERGENCY EXIT PARTIAL",
+    Result.ERROR: "EMERGENCY EXIT ERROR",
+}
+"""The log events that operators look for, by how an attempt ended."""
 
 
 class EmergencyConfig(msgspec.Struct, frozen=True):
@@ -75,11 +82,11 @@ class EmergencyExit:
             self._apply(abandon(self._exit, now))
         if not reason:
             if self._exit.awaiting == 0 and self._exit.phase is not Phase.IDLE:
-                self._ports.log.event("EMERGENCY_EXIT_STANDS_DOWN", phase=self._exit.phase)
+                self._ports.log.event("EMERGENCY EXIT STANDS DOWN", phase=self._exit.phase)
                 self._exit = Exit(orders_sent=self._exit.orders_sent)
             return
         if self._exit.phase is Phase.IDLE:
-            self._ports.log.event("EMERGENCY_EXIT", reason=reason)
+            self._ports.log.event("EMERGENCY EXIT START", reason=reason)
             self._apply(start(self._exit, self._plan()))
         else:
             self._apply(wake(self._exit, self._plan(), now))
@@ -112,7 +119,7 @@ class EmergencyExit:
         if step.result is not None:
             telemetry.count("grinder_emergency_exit_total", step.result.value)
             self._ports.log.event(
-                "EMERGENCY_EXIT_ATTEMPT", result=step.result, cancelled=step.cancelled, closed=step.closed
+                _EVENTS[step.result], result=step.result, cancelled=step.cancelled, closed=step.closed
             )
             telemetry.count("grinder_emergency_exit_orders_cancelled_total", by=step.cancelled)
             telemetry.count("grinder_emergency_exit_positions_closed_total", by=step.closed)

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from grinder.adapters.exposition import Exposition
 from grinder.adapters.http import make_application, serve
+from grinder.adapters.scrape import fetch, totals
 from grinder.model.metrics import METRICS, Kind
 from grinder.services import answers
 from tests.unit.services.test_metrics import Rig
@@ -40,14 +41,14 @@ def test_endpoints_when_ready_and_not_then_the_runbooks_codes() -> None:
     async def ask(session: ClientSession, base: str) -> None:
         async with session.get(base + "/healthz") as answer:
             assert answer.status == 200
-            assert (await answer.json())["status"] == "ok"
+            assert (await answer.text()).startswith('{"status": "ok", ')
         async with session.get(base + "/readyz") as answer:
             assert answer.status == 503
-            assert (await answer.json())["ready"] is False
+            assert (await answer.text()).startswith('{"ready": false, ')
         rig.make_ready()
         async with session.get(base + "/readyz") as answer:
             assert answer.status == 200
-            assert (await answer.json())["ready"] is True
+            assert (await answer.text()).startswith('{"ready": true, ')
         async with session.get(base + "/") as answer:
             assert answer.status == 200
             assert "<title>grinder</title>" in await answer.text()
@@ -71,3 +72,18 @@ def test_metrics_when_scraped_then_every_row_of_the_table_has_help_type_and_its_
         assert "\ngrinder_kill_switch_triggered 0.0" in text
 
     _asked(Rig(), ask)
+
+
+def test_totals_when_scraped_then_samples_are_summed_by_name_and_nobody_is_no_error() -> None:
+    rig = Rig()
+    rig.make_ready()
+
+    async def ask(_session: ClientSession, base: str) -> None:
+        port = int(base.rpartition(":")[2])
+        sums = await asyncio.to_thread(totals, "127.0.0.1", port)
+        assert sums["grinder_readyz_ready"] == 1
+        assert sums["grinder_fsm_current_state"] == 1
+        assert await asyncio.to_thread(fetch, "127.0.0.1", port, "/nothing") is None
+
+    _asked(rig, ask)
+    assert totals("127.0.0.1", 1) == {}

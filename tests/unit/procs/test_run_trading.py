@@ -10,7 +10,7 @@ import pytest
 from grinder.model.control import Exit
 from grinder.model.errors import SettingsError
 from grinder.settings import Settings, load, read_secret_file
-from procs.run_trading import main, tape_notes
+from procs.run_trading import boot_line, main, port_lines, tape_notes
 
 GATES = {
     "GRINDER_TRADING_MODE": "live_trade",
@@ -132,3 +132,34 @@ def test_tape_when_it_cannot_be_played_then_the_front_door_refuses(values: dict[
         tape_notes(paper(**values))
     assert raised.value.problems[0].startswith("GRINDER_SIM_TAPE: ")
     assert problem in raised.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "net"),
+    [
+        ({"GRINDER_TRADING_MODE": "paper"}, "simulated"),
+        ({}, "testnet"),
+        ({"GRINDER_MAINNET": "1"}, "mainnet"),
+        (
+            {
+                "GRINDER_MAINNET": "1",
+                "GRINDER_VENUE_REST_URL": "http://127.0.0.1:1",
+                "GRINDER_VENUE_WS_URL": "ws://127.0.0.1:1",
+                "GRINDER_VENUE_WS_API_URL": "ws://127.0.0.1:1/ws-fapi/v1",
+            },
+            "custom",
+        ),
+    ],
+)
+def test_boot_line_when_the_venue_is_elsewhere_then_it_names_the_net_that_is_used(
+    changes: dict[str, str], net: str
+) -> None:
+    line = boot_line(load({"GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW", **changes}))
+    assert line.startswith("GRINDER TRADING LOOP | mode=")
+    assert f" net={net} max_notional=100" in line
+
+
+def test_port_lines_when_every_gate_is_open_then_the_caps_are_said_and_no_key() -> None:
+    assert port_lines(load({})) == ()
+    (line,) = port_lines(load(GATES))
+    assert line == "FUTURES_PORT_CONFIG_OK max_orders_per_run=1 max_notional_per_order=100"
