@@ -62,8 +62,7 @@ class Recorder:
             self._incarnation,
             tuple((name, labels, value) for (name, labels), value in values),
             tuple(
-                Histogram(name, labels, tuple(counts), self._totals[name, labels])
-                for (name, labels), counts in buckets
+                Histogram(name, labels, tuple(counts), self._totals[name, labels]) for (name, labels), counts in buckets
             ),
             self._clock.mono_ns(),
         )
