@@ -106,7 +106,7 @@ def _take_back_expired(turn: Round) -> None:
         return
     now, symbol = turn.state.now_mono_ns, turn.symbol
     for order in tuple(turn.state.view.of(symbol.symbol)):
-        if order.kind is not OrderKind.TAKE_PROFIT or order.in_flight:
+        if order.kind is not OrderKind.TAKE_PROFIT or order.in_flight or not order.remaining_qty:
             continue
         expires_mono_ns = order.since_mono_ns + ttl_ns
         if expires_mono_ns <= now:

@@ -175,7 +175,8 @@ class IntentGate:
     def _count(self, reason: DenyReason, ask: Ask) -> None:
         self._ports.telemetry.count("grinder_executor_denied_total", reason.value)
         self._ports.log.event(
-            "DENIED",
+            # An order that ended while a command for it was on its way is nobody's fault.
+            "TOO_LATE" if ask.order is not None and ask.order.terminal else "DENIED",
             reason=reason,
             command=ask.command,
             client_order_id=ask.client_order_id,

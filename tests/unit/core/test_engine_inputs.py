@@ -18,6 +18,7 @@ from grinder.model.orders import (
     Fill,
     OrderBudget,
     OrderKind,
+    OrdersSnapshot,
     OrderState,
     OrderUpdate,
     Place,
@@ -288,6 +289,20 @@ def test_loss_when_no_trade_was_among_the_lost_frames_then_entries_go_on_after_t
     assert world.sent["Amend"] == placed
     world.calm(6, {SYMBOL: D(60_200)})
     assert world.sent["Amend"] > placed
+
+
+def test_take_profit_when_it_has_traded_away_then_its_time_to_live_takes_nothing_back() -> None:
+    world = active(tp_ttl_ms=5_000)
+    entry = next(order for order in world.open_orders() if order.place.client_order_id.endswith("-b1"))
+    world.trade_part(entry, SIZE)
+    world.calm(1)
+    (profit,) = (order for order in world.open_orders() if order.place.reduce_only)
+    world.frames_dropped = lambda frame: isinstance(frame, OrderUpdate | OrdersSnapshot)
+    before = len(world.effects)
+    world.trade_part(profit, SIZE)
+    world.calm(6)
+    sent = [effect.frame for effect in world.effects[before:] if isinstance(effect, Send)]
+    assert profit.place.client_order_id not in {getattr(frame, "client_order_id", "") for frame in sent}
 
 
 @pytest.mark.parametrize("gone", ["view", "ids"])
