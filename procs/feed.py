@@ -40,7 +40,7 @@ def make_service(boot: Boot) -> FeedService:
         market=boot.publisher(MARKET),
         telemetry=boot.telemetry,
         log=boot.log,
-        request_snapshot=lambda symbol: boot.log.event("depth_snapshot_wanted", symbol=symbol),
+        request_snapshot=lambda symbol: boot.log.event("DEPTH_SNAPSHOT_WANTED", symbol=symbol),
     )
 
 

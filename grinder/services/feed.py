@@ -172,7 +172,7 @@ class FeedService:
         self._up.update(kinds)
         for kind in kinds:
             self._telemetry.gauge("grinder_ws_connected", 1, kind.value)
-        self._log.event("market_connected", streams=" ".join(kinds))
+        self._log.event("MARKET_CONNECTED", streams=" ".join(kinds))
 
     def on_disconnected(self, kinds: tuple[StreamKind, ...]) -> None:
         """Learn that nothing carries these streams: what comes next may be counted anew."""
@@ -183,19 +183,19 @@ class FeedService:
                 had_book = kind is StreamKind.DEPTH and feed.book is not None and feed.book.live
                 feed.book_lost = feed.book_lost or had_book
                 feed.forget_order(kind)
-        self._log.event("market_disconnected", streams=" ".join(kinds))
+        self._log.event("MARKET_DISCONNECTED", streams=" ".join(kinds))
 
     def on_reconnect(self, kinds: tuple[StreamKind, ...], reason: str) -> None:
         """Count a connection that is being replaced."""
         for kind in kinds:
             self._telemetry.count("grinder_ws_reconnect_total", kind.value, reason)
-        self._log.event("market_reconnect", streams=" ".join(kinds), reason=reason)
+        self._log.event("MARKET_RECONNECT", streams=" ".join(kinds), reason=reason)
 
     def on_ended(self) -> None:
         """Learn that a finite source is at its end; its symbols go stale by themselves."""
         self._ended = True
         self._telemetry.gauge("grinder_feed_ended", 1)
-        self._log.event("market_ended")
+        self._log.event("MARKET_ENDED")
         self._publish_health(self._clock.mono_ns())
 
     # Events.
@@ -322,11 +322,11 @@ class FeedService:
         if step in BROKEN:
             feed.book_lost = feed.book_lost or was_live
             self._telemetry.count("grinder_feed_book_rebuilds_total", step.value)
-            self._log.event("book_lost", symbol=feed.symbol, reason=step.value)
+            self._log.event("BOOK_LOST", symbol=feed.symbol, reason=step.value)
             self._request_snapshot(feed.symbol)
         elif feed.book_lost and book.live:
             feed.book_lost = False
-            self._log.event("book_rebuilt", symbol=feed.symbol, update_id=book.last_update_id)
+            self._log.event("BOOK_REBUILT", symbol=feed.symbol, update_id=book.last_update_id)
 
     def _compare(self, feed: SymbolFeed, book: OrderBook) -> None:
         """Compare the rebuilt book with the best prices where both stand at the same update."""
@@ -352,7 +352,7 @@ class FeedService:
         self._telemetry.count("grinder_feed_dropped_total", DropReason.UNKNOWN_SYMBOL.value)
         if symbol not in self._unknown and len(self._unknown) < len(self._symbols):
             self._unknown.add(symbol)
-            self._log.event("market_unknown_symbol", symbol=symbol)
+            self._log.event("MARKET_UNKNOWN_SYMBOL", symbol=symbol)
 
     # Health.
 

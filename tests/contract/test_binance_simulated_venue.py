@@ -55,7 +55,8 @@ from grinder.model.venue import (
 )
 from grinder.settings import OrderTransport
 from grinder.sim.wire import assembly
-from tests.contract.venue_server import ListLog, Replies, eventually, recorder
+from tests.contract.venue_server import Replies, eventually, recorder
+from tests.market import RecordingLog
 
 BOTH = pytest.mark.parametrize("transport", list(OrderTransport))
 
@@ -64,7 +65,7 @@ class Rig:
     def __init__(self, port: int, transport: OrderTransport, secret: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.http = aiohttp.ClientSession()
-        clock, telemetry, log = SystemClock(), recorder(), ListLog()
+        clock, telemetry, log = SystemClock(), recorder(), RecordingLog()
         key = Signer("sim-key", secret, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
         config = VenueConfig(self.url, f"ws://127.0.0.1:{port}/ws-fapi/v1", transport)
         self.venue = BinanceVenue(config, key, clock=clock, telemetry=telemetry, log=log)

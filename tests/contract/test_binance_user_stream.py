@@ -16,7 +16,6 @@ from grinder.model.limits import LISTEN_KEY_LIFE_S
 from grinder.model.venue import AccountEvent, UserEvent, UserStreamDown, UserStreamUp
 from tests.contract.venue_server import (
     API_KEY,
-    ListLog,
     SteadyClock,
     VenueServer,
     abort,
@@ -27,6 +26,7 @@ from tests.contract.venue_server import (
     running_server,
     signer,
 )
+from tests.market import RecordingLog
 
 KEY = "/fapi/v1/listenKey"
 ACCOUNT_EVENT = '{"e":"ACCOUNT_UPDATE","E":1,"T":1,"a":{"m":"ORDER","B":[],"P":[]}}'
@@ -47,7 +47,7 @@ class Rig:
         self.server = server
         self.clock = MovingClock()
         self.telemetry = recorder()
-        self.log = ListLog()
+        self.log = RecordingLog()
         self.events: list[UserEvent] = []
         self.stream = UserStream(
             server.ws_url,
@@ -192,7 +192,7 @@ def test_extension_that_fails_otherwise_is_tried_again_and_the_stream_stays_up()
         made.server.http["PUT", KEY] = json_reply({}, 503)
         await eventually(lambda: made.key_requests("PUT") >= 3)
         assert made.kinds() == ["UserStreamUp"]
-        assert "listen_key_not_extended" in made.log.names()
+        assert "LISTEN_KEY_NOT_EXTENDED" in made.log.names()
 
     run(test, extend_s=0.02)
 
@@ -201,7 +201,7 @@ def test_key_that_is_extended_in_time_keeps_the_stream_up() -> None:
     async def test(made: Rig) -> None:
         await eventually(lambda: made.key_requests("PUT") >= 3)
         assert made.kinds() == ["UserStreamUp"]
-        assert "listen_key_not_extended" not in made.log.names()
+        assert "LISTEN_KEY_NOT_EXTENDED" not in made.log.names()
 
     run(test, extend_s=0.02)
 
@@ -233,7 +233,7 @@ def test_no_key_to_be_had_is_retried_until_there_is_one() -> None:
         granted = made.server.http["POST", KEY]
         made.server.http["POST", KEY] = refused
         abort(made.server.private[0])
-        await eventually(lambda: "listen_key_failed" in made.log.names())
+        await eventually(lambda: "LISTEN_KEY_FAILED" in made.log.names())
         assert made.kinds() == ["UserStreamUp", "UserStreamDown"]
         made.server.http["POST", KEY] = granted
         await eventually(lambda: made.kinds() == ["UserStreamUp", "UserStreamDown", "UserStreamUp"])

@@ -47,7 +47,6 @@ from grinder.settings import OrderTransport
 from tests.contract.venue_server import (
     API_KEY,
     API_SECRET,
-    ListLog,
     Replies,
     SteadyClock,
     VenueServer,
@@ -66,6 +65,7 @@ from tests.contract.venue_server import (
     settle,
     signer,
 )
+from tests.market import RecordingLog
 
 PLACE = PlaceOrder(
     "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000.10"), Decimal("0.002"), TimeInForce.GTX, False
@@ -97,7 +97,7 @@ class Rig:
     def __init__(self, server: VenueServer, transport: OrderTransport, key: Signer | None) -> None:
         self.server = server
         self.telemetry = recorder()
-        self.log = ListLog()
+        self.log = RecordingLog()
         for verb in ("POST", "PUT", "DELETE", "GET"):
             server.http[verb, ORDER_PATH] = answer_order_by_rest
         config = VenueConfig(server.url, server.ws_api_url, transport)

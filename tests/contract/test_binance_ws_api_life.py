@@ -52,7 +52,7 @@ def test_request_while_not_connected_was_certainly_not_sent() -> None:
         assert not made.api.send(PLACE, replies)
         await settle()
         assert replies.values == []
-        await eventually(lambda: "venue_connect_refused" in made.log.names())
+        await eventually(lambda: "VENUE_CONNECT_REFUSED" in made.log.names())
 
     run(test)
 

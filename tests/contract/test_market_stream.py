@@ -227,7 +227,7 @@ def test_stream_when_acknowledged_but_silent_then_replaced() -> None:
             await rig.until(lambda: len(rig.venue.opened) == 2)
             assert rig.sink.reconnects == [SILENT]
             assert rig.sink.events == []
-            assert ("market_request_refused", {"code": 2, "message": "Invalid request"}) in rig.log.events
+            assert ("MARKET_REQUEST_REFUSED", {"code": 2, "message": "Invalid request"}) in rig.log.events
 
     run(scenario)
 
@@ -248,7 +248,7 @@ def test_stream_when_one_symbol_is_silent_then_a_connection_that_delivers_takes_
             assert rig.sink.reconnects[0] == SILENT
             first = rig.ids()[0]
             assert sorted(set(rig.ids())) == list(range(first, sent + 1))
-            assert {fields["symbol"] for name, fields in rig.log.events if name == "market_stream_silent"} == {
+            assert {fields["symbol"] for name, fields in rig.log.events if name == "MARKET_STREAM_SILENT"} == {
                 "ETHUSDT"
             }
             assert ("down", plan.kinds) not in rig.sink.connections

@@ -27,19 +27,6 @@ HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MessageHandler = Callable[[web.WebSocketResponse, dict[str, Any]], Awaitable[None]]
 
 
-class ListLog:
-    """The Log port as a list."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, object]]] = []
-
-    def event(self, name: str, **fields: object) -> None:
-        self.events.append((name, fields))
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.events]
-
-
 class Replies:
     """Collects replies; waits for a number of them."""
 

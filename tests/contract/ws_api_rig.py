@@ -17,7 +17,6 @@ from grinder.adapters.telemetry import Recorder
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import OrderType, PlaceOrder, VenueRequest
 from tests.contract.venue_server import (
-    ListLog,
     Replies,
     SteadyClock,
     VenueServer,
@@ -26,6 +25,7 @@ from tests.contract.venue_server import (
     running_server,
     signer,
 )
+from tests.market import RecordingLog
 
 PLACE = PlaceOrder(
     "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000.10"), Decimal("0.002"), TimeInForce.GTX, False
@@ -47,7 +47,7 @@ class Rig:
         self.server = server
         self.limits = Limits()
         self.telemetry: Recorder = recorder()
-        self.log = ListLog()
+        self.log = RecordingLog()
         self.clock = MovingClock()
         self.api = WsApi(
             server.ws_api_url,

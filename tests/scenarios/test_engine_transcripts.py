@@ -18,6 +18,7 @@ from grinder.core.fsm import FsmThresholds
 from grinder.model.control import Override
 from grinder.model.orders import Amend, Cancel, Place
 from tests.engine_world import Holding, World, config
+from tests.scenarios.transcript import played
 
 FOLDER = Path(__file__).parent / "engine"
 SYMBOL = "BTCUSDT"
@@ -106,26 +107,13 @@ class Play:
         return f"{what} {level}{terms} {frame.reason}"
 
 
-def played(text: str) -> str:
-    """Return the transcript with the answers that the engine gives now."""
-    play, blocks = Play(), []
-    for block in text.strip().split("\n\n"):
-        lines = [line for line in block.splitlines() if not line.startswith("#")]
-        comments = [line for line in block.splitlines() if line.startswith("#")]
-        if not lines:
-            blocks.append(block)
-            continue
-        blocks.append("\n".join([*comments, lines[0], "----", play.run(lines[0])]))
-    return "\n\n".join(blocks) + "\n"
-
-
 TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_transcript_when_played_then_exactly_what_is_written(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert played(text) == text
+    assert played(text, Play().run) == text
 
 
 def test_transcripts_when_listed_then_there_are_some() -> None:

@@ -16,6 +16,7 @@ import pytest
 from grinder.core.fsm import Fsm, FsmInputs, FsmThresholds, initial, step
 from grinder.core.staleness import feed_status
 from grinder.model.control import PERMISSIONS, Override
+from tests.scenarios.transcript import played
 
 FOLDER = Path(__file__).parent / "fsm"
 S = 1_000_000_000
@@ -97,26 +98,13 @@ class Loop:
         return "; ".join(parts)
 
 
-def played(text: str) -> str:
-    """Return the transcript with the answers that the machine gives now."""
-    loop, blocks = Loop(), []
-    for block in text.strip().split("\n\n"):
-        lines = [line for line in block.splitlines() if not line.startswith("#")]
-        comments = [line for line in block.splitlines() if line.startswith("#")]
-        if not lines:
-            blocks.append(block)
-            continue
-        blocks.append("\n".join([*comments, lines[0], "----", loop.run(lines[0])]))
-    return "\n\n".join(blocks) + "\n"
-
-
 TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_transcript_when_played_then_exactly_what_is_written(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert played(text) == text
+    assert played(text, Loop().run) == text
 
 
 def test_transcripts_when_collected_then_some_exist() -> None:

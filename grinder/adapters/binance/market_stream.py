@@ -205,7 +205,7 @@ class MarketStream:
         except ConnectError as error:
             why = TIMEOUT if isinstance(error, TimeoutError) else ERROR
             self._sink.on_reconnect(self._plan.kinds, why)
-            self._log.event("market_connect_failed", route=self._plan.route, error=type(error).__name__)
+            self._log.event("MARKET_CONNECT_FAILED", route=self._plan.route, error=type(error).__name__)
             return None
         return None if link.ended.is_set() else link
 
@@ -250,7 +250,7 @@ class MarketStream:
         """Wait longer for these streams the next time: if a new connection does not help, more of them will not."""
         for kind, symbol in silent:
             self._patience[kind, symbol] = grown_patience(self._patience.get((kind, symbol), 1))
-            self._log.event("market_stream_silent", symbol=symbol, stream=kind.value)
+            self._log.event("MARKET_STREAM_SILENT", symbol=symbol, stream=kind.value)
 
     async def _back_off(self) -> None:
         """Wait before the next attempt."""
@@ -290,7 +290,7 @@ class MarketStream:
         """Take what is no stream data: a refusal is logged, an acknowledgement means nothing."""
         if isinstance(message, StreamReply):
             if message.code:
-                self._log.event("market_request_refused", code=message.code, message=message.message[:100])
+                self._log.event("MARKET_REQUEST_REFUSED", code=message.code, message=message.message[:100])
         else:
             self._sink.on_bad_payload(DropReason.UNKNOWN_EVENT)
 

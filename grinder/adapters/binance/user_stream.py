@@ -133,12 +133,12 @@ class UserStream:
         """Ask for a key and connect with it; return None if either is not to be had now."""
         outcome = await self._rest.exchange(LISTEN_KEY, {})
         if not isinstance(outcome, HttpReply):
-            self._log.event("listen_key_failed", connector=self._name, outcome=type(outcome).__name__)
+            self._log.event("LISTEN_KEY_FAILED", connector=self._name, outcome=type(outcome).__name__)
             return None
         try:
             key = decode_listen_key(outcome.body)
         except PayloadError:
-            self._log.event("listen_key_failed", connector=self._name, outcome="unreadable")
+            self._log.event("LISTEN_KEY_FAILED", connector=self._name, outcome="unreadable")
             return None
         link = _Link(key, self._clock.mono_ns())
         try:
@@ -149,7 +149,7 @@ class UserStream:
                 max_bytes=VENUE_MESSAGE_BYTES_MAX,
             )
         except ConnectError as error:
-            self._log.event("venue_connect_failed", connector=self._name, error=type(error).__name__)
+            self._log.event("VENUE_CONNECT_FAILED", connector=self._name, error=type(error).__name__)
             return None
         return link
 
@@ -159,7 +159,7 @@ class UserStream:
             return
         link.announced = True
         self._telemetry.gauge("grinder_ws_connected", 1.0, self._name)
-        self._log.event("venue_connected", connector=self._name)
+        self._log.event("VENUE_CONNECTED", connector=self._name)
         self._on_event(UserStreamUp())
 
     async def _watch(self, link: _Link) -> str:
@@ -191,7 +191,7 @@ class UserStream:
             link.end(KEY_EXPIRED)
         elif self._clock.mono_ns() - link.extended_mono_ns > LISTEN_KEY_LIFE_S * NS_PER_S:
             link.end("key_not_extended")
-        self._log.event("listen_key_not_extended", connector=self._name, outcome=type(outcome).__name__)
+        self._log.event("LISTEN_KEY_NOT_EXTENDED", connector=self._name, outcome=type(outcome).__name__)
         return min(self._extend_s, LISTEN_KEY_RETRY_S)
 
     def _lose(self, link: _Link) -> None:
@@ -200,7 +200,7 @@ class UserStream:
         self._telemetry.gauge("grinder_ws_connected", 0.0, self._name)
         reason = KEY_EXPIRED if link.why == KEY_EXPIRED else "disconnect"
         self._telemetry.count("grinder_ws_reconnect_total", self._name, reason)
-        self._log.event("venue_disconnected", connector=self._name, why=link.why)
+        self._log.event("VENUE_DISCONNECTED", connector=self._name, why=link.why)
         self._on_event(UserStreamDown(link.why))
 
     def _on_message(self, link: _Link, message: bytes) -> None:

@@ -274,13 +274,13 @@ class WsApi:
             refused = classify(response.status_code, 0, "", read_retry_after_ms(response.headers.get("Retry-After")))
             if isinstance(refused, Rejected):
                 self._limits.on_rejected(refused, mono_ns=self._clock.mono_ns())
-            self._log.event("venue_connect_refused", connector=CONNECTOR, http_status=response.status_code)
+            self._log.event("VENUE_CONNECT_REFUSED", connector=CONNECTOR, http_status=response.status_code)
             return None
         except ConnectError as error:
-            self._log.event("venue_connect_failed", connector=CONNECTOR, error=type(error).__name__)
+            self._log.event("VENUE_CONNECT_FAILED", connector=CONNECTOR, error=type(error).__name__)
             return None
         self._sessions.add(session)
-        self._log.event("venue_connected", connector=CONNECTOR)
+        self._log.event("VENUE_CONNECTED", connector=CONNECTOR)
         return session
 
     async def _lost_within_life(self, session: _Session) -> bool:
@@ -293,7 +293,7 @@ class WsApi:
             return False
         self._telemetry.gauge("grinder_ws_connected", 0.0, CONNECTOR)
         self._telemetry.count("grinder_ws_reconnect_total", CONNECTOR, "disconnect")
-        self._log.event("venue_disconnected", connector=CONNECTOR, why=session.why)
+        self._log.event("VENUE_DISCONNECTED", connector=CONNECTOR, why=session.why)
         return True
 
     async def _retire(self, session: _Session) -> None:

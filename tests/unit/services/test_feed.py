@@ -87,7 +87,7 @@ def test_symbol_when_unknown_then_counted_and_logged_once() -> None:
     rig.service.on_market(make_diff(1, 2, 0, symbol="DOGEUSDT"))
     rig.service.on_market(make_snapshot(1, symbol="DOGEUSDT"))
     assert rig.dropped(DropReason.UNKNOWN_SYMBOL) == 7
-    assert rig.log.names().count("market_unknown_symbol") == 1
+    assert rig.log.names().count("MARKET_UNKNOWN_SYMBOL") == 1
     assert not rig.tops("DOGEUSDT")
 
 

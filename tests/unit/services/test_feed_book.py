@@ -41,7 +41,7 @@ def test_book_when_a_gap_then_that_symbol_alone_is_stale_until_it_is_rebuilt() -
     assert rig.health().stale_symbols == ()
     rig.diff(24, 24, 23)
     assert rig.tops() == [12, 24]
-    assert rig.log.names()[-2:] == ["book_lost", "book_rebuilt"]
+    assert rig.log.names()[-2:] == ["BOOK_LOST", "BOOK_REBUILT"]
 
 
 def test_book_when_crossed_then_that_symbol_alone_is_stale_and_nothing_goes_out() -> None:
