@@ -35,8 +35,9 @@ def tree(venue: OwnVenue) -> Iterator[TreeUnderTest]:
 
 
 def start(tree: TreeUnderTest, venue: OwnVenue) -> None:
-    """Start the tree and let it trade."""
-    tree.start()
+    """Start the tree unless it runs, and let it trade."""
+    if tree.door is None:
+        tree.start()
     wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 60)
     trades = venue.counts()["trades"]
     wait_for(lambda: venue.counts()["trades"] > trades, "a trade", 40)
@@ -75,6 +76,7 @@ def test_tree_when_supervisord_is_killed_then_the_next_tree_takes_its_orders_ove
 
 
 def test_tree_when_the_front_door_is_told_to_end_then_no_order_rests(tree: TreeUnderTest, venue: OwnVenue) -> None:
+    start(tree, venue)
     assert tree.door is not None
     tree.door.send_signal(signal.SIGTERM)
     said, _ = tree.door.communicate(timeout=60)
