@@ -374,4 +374,8 @@ class FeedService:
         streams = tuple(sorted(f"{feed.symbol}@{kind}" for feed in self._symbols.values() for kind in feed.stale))
         for symbol in self._symbols:
             self._telemetry.gauge("grinder_feed_symbol_stale", float(symbol in self._stale_symbols), symbol)
+        utc_ms = self._clock.utc_ms()
+        for kind, seen_mono_ns in self._last_mono_ns.items():
+            seen_utc_ms = utc_ms - (now_mono_ns - seen_mono_ns) // NS_PER_MS
+            self._telemetry.gauge("grinder_last_tick_ts", float(seen_utc_ms), kind.value)
         self._market.send(StreamHealth(self._connected, self._stale_symbols, streams, self._ended, now_mono_ns))

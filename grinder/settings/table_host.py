@@ -53,16 +53,33 @@ CLUSTER: Final = Section(
         text(
             "GRINDER_NODE_ID", "node-1", _NAME, "Name of this host in the cluster; separates run folders on one host."
         ),
-        text("GRINDER_CLUSTER", "default", _NAME, "Name of the cluster: hosts that elect one leader."),
+        text(
+            "GRINDER_CLUSTER",
+            "default",
+            _NAME,
+            "Name of the cluster: hosts that elect one leader. Not used in this version.",
+        ),
         Variable(
             name="GRINDER_ETCD_ENDPOINTS",
             kind=Kind.ENDPOINTS,
             default="127.0.0.1:2379",
-            doc="Members of the etcd cluster.",
+            doc="Members of the etcd cluster. Not used in this version.",
         ),
-        integer("GRINDER_HA_LEASE_TTL_S", "5", (3, 60), "s", "Life of the leader's lease."),
-        integer("GRINDER_HA_RENEW_INTERVAL_MS", "1000", (100, 20_000), "ms", "Period at which the lease is renewed."),
-        integer("GRINDER_HA_REQUEST_TIMEOUT_MS", "500", (50, 10_000), "ms", "Deadline of one request to etcd."),
+        integer("GRINDER_HA_LEASE_TTL_S", "5", (3, 60), "s", "Life of the leader's lease. Not used in this version."),
+        integer(
+            "GRINDER_HA_RENEW_INTERVAL_MS",
+            "1000",
+            (100, 20_000),
+            "ms",
+            "Period at which the lease is renewed. Not used in this version.",
+        ),
+        integer(
+            "GRINDER_HA_REQUEST_TIMEOUT_MS",
+            "500",
+            (50, 10_000),
+            "ms",
+            "Deadline of one request to etcd. Not used in this version.",
+        ),
     ),
 )
 

@@ -220,7 +220,7 @@ GRID: Final = Section(
 FILL_PROBABILITY: Final = Section(
     "Fill probability",
     (
-        text("GRINDER_FILL_MODEL_DIR", "", _ANY, "Folder of the model; unset is no model."),
+        text("GRINDER_FILL_MODEL_DIR", "", _ANY, "Folder of the model; unset is no model. Not used in this version."),
         switch(
             "GRINDER_FILL_MODEL_ENFORCE",
             "Block what the model finds unlikely. This version evaluates no model yet: on blocks every order that "
@@ -230,18 +230,26 @@ FILL_PROBABILITY: Final = Section(
         Variable(
             name="GRINDER_FILL_PROB_ENFORCE_SYMBOLS",
             kind=Kind.SYMBOLS,
-            doc="Symbols the gate applies to; unset is all.",
+            doc="Symbols the gate applies to; unset is all. Not used in this version.",
         ),
-        text("GRINDER_FILL_PROB_EVAL_DIR", "", _ANY, "Folder of the model's evaluation report; unset is none."),
-        switch("GRINDER_FILL_PROB_AUTO_THRESHOLD", "Take the threshold that the evaluation report recommends."),
+        text(
+            "GRINDER_FILL_PROB_EVAL_DIR",
+            "",
+            _ANY,
+            "Folder of the model's evaluation report; unset is none. Not used in this version.",
+        ),
+        switch(
+            "GRINDER_FILL_PROB_AUTO_THRESHOLD",
+            "Take the threshold that the evaluation report recommends. Not used in this version.",
+        ),
         decimal(
             "GRINDER_FILL_PROB_EVAL_MAX_AGE_HOURS",
             "",
             ("0.01", "87600"),
             "h",
-            "Oldest evaluation report that is accepted; unset is any age.",
+            "Oldest evaluation report that is accepted; unset is any age. Not used in this version.",
         ),
-        switch("GRINDER_FILL_PROB_EVIDENCE", "Write a file for every verdict."),
+        switch("GRINDER_FILL_PROB_EVIDENCE", "Write a file for every verdict. Not used in this version."),
     ),
 )
 

@@ -154,6 +154,12 @@ def test_metric_when_read_then_its_names_keep_the_rules(metric: typing.Any) -> N
     assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
 
 
+def test_metrics_when_looked_up_then_the_code_feeds_each() -> None:
+    table = ROOT / "grinder" / "model" / "metrics.py"
+    code = "".join(path.read_text() for path in python_files("grinder", "procs") if path != table)
+    assert [metric.name for metric in METRICS if f'"{metric.name}"' not in code] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_command_when_looked_up_then_it_has_its_module(command: typing.Any) -> None:
     assert find_spec(f"grinder.cli.{command.module}") is not None

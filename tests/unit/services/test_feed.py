@@ -221,6 +221,15 @@ def test_stop_when_asked_then_stopped_at_once() -> None:
     assert rig.service.stopped
 
 
+def test_last_tick_when_time_goes_on_then_its_wall_time_stays() -> None:
+    rig = make_live()
+    rig.top(2)
+    received_utc_ms = rig.clock.utc_ms()
+    rig.clock.advance_ms(3 * HEALTH_PERIOD_MS)
+    rig.tick()
+    assert rig.telemetry.gauges["grinder_last_tick_ts", "bookTicker"] == received_utc_ms
+
+
 def test_handle_time_when_a_tick_goes_out_then_measured_from_its_receipt() -> None:
     rig = Rig()
     top = make_top(1, mono_ns=rig.clock.mono_ns() - 3 * NS_PER_MS)
