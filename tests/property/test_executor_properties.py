@@ -14,17 +14,38 @@ from hypothesis import strategies as st
 
 from grinder.model.orders import OrdersSnapshot
 from grinder.model.units import ZERO
-from grinder.model.venue import AmendOrder, CancelOrder, PlaceOrder, QueryOrder, UserStreamDown, UserStreamUp
+from grinder.model.venue import (
+    AmendOrder,
+    CancelOrder,
+    OrderEvent,
+    PlaceOrder,
+    QueryOrder,
+    UserStreamDown,
+    UserStreamUp,
+)
 from tests.account_world import ExecutorWorld, MemoryJournal, order_id
 from tests.fake_venue import Outcome
 
 D = Decimal
-ORDERS_MAX = 4
+ORDERS_MAX = 3
 STEPS_MAX = 25
 
 ACTIONS = st.tuples(
     st.sampled_from(
-        ["place", "place", "trade", "trade", "amend", "cancel", "lose_events", "lose_replies", "fail", "wait", "kill"]
+        [
+            "place",
+            "place",
+            "trade",
+            "trade",
+            "amend",
+            "cancel",
+            "repeat",
+            "lose_events",
+            "lose_replies",
+            "fail",
+            "wait",
+            "kill",
+        ]
     ),
     st.integers(1, ORDERS_MAX),
     st.sampled_from([PlaceOrder, AmendOrder, CancelOrder, QueryOrder]),
@@ -41,6 +62,10 @@ class Story:
         self.counted: Counter[str] = Counter()
         self.killed = False
         self.used: set[int] = set()
+        self.trades: list[OrderEvent] = []
+        for number in (1, 2):
+            self.act("place", number, PlaceOrder, Outcome.NOT_SENT)
+        self.world.run(200)
 
     def act(self, what: str, number: int, kind: type, outcome: Outcome) -> None:
         world, venue = self.world, self.world.venue
@@ -50,11 +75,14 @@ class Story:
             self.used.add(number)
             world.place(number)
         elif what == "trade" and order is not None and order.open:
-            venue.trade(name, min(D("0.4"), order.qty - order.filled))
+            self.trades.append(venue.trade(name, min(D("0.4"), order.qty - order.filled)))
         elif what == "amend":
             world.amend(name, D(98), D(2))
         elif what == "cancel":
             world.cancel(name)
+        elif what == "repeat" and self.trades:
+            # While two connections overlap, or long after.
+            venue.events.append(self.trades[number % len(self.trades)])
         elif what == "lose_events":
             venue.events.clear()
             world.service.on_user_event(UserStreamDown("test"))
@@ -88,8 +116,8 @@ class Story:
         self.count()
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(ACTIONS, max_size=STEPS_MAX))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS, min_size=5, max_size=STEPS_MAX))
 def test_executor_when_anything_goes_wrong_then_nothing_is_doubled_and_the_end_is_the_truth(
     actions: list[tuple[str, int, type, Outcome]],
 ) -> None:
