@@ -117,7 +117,8 @@ def _watch(tree: Tree, settings: Settings) -> int:
             offset_s = totals(*where).get("grinder_venue_clock_offset_seconds", 0.0)
             _say(f"CLOCK_OFFSET_MS={round(offset_s * 1_000)}", "/readyz now returning 200")
         time.sleep(_POLL_S)
-    ticks = totals(*where).get("grinder_ticks_received_total", 0.0)
+    # After `grinder stop` nobody answers any more, and no number is better than a wrong one.
+    ticks = totals(*where).get("grinder_ticks_received_total")
     if tree.exit_code is None:
         _say(f"{BANNER} stopping: the executor first, then the rest.")
     code = tree.stop()
@@ -125,7 +126,7 @@ def _watch(tree: Tree, settings: Settings) -> int:
         return _refused(
             Exit.FAILURE, f"supervisord ended with {code}; see {settings.log_dir.absolute()}/supervisord.log"
         )
-    _say(f"Trading loop stopped. Total ticks: {ticks:.0f}", f"{BANNER} stopped.")
+    _say(f"Trading loop stopped. Total ticks: {'unknown' if ticks is None else f'{ticks:.0f}'}", f"{BANNER} stopped.")
     return Exit.OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,7 +59,9 @@ def test_tree_when_stopped_by_the_operators_command_then_no_order_rests(tree: Tr
     assert done.returncode == 0, done.stdout + done.stderr
     assert venue.live() == {}
     assert tree.door is not None
-    assert tree.door.wait(30) == 0
+    said, _ = tree.door.communicate(timeout=30)
+    assert tree.door.returncode == 0, said
+    assert "Trading loop stopped. Total ticks: unknown" in said
     tree.close()
 
 
@@ -81,6 +84,7 @@ def test_tree_when_the_front_door_is_told_to_end_then_no_order_rests(tree: TreeU
     tree.door.send_signal(signal.SIGTERM)
     said, _ = tree.door.communicate(timeout=60)
     assert tree.door.returncode == 0, said
+    assert re.search(r"Trading loop stopped\. Total ticks: [1-9][0-9]*\n", said), said
     assert venue.live() == {}
     assert venue.duplicates() == []
     assert venue.positions() == venue.traded()
