@@ -34,6 +34,9 @@ from grinder.model.venue import (
 CONFIRM_TRIES_MAX: Final = 8
 FLAT_TRIES_MAX: Final = 10
 CHUNKS_MAX: Final = 20
+QUIET_LOOKS_MAX: Final = 5
+"""Unanswered looks in a row after success before a whole attempt begins."""
+
 STEP_MS: Final = 200
 BACKOFF_MS_MIN: Final = 1_000
 BACKOFF_MS_MAX: Final = 30_000
@@ -195,7 +198,11 @@ def _ask(exit: Exit, *requests: Request) -> Step:
 def _after_survey(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if exit.quiet:
         if exit.orders == () and exit.positions == ():
-            return Step(_pause(_enter(exit, Phase.DONE), RECHECK_MS, now_mono_ns))
+            looked = msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0)
+            return Step(_pause(looked, RECHECK_MS, now_mono_ns))
+        # No answer is no finding: look again soon, so that one lost reply is not counted as a failed exit.
+        if not exit.orders and not exit.positions and exit.attempt < QUIET_LOOKS_MAX:
+            return Step(_pause(_enter(exit, Phase.DONE), STEP_MS, now_mono_ns))
         return start(msgspec.structs.replace(exit, quiet=False), plan)
     orders, positions = exit.orders or (), exit.positions or ()
     exit = msgspec.structs.replace(exit, found_orders=len(orders))

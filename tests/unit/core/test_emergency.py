@@ -9,6 +9,7 @@ import msgspec
 from grinder.core.emergency import (
     BACKOFF_MS_MAX,
     CHUNKS_MAX,
+    QUIET_LOOKS_MAX,
     Exit,
     ExitPlan,
     Phase,
@@ -33,7 +34,7 @@ from grinder.model.venue import (
     VenueReply,
 )
 from tests.engine_world import instrument
-from tests.fake_venue import SYMBOL, FakeVenue, position
+from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
 from tests.fakes import FakeClock
 
 D = Decimal
@@ -226,3 +227,22 @@ def test_wake_when_replies_are_outstanding_then_nothing_is_sent() -> None:
     step = start(Exit(), PLAN)
     assert not wake(step.exit, PLAN, 10**18).requests
     assert wake(Exit(phase=Phase.WAIT, wake_mono_ns=5 * NS_PER_MS), PLAN, 4 * NS_PER_MS).requests == ()
+
+
+def test_exit_when_a_look_after_success_is_not_answered_then_looked_again_without_a_new_attempt() -> None:
+    venue = venue_with("0")
+    runner = Runner(venue)
+    runner.run(1_000)
+    venue.outcomes[QueryPositions] = [Outcome.LOST_BEFORE] * (QUIET_LOOKS_MAX - 1)
+    runner.run(30_000)
+    assert runner.results == [Result.SUCCESS]
+    assert runner.exit.phase is Phase.DONE
+
+
+def test_exit_when_looks_after_success_are_never_answered_then_it_begins_again_and_says_error() -> None:
+    venue = venue_with("0")
+    runner = Runner(venue)
+    runner.run(1_000)
+    venue.outcomes[QueryPositions] = [Outcome.LOST_BEFORE] * 1_000
+    runner.run(15_000)
+    assert runner.results[:2] == [Result.SUCCESS, Result.ERROR]
