@@ -28,7 +28,7 @@ from grinder.core.view import LiveOrder, OrdersView
 from grinder.model.account import AccountState
 from grinder.model.control import Override
 from grinder.model.instrument import Instrument
-from grinder.model.limits import SYMBOLS_MAX
+from grinder.model.limits import INTENT_TTL_MS, SYMBOLS_MAX
 from grinder.model.orders import Side
 from grinder.model.units import ONE, ZERO
 
@@ -65,7 +65,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     tp_one_level: bool = False
     settle_ms: int = 10_000
     block_retry_ms: int = 1_000
-    intent_ttl_ms: int = 500
+    intent_ttl_ms: int = INTENT_TTL_MS
 
     def __post_init__(self) -> None:
         """Refuse a run without symbols, with too many, or with one that has no size."""

@@ -45,7 +45,3 @@ class VenueError(GrinderError):
         self.http_status = http_status
         self.code = code
         self.message = message
-
-
-class VenueUnreachableError(GrinderError):
-    """No answer from the venue, or an answer that cannot be read: the outcome is unknown."""

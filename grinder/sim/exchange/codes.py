@@ -75,8 +75,6 @@ class Code(IntEnum):
     INVALID_GOOD_TILL_DATE = -5040
 
 
-HTTP_BAD_REQUEST: Final = 400
-
 _TABLE: Final[dict[Code, tuple[int, str]]] = {
     Code.UNKNOWN: (400, "An unknown error occurred while processing the request."),
     Code.DISCONNECTED: (503, "Internal error; unable to process your request. Please try again."),

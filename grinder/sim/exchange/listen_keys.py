@@ -49,10 +49,6 @@ class ListenKeys:
         self._expires.pop(key, None)
         return key
 
-    def account_of(self, key: str) -> str | None:
-        """Return whose key this is, or None if it is not active."""
-        return self._account_of.get(key)
-
     def key_of(self, account: str) -> str:
         """Return the account's active key, empty if there is none."""
         return self._key_of.get(account, "")

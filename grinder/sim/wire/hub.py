@@ -30,9 +30,6 @@ class Route(StrEnum):
 
 
 PUBLIC_KINDS: Final = frozenset({"bookTicker", "depth", "depth5", "depth10", "depth20", "rpiDepth", "trade"})
-MARKET_KINDS: Final = frozenset(
-    {"aggTrade", "markPrice", "kline", "ticker", "miniTicker", "forceOrder", "compositeIndex", "contractInfo"}
-)
 
 
 def route_of(stream: str) -> Route:
