@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import ipaddress
 import re
@@ -26,6 +27,11 @@ _PORT_MAX: Final = 65_535
 _TEXT_MAX: Final = 4_096
 _ENDPOINTS_MAX: Final = 9
 _LOOPBACK_NAME: Final = "localhost"
+_PEM_BEGIN: Final = "-----BEGIN PRIVATE KEY-----"
+_PEM_END: Final = "-----END PRIVATE KEY-----"
+_ED25519: Final = bytes.fromhex("302e020100300506032b657004220420")
+"""How a PKCS#8 Ed25519 private key begins; its 32 bytes follow. Source: RFC 8410, section 7."""
+
 _CLOSE: Final = 0.55
 """Likeness, 0 to 1, from which a known name is worth naming."""
 
@@ -163,8 +169,22 @@ def _endpoints(row: Variable, text: str) -> tuple[str, ...]:
     return endpoints
 
 
+def _is_ed25519(pem: str) -> bool:
+    """Tell whether a PEM text is one private key of that kind, not encrypted."""
+    body = "".join(pem.removeprefix(_PEM_BEGIN).removesuffix(_PEM_END).split())
+    try:
+        der = base64.b64decode(body, validate=True)
+    except ValueError:
+        return False
+    return pem.startswith(_PEM_BEGIN) and pem.endswith(_PEM_END) and der[:16] == _ED25519 and len(der) == 48
+
+
 def _secret(row: Variable, text: str) -> Secret:
     value = text.strip()
+    if value.startswith("-----BEGIN"):
+        if not _is_ed25519(value):
+            raise BadValueError("expected an Ed25519 private key in PEM form (PKCS#8, not encrypted)")
+        return Secret(value)
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise BadValueError("expected printable ASCII without spaces")
     return Secret(value)

@@ -52,7 +52,8 @@ MODES: Final = Section(
             name="BINANCE_API_SECRET",
             kind=Kind.SECRET,
             processes=_HOLDS_KEYS,
-            doc="Secret that signs requests. Gate of the `futures` port. Never sent anywhere.",
+            doc="What signs requests: an HMAC secret, or an Ed25519 private key in PEM form. Gate of the `futures` "
+            "port. Never sent anywhere.",
         ),
         choice(
             "GRINDER_OPERATOR_OVERRIDE",

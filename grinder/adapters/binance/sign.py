@@ -1,4 +1,4 @@
-"""HMAC-SHA256 signatures of requests, with the venue's own time in them.
+"""Signed requests, with the venue's own time in them.
 
 Must never show the key or the secret: not in ``repr``, not in an error.
 
@@ -8,18 +8,18 @@ general info, "Signed request" (parameters sorted by name).
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlencode
+
+from grinder.adapters.binance.keys import signing_key
 
 Parameters = Mapping[str, str | int]
 
 
 class Signer:
-    """Signs for one key. Each signature copies a hash that already holds the key: 0.7 us instead of 1.6."""
+    """Signs for one key."""
 
-    __slots__ = ("_api_key", "_keyed", "_offset_ms", "_recv_window_ms", "_utc_ms")
+    __slots__ = ("_api_key", "_key", "_offset_ms", "_recv_window_ms", "_utc_ms")
 
     def __init__(
         self,
@@ -34,14 +34,17 @@ class Signer:
 
         Args:
             api_key: sent in the clear, as X-MBX-APIKEY or ``apiKey``.
-            api_secret: never sent.
+            api_secret: never sent; an HMAC secret, or an Ed25519 private key in PEM form.
             utc_ms: wall clock of this host, Unix milliseconds.
             offset_ms: what to add to it to have the venue's clock, milliseconds.
             recv_window_ms: age at which the venue refuses a request, milliseconds, above 0.
+
+        Raises:
+            ValueError: a PEM secret that is no unencrypted Ed25519 key.
         """
         assert recv_window_ms > 0
         self._api_key = api_key
-        self._keyed = hmac.new(api_secret.encode(), digestmod=hashlib.sha256)
+        self._key = signing_key(api_secret)
         self._utc_ms = utc_ms
         self._offset_ms = offset_ms
         self._recv_window_ms = recv_window_ms
@@ -55,11 +58,14 @@ class Signer:
         """The public half, for the request header."""
         return self._api_key
 
+    @property
+    def logs_on(self) -> bool:
+        """Tell whether one logon may stand for the signatures of a whole WebSocket API connection."""
+        return self._key.logs_on
+
     def signature(self, payload: bytes) -> str:
-        """Return the signature of a payload, lower-case hexadecimal."""
-        mac = self._keyed.copy()
-        mac.update(payload)
-        return mac.hexdigest()
+        """Return the signature of a payload: lower-case hexadecimal (HMAC) or base64 (Ed25519)."""
+        return self._key.sign(payload)
 
     def venue_utc_ms(self) -> int:
         """Return the venue's clock as this host believes it, Unix milliseconds."""
@@ -73,7 +79,7 @@ class Signer:
         query = plain_query(
             {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self.venue_utc_ms()},
         )
-        return f"{query}&signature={self.signature(query.encode())}"
+        return f"{query}&signature={quote(self.signature(query.encode()), safe='')}"
 
     def signed_parameters(self, parameters: Parameters) -> dict[str, str | int]:
         """Return WebSocket API parameters sorted by name, with key, receive window, timestamp and signature."""
@@ -86,6 +92,10 @@ class Signer:
         payload = "&".join([f"{name}={signed[name]}" for name in sorted(signed)])
         signed["signature"] = self.signature(payload.encode())
         return signed
+
+    def session_parameters(self, parameters: Parameters) -> dict[str, str | int]:
+        """Return WebSocket API parameters for a connection that has logged on: neither key nor signature."""
+        return {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self.venue_utc_ms()}
 
 
 def plain_query(parameters: Parameters) -> str:

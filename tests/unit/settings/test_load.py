@@ -14,6 +14,7 @@ from grinder.settings import Origin, TpQuantityMode, explain, load
 from grinder.settings.load import no_files
 from grinder.settings.table import RETIRED
 
+ED25519 = "MC4CAQAwBQYDK2VwBCIEIIJEYWtGBrhACmb9Dvy+qa8WEf0lQOl1s4CLIAB9m89u"
 PAPER = {"GRINDER_TRADING_MODE": "paper", "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW"}
 
 
@@ -213,6 +214,18 @@ class TestSecrets:
         settings = load({"CREDENTIALS_DIRECTORY": "/c"}, read_file=files({"/c/binance_api_secret": "abc"}))
         assert settings.binance_api_secret.reveal() == "abc"
         assert not settings.binance_api_key
+
+    def test_secret_when_it_is_an_ed25519_key_in_pem_form_then_it_is_kept_whole(self) -> None:
+        pem = f"-----BEGIN PRIVATE KEY-----\n{ED25519}\n-----END PRIVATE KEY-----"
+        settings = load({"BINANCE_API_SECRET_FILE": "/f"}, read_file=files({"/f": f"{pem}\n"}))
+        assert settings.binance_api_secret.reveal() == pem
+
+    @pytest.mark.parametrize("body", [ED25519[:-4], "MC4CAQAwBQYDK2VwBCIE", "!", ""])
+    def test_secret_when_it_is_another_pem_text_then_refused_without_showing_it(self, body: str) -> None:
+        pem = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----"
+        with pytest.raises(SettingsError, match="expected an Ed25519 private key") as caught:
+            load({"BINANCE_API_SECRET_FILE": "/f"}, read_file=files({"/f": pem}))
+        assert len(body) < 2 or body not in str(caught.value)
 
     def test_secret_when_in_two_places_then_refused(self) -> None:
         given = {"BINANCE_API_KEY": "abc", "BINANCE_API_KEY_FILE": "/k", "CREDENTIALS_DIRECTORY": "/c"}
