@@ -72,6 +72,7 @@ class Code(IntEnum):
     MODIFY_ONLY_LIMIT = -5025
     MODIFY_LIMIT_EXCEEDED = -5026
     NO_NEED_TO_MODIFY = -5027
+    ENGINE_RECV_WINDOW = -5028
     INVALID_GOOD_TILL_DATE = -5040
 
 
@@ -154,6 +155,7 @@ _TABLE: Final[dict[Code, tuple[int, str]]] = {
     Code.MODIFY_ONLY_LIMIT: (400, "Only limit order is supported."),
     Code.MODIFY_LIMIT_EXCEEDED: (400, "Exceed maximum modify order limit."),
     Code.NO_NEED_TO_MODIFY: (400, "No need to modify the order."),
+    Code.ENGINE_RECV_WINDOW: (400, "Timestamp for this request is outside of the ME recvWindow."),
     Code.INVALID_GOOD_TILL_DATE: (400, "The goodTillDate timestamp must be greater than the current time plus 600 s."),
 }
 

@@ -22,7 +22,7 @@ from grinder.sim.exchange.faults import Faults
 from grinder.sim.exchange.listen_keys import LIFE_MS, ListenKeys
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rate_limits import LimitTable, RateLimits
-from grinder.sim.exchange.security import Gatekeeper
+from grinder.sim.exchange.security import ApiKey, Gatekeeper, Permission, check_engine_time, hmac_keys
 from grinder.sim.exchange.truth import RequestRecord, Truth
 from grinder.sim.exchange.views import AccountView, ViewHistory
 
@@ -55,6 +55,12 @@ class Operation(msgspec.Struct, frozen=True):
     orders_1m: int = 0
 
 
+def permission_for(operation: Operation) -> Permission:
+    """Return what a key needs for an operation: signed ones that change something need TRADE."""
+    changes = any(method != "GET" for method, _ in operation.routes)
+    return Permission.TRADE if changes and operation.security is Security.SIGNED else Permission.READ
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How a request ended. ``body``: JSON-able. ``code``: 0 for success."""
 
@@ -74,27 +80,84 @@ def failure(error: VenueError) -> Outcome:
 class Venue:
     """Exchange, keys, limits, faults and ground truth of one simulated venue."""
 
-    def __init__(self, exchange: Exchange, secrets: Mapping[str, str], limits: LimitTable, random: Random) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        secrets: Mapping[str, str],
+        limits: LimitTable,
+        random: Random,
+        keys: Iterable[ApiKey] = (),
+    ) -> None:
+        """Keep the parts. ``secrets``: HMAC keys with an account each; ``keys``: further keys of those accounts."""
         self.exchange = exchange
         self.limits = RateLimits(limits)
-        self.gatekeeper = Gatekeeper(secrets)
+        self.gatekeeper = Gatekeeper(hmac_keys(secrets))
+        for key in keys:
+            self.register_key(key)
         self.listen_keys = ListenKeys(lambda: f"{random.getrandbits(320):064x}"[:64])
         self.faults = Faults(random)
         self.truth = Truth()
-        self.histories = {key: ViewHistory() for key in secrets}
+        self.histories = {key: ViewHistory() for key in exchange.accounts}
+
+    def register_key(self, key: ApiKey) -> None:
+        """Take a further key of an account there is.
+
+        Raises:
+            ValueError: if there is no such account, or the key is malformed.
+        """
+        if key.owner not in self.exchange.accounts:
+            raise ValueError(f"no account {key.owner}; accounts: {', '.join(self.exchange.accounts)}")
+        self.gatekeeper.register(key)
 
     def execute(  # one argument per fact the wire knows
-        self, operation: Operation, key: str, params: Params, payloads: Iterable[str], now: int
+        self, operation: Operation, key: str, params: Params, payloads: Iterable[str] | None, now: int
     ) -> Outcome:
-        """Check and do one request; every refusal comes back as its outcome."""
+        """Check and do one request; every refusal comes back as its outcome.
+
+        Args:
+            operation: what is asked for.
+            key: api key of the caller, empty if it named none.
+            params: the request's parameters.
+            payloads: texts that count as signed; None where the session is logged on as ``key``.
+            now: wall time, Unix milliseconds.
+        """
         try:
-            self.limits.use_weight(operation.weight(params), now)
-            account = self._admit(operation, key, params, payloads, now)
-            if operation.orders_10s:
-                self.limits.use_orders(key, operation.orders_10s, operation.orders_1m, now)
+            account = self.admit(operation, key, params, payloads, now)
             return Outcome(OK, 0, operation.handler(self, account, params, now))
         except VenueError as error:
             return failure(error)
+
+    def perform_late(self, operation: Operation, account: Account | None, params: Params, now: int) -> Outcome:
+        """Do an admitted request that reaches the matching engine only now; its recvWindow is looked at again."""
+        try:
+            if operation.security is Security.SIGNED:
+                check_engine_time(params, now)
+            return Outcome(OK, 0, operation.handler(self, account, params, now))
+        except VenueError as error:
+            return failure(error)
+
+    def admit(
+        self, operation: Operation, key: str, params: Params, payloads: Iterable[str] | None, now: int
+    ) -> Account | None:
+        """Check everything about a request but its order: weight, key, signature, time, permission, order count.
+
+        Raises:
+            VenueError: with the code of the first check that fails.
+        """
+        self.limits.use_weight(operation.weight(params), now)
+        if operation.security is Security.NONE:
+            return None
+        if operation.security is Security.KEY:
+            self.gatekeeper.check_key(key)
+        elif payloads is None:
+            self.gatekeeper.check_logged_on(key, params, now)
+        else:
+            self.gatekeeper.check_signed(key, params, payloads, now)
+        self.gatekeeper.check_permission(key, permission_for(operation))
+        account = self.gatekeeper.account_of(key)
+        if operation.orders_10s:
+            self.limits.use_orders(account, operation.orders_10s, operation.orders_1m, now)
+        return self.exchange.accounts[account]
 
     def view(self, account: Account, now: int) -> AccountView:
         """Return the account as snapshots show it: now, or late while a lag is set."""
@@ -124,17 +187,6 @@ class Venue:
     def note(self, record: RequestRecord, outcome: Outcome) -> None:
         """Write how a request ended into its record."""
         record.http_status, record.code, record.executed = outcome.http_status, outcome.code, outcome.code == 0
-
-    def _admit(
-        self, operation: Operation, key: str, params: Params, payloads: Iterable[str], now: int
-    ) -> Account | None:
-        if operation.security is Security.NONE:
-            return None
-        if operation.security is Security.SIGNED:
-            self.gatekeeper.check_signed(key, params, payloads, now)
-        else:
-            self.gatekeeper.check_key(key)
-        return self.exchange.accounts[key]
 
 
 RATE_CODES: Final = frozenset({int(Code.TOO_MANY_REQUESTS), int(Code.TOO_MANY_ORDERS)})
