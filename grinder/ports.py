@@ -125,6 +125,14 @@ class Venue(Protocol):
         ...
 
 
+class StreamControl(Protocol):
+    """The user stream of a process, as a service may steer it."""
+
+    def renew(self, why: str) -> None:
+        """Build the connection again: it is up and tells nothing; UserStreamDown and UserStreamUp follow."""
+        ...
+
+
 class Journal(Protocol):
     """The write-ahead journal of order commands."""
 

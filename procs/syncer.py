@@ -38,6 +38,7 @@ async def sync(boot: Boot) -> None:
         telemetry=boot.telemetry,
         log=boot.log,
         evidence=boot.evidence,
+        stream=link,
     )
     service = SyncerService(ports, config)
     async with link.open(service.on_user_event if config.enabled else None) as tasks:

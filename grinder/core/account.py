@@ -13,6 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from grinder.model.account import AccountState, Balance, OpenOrder, Position, PositionSide, Source
+from grinder.model.control import AccountResponse
 from grinder.model.units import ZERO
 from grinder.model.venue import AccountEvent
 
@@ -54,6 +55,10 @@ class Account(msgspec.Struct, frozen=True):
     def qty(self, symbol: str) -> Decimal:
         """Return the net signed quantity of a symbol, base units."""
         return sum((item.qty for (name, _), item in self.positions.items() if name == symbol), ZERO)
+
+    def mark_price(self, symbol: str) -> Decimal:
+        """Return the last known mark price of a symbol's position, 0 where there never was one."""
+        return next((item.mark_price for (name, _), item in self.positions.items() if name == symbol), ZERO)
 
 
 def empty_account() -> Account:
@@ -124,7 +129,9 @@ def on_event(account: Account, event: AccountEvent) -> Account:
     )
 
 
-def state_of(account: Account, *, reconciled: bool) -> AccountState | None:
+def state_of(
+    account: Account, *, reconciled: bool, response: AccountResponse = AccountResponse.NONE
+) -> AccountState | None:
     """Return the frame of this account, or None before the first whole snapshot."""
     if account.balance is None or account.snapshot_mono_ns == 0:
         return None
@@ -139,6 +146,7 @@ def state_of(account: Account, *, reconciled: bool) -> AccountState | None:
         account.source,
         account.snapshot_mono_ns,
         account.event_utc_ms,
+        response,
     )
 
 

@@ -33,7 +33,7 @@ from grinder.core.fsm import FsmInputs
 from grinder.core.inputs import apply_book, apply_control, apply_frame, apply_loss, refresh_orders
 from grinder.core.staleness import ACCOUNT_SNAPSHOT, feed_status, inputs_not_live
 from grinder.model.channels import MARKET
-from grinder.model.control import TripReason
+from grinder.model.control import AccountResponse, TripReason
 from grinder.model.frames import LoopState, PlanSummary
 from grinder.model.market import BookTop
 from grinder.model.orders import ResyncOrders
@@ -195,9 +195,11 @@ def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
         state.account_notional,
         state.resume_acked,
         state.seen_mono_ns.get(ACCOUNT_SNAPSHOT, 0),
+        AccountResponse.NONE if state.account is None else state.account.response,
+        state.account_held,
     )
     state.inputs = inputs
-    state.resume_acked = False
+    state.resume_acked = state.account_held = False
     if state.drawdown_now is not None and state.drawdown_now >= thresholds.drawdown_limit and not state.tripped:
         state.tripped = True
         detail = f"drawdown {state.drawdown_now:.6f} of limit {thresholds.drawdown_limit}"

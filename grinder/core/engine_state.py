@@ -191,6 +191,7 @@ class EngineState:
 
     __slots__ = (
         "account",
+        "account_held",
         "account_notional",
         "batch",
         "budget",
@@ -230,6 +231,7 @@ class EngineState:
         self.drawdown_now: float | None = None
         self.account: AccountState | None = None
         self.account_notional: float | None = None
+        self.account_held = False
         self.budget = Budget()
         self.kill_switch_active = True
         self.control_latch_loaded = False

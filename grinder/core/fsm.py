@@ -18,7 +18,7 @@ import msgspec
 
 from grinder.core.fsm_table import LOOKUP, Signal
 from grinder.core.toxicity import ToxicityLevel, level_of
-from grinder.model.control import PERMISSIONS, FsmReason, FsmState, Override, RiskIntent
+from grinder.model.control import PERMISSIONS, AccountResponse, FsmReason, FsmState, Override, RiskIntent
 from grinder.model.units import NS_PER_MS
 
 
@@ -57,7 +57,8 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     ``feed_gap_ms``: from ``staleness.feed_status``. ``spread_bps``, ``toxicity_score_bps``: the worst of the symbols
     that are not stale. ``position_notional_usd``: over all symbols, from an account snapshot that was asked for at
     ``position_asked_mono_ns``, 0 if never. ``resume_acked``: the operator's acknowledgement of an emergency arrived
-    with this look (an edge, not a level).
+    with this look (an edge, not a level). ``account_response``: what the account's mismatches demand; EMERGENCY comes as
+    the kill switch, too. ``account_held``: that demand has just risen to PAUSED or more (an edge): a person must look.
     """
 
     kill_switch_active: bool
@@ -70,13 +71,16 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     position_notional_usd: float | None
     resume_acked: bool = False
     position_asked_mono_ns: int = 0
+    account_response: AccountResponse = AccountResponse.NONE
+    account_held: bool = False
 
 
 class Fsm(msgspec.Struct, frozen=True, gc=False):
     """Where the machine is.
 
-    ``since_mono_ns``: when the state was entered. ``reason``: why, None in INIT. ``awaiting_resume``: an emergency
-    happened that no operator has acknowledged; it holds the loop out of ACTIVE in whatever state it is.
+    ``since_mono_ns``: when the state was entered. ``reason``: why, None in INIT. ``awaiting_resume``: an emergency, or a
+    mismatch of the account that paused the loop, happened and no operator has acknowledged it; it holds the loop out of
+    ACTIVE in whatever state it is.
     """
 
     state: FsmState
@@ -121,6 +125,8 @@ def step(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns: in
     """
     if inputs.resume_acked and fsm.awaiting_resume and fsm.state is not FsmState.EMERGENCY:
         fsm = Fsm(fsm.state, fsm.since_mono_ns, fsm.reason, False)
+    if inputs.account_held and not thresholds.emergency_auto_resume:
+        fsm = Fsm(fsm.state, fsm.since_mono_ns, fsm.reason, True)
     row = LOOKUP[fsm.state][_signals(fsm, inputs, thresholds, now_mono_ns)]
     if row.target is None or row.reason is None:
         return fsm, None
@@ -167,6 +173,9 @@ def _signals(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns
             signals |= _DRAWDOWN_CLEAR
     if inputs.feed_stale:
         signals |= _STALE
+    response = inputs.account_response
+    if response is not AccountResponse.NONE:
+        signals |= _STALE if response is AccountResponse.DEGRADED else _HOLD
     notional = inputs.position_notional_usd
     small = notional is not None and 0.0 <= notional < thresholds.position_notional_threshold_usd
     if small and inputs.position_asked_mono_ns > fsm.since_mono_ns:

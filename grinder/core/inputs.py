@@ -23,6 +23,7 @@ from grinder.core.staleness import ACCOUNT_SNAPSHOT
 from grinder.core.throttle import NO_STREAK, counted, refused
 from grinder.model.account import AccountState, Instruments, PositionSide, Source
 from grinder.model.channels import ACCOUNT, MARKET, ORDERS
+from grinder.model.control import AccountResponse
 from grinder.model.market import BookTop, MarkPrice, StreamHealth
 from grinder.model.orders import (
     CommandRefused,
@@ -135,6 +136,8 @@ def _instruments(state: EngineState, frame: Instruments, effects: list[Effect]) 
 
 
 def _account(state: EngineState, account: AccountState, effects: list[Effect]) -> None:
+    before = AccountResponse.NONE if state.account is None else state.account.response
+    state.account_held |= before < AccountResponse.PAUSED <= account.response
     state.account = account
     if account.snapshot_mono_ns <= 0:
         return

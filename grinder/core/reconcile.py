@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from grinder.core.account import Snapshot
-from grinder.model.account import PositionSide
-from grinder.model.orders import TERMINAL, Fill, OrdersSnapshot, OrderState, OrderUpdate, Side, parse_order_id
+from grinder.model.account import OpenOrder, PositionSide
+from grinder.model.orders import TERMINAL, OrdersSnapshot, OrderState, OrderUpdate, parse_order_id
 from grinder.model.reasons import MismatchRule
 from grinder.model.units import NS_PER_MS, ZERO
 
@@ -30,17 +30,18 @@ GRACE_MS: Final[dict[MismatchRule, int]] = {
     MismatchRule.POSITION_DIFFERS_FROM_FILLS: 5_000,
     MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX: 0,
     MismatchRule.ORDER_MISSING_AT_VENUE: 2_000,
+    MismatchRule.ORDER_DIFFERS: 5_000,
     MismatchRule.VENUE_ORDER_UNKNOWN: 5_000,
+    MismatchRule.STREAM_DIFFERS: 10_000,
+    MismatchRule.FORCED_CLOSE: 0,
 }
 """How long a difference must last, milliseconds."""
+
+RESTING: Final = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
 
 RECENT_ORDER_MS: Final = 5_000
 FINISHED_REMEMBERED_MS: Final = 60_000
 """An order that changed this recently is not missed; one that ended this recently is not an orphan, milliseconds."""
-
-SETTLED_MS: Final = 2_000
-ADOPT_MS: Final = 10_000
-"""Agreement this long shows that the start was right; a difference this old is taken as the truth, milliseconds."""
 
 FORBIDS_RISK: Final = frozenset(
     {
@@ -50,6 +51,8 @@ FORBIDS_RISK: Final = frozenset(
         MismatchRule.POSITION_DIFFERS_FROM_FILLS,
         MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX,
         MismatchRule.ORDER_MISSING_AT_VENUE,
+        MismatchRule.ORDER_DIFFERS,
+        MismatchRule.FORCED_CLOSE,
     }
 )
 """Mismatches under which no new risk is taken. An order placed by hand is reported and does not forbid anything."""
@@ -58,12 +61,18 @@ assert set(GRACE_MS) == set(MismatchRule)
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One difference. ``key`` tells it apart from others of its rule."""
+    """One difference. ``key`` tells it apart from others of its rule.
+
+    ``notional``: what it is about, quote currency; None where nobody knows. ``difference``: for a position, how much
+    more the venue has, signed base units.
+    """
 
     rule: MismatchRule
     symbol: str
     key: str
     detail: str
+    notional: Decimal | None = None
+    difference: Decimal = ZERO
 
 
 class KnownOrders:
@@ -99,11 +108,15 @@ class KnownOrders:
         recently = ended is not None and now_mono_ns - ended <= FINISHED_REMEMBERED_MS * NS_PER_MS
         return client_order_id in self._live or recently
 
+    def settled(self, client_order_id: str, before_mono_ns: int) -> OrderUpdate | None:
+        """Return an order believed to rest, unchanged since before a time."""
+        update, changed = self._live.get(client_order_id, (None, 0))
+        return update if update is not None and update.state in RESTING and changed <= before_mono_ns else None
+
     def resting_since(self, before_mono_ns: int) -> tuple[OrderUpdate, ...]:
         """Return orders believed to rest, unchanged since before a time."""
-        resting = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
         return tuple(
-            update for update, changed in self._live.values() if update.state in resting and changed <= before_mono_ns
+            update for update, changed in self._live.values() if update.state in RESTING and changed <= before_mono_ns
         )
 
     def _finish(self, name: str, now_mono_ns: int) -> None:
@@ -159,6 +172,7 @@ def check_orders(snapshot: Snapshot, known: KnownOrders, prefix: str, term: int,
     """Return where the venue's resting orders and the executor's differ."""
     findings: list[Finding] = []
     at_venue = set()
+    recent_mono_ns = snapshot.asked_mono_ns - RECENT_ORDER_MS * NS_PER_MS
     for order in snapshot.open_orders:
         name = order.client_order_id
         at_venue.add(name)
@@ -166,65 +180,37 @@ def check_orders(snapshot: Snapshot, known: KnownOrders, prefix: str, term: int,
         if parts is None or parts.prefix != prefix:
             rule = MismatchRule.VENUE_ORDER_UNKNOWN
         elif known.knows(name, now_mono_ns):
+            if (finding := _difference(order, known.settled(name, recent_mono_ns))) is not None:
+                findings.append(finding)
             continue
         elif parts.term > term:
             rule = MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX
         else:
             rule = MismatchRule.ORPHAN_ORDER
-        findings.append(Finding(rule, order.symbol, name, f"order {name or order.venue_order_id} rests at the venue"))
-    for update in known.resting_since(snapshot.asked_mono_ns - RECENT_ORDER_MS * NS_PER_MS):
+        notional = order.price * max(ZERO, order.qty - order.filled_qty)
+        key = name or str(order.venue_order_id)
+        findings.append(Finding(rule, order.symbol, key, f"order {key} rests at the venue", notional))
+    for update in known.resting_since(recent_mono_ns):
         if update.client_order_id not in at_venue:
             detail = f"order {update.client_order_id} does not rest at the venue"
-            findings.append(Finding(MismatchRule.ORDER_MISSING_AT_VENUE, update.symbol, update.client_order_id, detail))
+            notional = update.price * (update.qty - update.filled_qty)
+            rule = MismatchRule.ORDER_MISSING_AT_VENUE
+            findings.append(Finding(rule, update.symbol, update.client_order_id, detail, notional))
     return findings
 
 
-class PositionBelief:
-    """Positions as our own fills make them, from where the venue's account stood at the start."""
-
-    def __init__(self) -> None:
-        self._expected: dict[str, Decimal] = {}
-        self._agreed_since: dict[str, int] = {}
-        self._settled: set[str] = set()
-        self._differs: dict[str, tuple[Decimal, int]] = {}
-
-    def forget(self) -> None:
-        """Begin anew: fills may have been missed."""
-        self._expected.clear()
-        self._agreed_since.clear()
-        self._settled.clear()
-        self._differs.clear()
-
-    def on_fill(self, fill: Fill) -> None:
-        """Add a fill."""
-        if fill.symbol in self._expected:
-            self._expected[fill.symbol] += fill.qty if fill.side is Side.BUY else -fill.qty
-
-    def check(self, symbol: str, venue_qty: Decimal, now_mono_ns: int) -> Finding | None:
-        """Compare with the account; take the account's word at the start, and when a difference does not go away."""
-        expected = self._expected.setdefault(symbol, venue_qty)
-        difference = venue_qty - expected
-        if difference == ZERO:
-            self._differs.pop(symbol, None)
-            since = self._agreed_since.setdefault(symbol, now_mono_ns)
-            if now_mono_ns - since >= SETTLED_MS * NS_PER_MS:
-                self._settled.add(symbol)
-            return None
-        self._agreed_since.pop(symbol, None)
-        value, since = self._differs.get(symbol, (ZERO, 0))
-        if value != difference:
-            self._differs[symbol] = (difference, now_mono_ns)
-            since = now_mono_ns
-        age_ms = (now_mono_ns - since) // NS_PER_MS
-        settled = symbol in self._settled
-        if age_ms >= GRACE_MS[MismatchRule.POSITION_DIFFERS_FROM_FILLS] + (ADOPT_MS if settled else 0):
-            self._expected[symbol] = venue_qty
-            self._differs.pop(symbol, None)
-            return None
-        if not settled:
-            return None
-        detail = f"the venue has {venue_qty}, our fills make {expected}"
-        return Finding(MismatchRule.POSITION_DIFFERS_FROM_FILLS, symbol, f"{symbol} {difference}", detail)
+def _difference(order: OpenOrder, update: OrderUpdate | None) -> Finding | None:
+    """Return how a resting order differs from what the executor has believed of it for a while."""
+    if update is None:
+        return None
+    theirs, ours = (order.price, order.qty, order.filled_qty), (update.price, update.qty, update.filled_qty)
+    if theirs == ours:
+        return None
+    names = ("price", "qty", "filled")
+    words = [f"{name} {b} is {a}" for name, a, b in zip(names, theirs, ours, strict=True) if a != b]
+    detail = f"order {order.client_order_id} at the venue: {', '.join(words)}"
+    notional = order.price * max(ZERO, order.qty - order.filled_qty)
+    return Finding(MismatchRule.ORDER_DIFFERS, order.symbol, order.client_order_id, detail, notional)
 
 
 class Differences:
@@ -241,8 +227,12 @@ class Differences:
 
     @property
     def active(self) -> tuple[Finding, ...]:
-        """Mismatches that hold now."""
-        return tuple(self._active.values())
+        """Mismatches that hold now, in an order that does not depend on when each was found."""
+        return tuple(self._active[key] for key in sorted(self._active))
+
+    def age_ms(self, finding: Finding, now_mono_ns: int) -> int:
+        """Return how long a mismatch has been seen, milliseconds."""
+        return (now_mono_ns - self._since[finding.rule, finding.key]) // NS_PER_MS
 
     def judge(self, rules: frozenset[MismatchRule], findings: list[Finding], now_mono_ns: int) -> list[Finding]:
         """Take every finding of some rules at this moment; return the mismatches that have just become certain."""
@@ -253,7 +243,9 @@ class Differences:
         fresh = []
         for key, finding in present.items():
             since = self._since.setdefault(key, now_mono_ns)
-            if key not in self._active and now_mono_ns - since >= GRACE_MS[finding.rule] * NS_PER_MS:
+            if key in self._active:
+                self._active[key] = finding
+            elif now_mono_ns - since >= GRACE_MS[finding.rule] * NS_PER_MS:
                 self._active[key] = finding
                 fresh.append(finding)
         return fresh

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from grinder.model.control import AccountResponse
 from grinder.model.instrument import Instrument
 from grinder.model.orders import Side
 from grinder.model.reasons import MismatchRule
@@ -98,7 +99,8 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     ``positions`` holds no zero quantity. ``snapshot_mono_ns``: when the last clean REST snapshot was *asked for*;
     0 before the first. ``event_utc_ms``: venue time of the newest part. ``hedge_mode``: position mode of the account.
-    ``reconciled``: the last snapshot had no mismatch that forbids new risk.
+    ``reconciled``: the last snapshot had no mismatch that forbids new risk. ``response``: what the mismatches that last
+    demand of the loop.
     """
 
     positions: tuple[Position, ...]
@@ -110,6 +112,7 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     source: Source
     snapshot_mono_ns: int
     event_utc_ms: int
+    response: AccountResponse = AccountResponse.NONE
 
     def __post_init__(self) -> None:
         """Refuse NaN and infinity."""

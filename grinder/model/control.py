@@ -84,6 +84,15 @@ class Override(IntEnum):
     EMERGENCY = 2
 
 
+class AccountResponse(IntEnum):
+    """What the account demands of the loop while it differs from what we believe, ordered by severity."""
+
+    NONE = 0
+    DEGRADED = 1
+    PAUSED = 2
+    EMERGENCY = 3
+
+
 class HaRole(StrEnum):
     """Role of this host in the cluster; one-hot in ``grinder_ha_role``."""
 
@@ -101,6 +110,7 @@ class TripReason(StrEnum):
     CRASH_LOOP = "CRASH_LOOP"
     REJECT_LOOP = "REJECT_LOOP"
     FORCED_CLOSE = "FORCED_CLOSE"
+    ACCOUNT_MISMATCH = "ACCOUNT_MISMATCH"
 
 
 TRIP_CODES: Final[dict[TripReason, int]] = {reason: number for number, reason in enumerate(TripReason, start=1)}

@@ -277,6 +277,8 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
 SYNCER: Final[tuple[Metric, ...]] = (
     Metric("grinder_account_sync_pending_notional", _G, "Value of resting orders not filled yet, quote currency"),
     Metric("grinder_account_sync_snapshots_total", _C, "Clean account snapshots"),
+    Metric("grinder_account_sync_response", _G, "Mismatches demand: 0 nothing, 1 DEGRADED, 2 PAUSED, 3 EMERGENCY"),
+    Metric("grinder_account_sync_responses_total", _C, "Changes of that demand", ("response", "rule")),
     Metric("grinder_venue_clock_offset_seconds", _G, "Venue clock minus this host's, seconds"),
     Metric("grinder_venue_clock_error_seconds", _G, "Bound on the error of the clock offset, seconds"),
 )

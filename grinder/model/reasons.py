@@ -112,7 +112,10 @@ class MismatchRule(StrEnum):
     POSITION_DIFFERS_FROM_FILLS = "position_differs_from_fills"
     FOREIGN_ORDER_WITH_OUR_PREFIX = "foreign_order_with_our_prefix"
     ORDER_MISSING_AT_VENUE = "order_missing_at_venue"
+    ORDER_DIFFERS = "order_differs"
     VENUE_ORDER_UNKNOWN = "venue_order_unknown"
+    STREAM_DIFFERS = "stream_differs"
+    FORCED_CLOSE = "forced_close"
 
 
 class DropReason(StrEnum):

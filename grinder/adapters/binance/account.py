@@ -44,6 +44,12 @@ class AccountLink:
         self._boot = boot
         self._signed = signer is not None
         self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)
+        self._stream: UserStream | None = None
+
+    def renew(self, why: str) -> None:
+        """Build the user stream's connection again, if there is a stream."""
+        if self._stream is not None:
+            self._stream.renew(why)
 
     @asynccontextmanager
     async def open(
@@ -65,6 +71,7 @@ class AccountLink:
                     telemetry=boot.telemetry,
                     log=boot.log,
                 )
+                self._stream = stream
                 yield [stream.run()]
         finally:
             await self.venue.close()

@@ -101,6 +101,12 @@ class UserStream:
         self._log = log
         self._life_s = life_s
         self._extend_s = extend_s
+        self._announced: _Link | None = None
+
+    def renew(self, why: str) -> None:
+        """Give the connection up and build another; without one, nothing: another is on its way."""
+        if self._announced is not None:
+            self._announced.end(why)
 
     async def run(self) -> None:
         """Connect, extend the key, rotate, reconnect; until cancelled."""
@@ -158,6 +164,7 @@ class UserStream:
         if link.announced:
             return
         link.announced = True
+        self._announced = link
         self._telemetry.gauge("grinder_ws_connected", 1.0, self._name)
         self._log.event("VENUE_CONNECTED", connector=self._name)
         self._on_event(UserStreamUp())

@@ -9,17 +9,15 @@ import pytest
 
 from grinder.core.account import Snapshot
 from grinder.core.reconcile import (
-    ADOPT_MS,
     FORBIDS_RISK,
     Differences,
     Finding,
     KnownOrders,
-    PositionBelief,
     check_orders,
     check_snapshot,
 )
 from grinder.model.account import Balance, OpenOrder, PositionSide
-from grinder.model.orders import Fill, OrderKind, OrdersSnapshot, OrderState, OrderUpdate, Side
+from grinder.model.orders import OrderKind, OrdersSnapshot, OrderState, OrderUpdate, Side
 from grinder.model.reasons import MismatchRule
 from grinder.model.units import NS_PER_MS, ZERO
 from tests.account_world import order_id
@@ -116,56 +114,12 @@ def test_known_when_orders_ended_long_ago_then_forgotten() -> None:
     assert known.knows("grd-0-4-b1", NOW + 120_000 * MS)
 
 
-def test_belief_when_forgotten_then_it_begins_where_the_account_stands() -> None:
-    belief = believing("1")
-    belief.forget()
-    belief.on_fill(fill("1"))
-    assert belief.check(SYMBOL, D(7), NOW + 9_000 * MS) is None
-
-
 def test_known_when_a_snapshot_leaves_an_order_out_then_it_has_ended() -> None:
     known = KnownOrders()
     known.on_update(update("a"), NOW)
     known.on_snapshot(OrdersSnapshot((update("b"),), 0, 0, True, "", 0), NOW + 1)
     assert known.resting_since(NOW + 1) == (update("b"),)
     assert known.knows("a", NOW + 1)
-
-
-def fill(qty: str, side: Side = Side.BUY) -> Fill:
-    return Fill("a", SYMBOL, side, OrderKind.GRID, 1, D(99), D(qty), ZERO, ZERO, True, 1)
-
-
-def believing(qty: str) -> PositionBelief:
-    belief = PositionBelief()
-    assert belief.check(SYMBOL, D(qty), NOW) is None
-    assert belief.check(SYMBOL, D(qty), NOW + 2_000 * MS) is None
-    return belief
-
-
-def test_positions_when_fills_explain_them_then_nothing() -> None:
-    belief = believing("1")
-    belief.on_fill(fill("2"))
-    belief.on_fill(fill("0.5", Side.SELL))
-    assert belief.check(SYMBOL, D("2.5"), NOW + 3_000 * MS) is None
-
-
-def test_positions_when_they_differ_then_found_and_in_the_end_taken_over() -> None:
-    belief = believing("1")
-    start = NOW + 3_000 * MS
-    found = belief.check(SYMBOL, D(4), start)
-    assert found is not None
-    assert found.rule is RULE.POSITION_DIFFERS_FROM_FILLS
-    assert belief.check(SYMBOL, D(4), start + 14_999 * MS) is not None
-    assert belief.check(SYMBOL, D(4), start + (5_000 + ADOPT_MS) * MS) is None
-    assert belief.check(SYMBOL, D(4), start + 16_000 * MS) is None
-
-
-def test_positions_when_the_start_was_off_then_taken_over_without_a_word() -> None:
-    belief = PositionBelief()
-    belief.check(SYMBOL, D(1), NOW)
-    belief.on_fill(fill("1"))
-    assert all(belief.check(SYMBOL, D(1), NOW + ms * MS) is None for ms in range(50, 6_000, 50))
-    assert belief.check(SYMBOL, D(1), NOW + 9_000 * MS) is None
 
 
 def test_differences_when_one_lasts_then_told_once_and_forbids_risk_until_it_is_gone() -> None:
@@ -186,3 +140,46 @@ def test_differences_when_one_lasts_then_told_once_and_forbids_risk_until_it_is_
 def test_differences_when_somebody_else_trades_by_hand_then_told_and_risk_goes_on() -> None:
     assert RULE.VENUE_ORDER_UNKNOWN not in FORBIDS_RISK
     assert RULE.TS_REGRESSION not in FORBIDS_RISK
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"price": D(98)}, "price 99 is 98"),
+        ({"qty": D(2)}, "qty 1 is 2"),
+        ({"filled_qty": D("0.5")}, "filled 0 is 0.5"),
+    ],
+)
+def test_orders_when_one_rests_otherwise_than_believed_for_a_while_then_order_differs(
+    changes: dict[str, Decimal], word: str
+) -> None:
+    known = KnownOrders()
+    name = order_id(1)
+    known.on_update(update(name), NOW - 5_000 * MS)
+    snapshot = resting(msgspec.structs.replace(at_venue(name), **changes))
+    (finding,) = check_orders(snapshot, known, "grd", 0, NOW)
+    assert finding.rule is RULE.ORDER_DIFFERS
+    assert word in finding.detail
+    known.on_update(update(name), NOW)
+    assert check_orders(snapshot, known, "grd", 0, NOW) == []
+
+
+def test_orders_when_found_then_each_says_what_it_is_worth() -> None:
+    known = KnownOrders()
+    known.on_update(update(order_id(1)), NOW - 9_000 * MS)
+    half = msgspec.structs.replace(at_venue("by-hand"), filled_qty=D("0.5"))
+    found = check_orders(resting(half), known, "grd", 0, NOW)
+    assert [finding.notional for finding in found] == [D("49.5"), D(99)]
+
+
+def test_differences_when_two_hold_then_in_an_order_that_does_not_tell_which_came_first() -> None:
+    both = [Finding(RULE.TS_REGRESSION, SYMBOL, key, "") for key in ("b", "a")]
+    rule = frozenset({RULE.TS_REGRESSION})
+    orders = []
+    for findings in (both, both[::-1]):
+        differences = Differences()
+        differences.judge(rule, findings, NOW)
+        orders.append(differences.active)
+    assert orders[0] == orders[1]
+    assert [finding.key for finding in orders[0]] == ["a", "b"]
+    assert differences.age_ms(both[0], NOW + 7 * MS) == 7

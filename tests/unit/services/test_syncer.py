@@ -54,9 +54,16 @@ class World:
         self.telemetry = RecordingTelemetry()
         self.log = RecordingLog()
         self.evidence = Evidence()
-        ports = SyncerPorts(self.venue, self.publisher, self.board, self.clock, self.telemetry, self.log, self.evidence)
+        self.renewals: list[str] = []
+        ports = SyncerPorts(
+            self.venue, self.publisher, self.board, self.clock, self.telemetry, self.log, self.evidence, self
+        )
         self.service = SyncerService(ports, SyncerConfig(enabled, 2_000, evidence, (SYMBOL, "ETHUSDT"), "grd", 0))
         self.service.on_start()
+
+    def renew(self, why: str) -> None:
+        """The user stream, as StreamControl."""
+        self.renewals.append(why)
 
     def run(self, milliseconds: int, *frames: Frame) -> None:
         for _ in range(max(1, milliseconds // 50)):
@@ -67,6 +74,11 @@ class World:
             for on_reply, reply in replies:
                 on_reply(reply)
             self.service.on_timer()
+
+    def tell(self, qty: str) -> None:
+        """Have the user stream tell of the position."""
+        utc_ms = self.clock.utc_ms()
+        self.service.on_user_event(AccountEvent("ORDER", None, (position(SYMBOL, D(qty), utc_ms),), utc_ms))
 
     def account(self) -> AccountState:
         last = self.publisher.of(AccountState)[-1]
@@ -186,6 +198,7 @@ def test_positions_when_our_fills_made_them_then_nothing() -> None:
     world = World()
     world.run(3_000)
     world.venue.positions[SYMBOL] = D(1)
+    world.tell("1")
     fill = Fill("a", SYMBOL, Side.BUY, OrderKind.GRID, 1, D(99), D(1), ZERO, ZERO, True, 1)
     world.run(50, fill)
     world.run(12_000)
@@ -196,6 +209,7 @@ def test_positions_when_frames_were_lost_then_no_false_alarm() -> None:
     world = World()
     world.run(3_000)
     world.venue.positions[SYMBOL] = D(1)
+    world.tell("1")
     world.service.on_gap("orders", 3)
     world.run(12_000)
     assert world.mismatches() == []

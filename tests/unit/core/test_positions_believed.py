@@ -1,0 +1,146 @@
+"""What positions should be by our fills and by the stream: explained, differing, taken over, and never while large."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from grinder.core.account import Snapshot
+from grinder.core.positions_believed import ADOPT_MS, PositionBelief, StreamBelief
+from grinder.core.reconcile import Finding
+from grinder.model.account import Balance
+from grinder.model.orders import Fill, OrderKind, Side
+from grinder.model.reasons import MismatchRule
+from grinder.model.units import NS_PER_MS, ZERO
+from grinder.model.venue import AccountEvent
+from tests.fake_venue import SYMBOL, position
+
+D = Decimal
+MS = NS_PER_MS
+NOW = 1_000_000 * MS
+PRICE = D(100)
+LARGE_USD = D(1_000)
+
+
+def fill(qty: str, side: Side = Side.BUY) -> Fill:
+    return Fill("a", SYMBOL, side, OrderKind.GRID, 1, D(99), D(qty), ZERO, ZERO, True, 1)
+
+
+def look(belief: PositionBelief, qty: str, after_ms: int, price: Decimal = PRICE) -> Finding | None:
+    return belief.check(SYMBOL, D(qty), price, NOW + after_ms * MS)
+
+
+def believing(qty: str) -> PositionBelief:
+    belief = PositionBelief(LARGE_USD)
+    assert look(belief, qty, 0) is None
+    assert look(belief, qty, 2_000) is None
+    return belief
+
+
+def test_positions_when_fills_explain_them_then_nothing() -> None:
+    belief = believing("1")
+    belief.on_fill(fill("2"))
+    belief.on_fill(fill("0.5", Side.SELL))
+    assert look(belief, "2.5", 3_000) is None
+
+
+def test_positions_when_they_differ_a_little_then_found_and_in_the_end_taken_over() -> None:
+    belief = believing("1")
+    found = look(belief, "4", 3_000)
+    assert found is not None
+    assert (found.rule, found.notional) == (MismatchRule.POSITION_DIFFERS_FROM_FILLS, D(300))
+    assert found.difference == D(3)
+    assert look(belief, "4", 3_000 + 14_999) is not None
+    assert look(belief, "4", 3_000 + 5_000 + ADOPT_MS) is None
+    assert look(belief, "4", 20_000) is None
+
+
+@pytest.mark.parametrize("price", [PRICE, ZERO])
+def test_positions_when_they_differ_much_or_by_nobody_knows_how_much_then_never_taken_over(price: Decimal) -> None:
+    belief = believing("1")
+    qty = "11" if price else "2"
+    assert all(look(belief, qty, ms, price) is not None for ms in range(3_000, 120_000, 1_000))
+
+
+def test_positions_when_the_venue_is_flat_then_taken_over_however_large_it_was() -> None:
+    belief = believing("50")
+    assert look(belief, "0", 3_000) is not None
+    assert look(belief, "0", 18_000) is None
+
+
+def test_positions_when_the_difference_keeps_moving_then_it_lasts_and_is_not_taken_over() -> None:
+    belief = believing("1")
+    for step in range(1, 30):
+        found = look(belief, str(1 + D(step) / 10), 3_000 + step * 1_000)
+        assert found is not None
+        assert found.key == SYMBOL
+
+
+def test_positions_when_a_remedy_is_under_way_then_the_venue_is_believed() -> None:
+    belief = believing("1")
+    assert look(belief, "4", 3_000) is not None
+    belief.adopt(SYMBOL, D(4))
+    belief.on_fill(fill("3", Side.SELL))
+    assert look(belief, "1", 4_000) is None
+
+
+def test_positions_when_the_start_was_off_then_taken_over_without_a_word() -> None:
+    belief = PositionBelief(LARGE_USD)
+    assert look(belief, "1", 0) is None
+    belief.on_fill(fill("1"))
+    assert all(look(belief, "1", ms) is None for ms in range(50, 6_000, 50))
+    assert look(belief, "1", 9_000) is None
+
+
+def test_positions_when_forgotten_then_they_begin_where_the_account_stands() -> None:
+    belief = believing("1")
+    belief.forget()
+    belief.on_fill(fill("1"))
+    assert look(belief, "7", 9_000) is None
+
+
+EMPTY = Snapshot((), (), Balance(D(1), ZERO, D(1)), NOW, 1_000)
+
+
+def holding(qty: str, update_utc_ms: int, asked_utc_ms: int = 1_000) -> Snapshot:
+    held = (position(SYMBOL, D(qty), update_utc_ms),)
+    return msgspec.structs.replace(EMPTY, positions=held, asked_utc_ms=asked_utc_ms)
+
+
+def told(qty: str, utc_ms: int) -> AccountEvent:
+    return AccountEvent("ORDER", None, (position(SYMBOL, D(qty), utc_ms),), utc_ms)
+
+
+def test_stream_when_it_tells_every_change_then_nothing() -> None:
+    belief = StreamBelief()
+    assert belief.check(holding("1", 500)) == []
+    belief.on_event(told("2", 600))
+    assert belief.check(holding("2", 600)) == []
+
+
+def test_stream_when_a_snapshot_lags_behind_it_then_nothing() -> None:
+    belief = StreamBelief()
+    assert belief.check(holding("1", 500)) == []
+    belief.on_event(told("2", 600))
+    assert belief.check(holding("1", 500)) == []
+
+
+@pytest.mark.parametrize("later", [holding("3", 700), msgspec.structs.replace(EMPTY, asked_utc_ms=700)])
+def test_stream_when_a_later_snapshot_says_otherwise_then_stream_differs(later: Snapshot) -> None:
+    belief = StreamBelief()
+    assert belief.check(holding("1", 500)) == []
+    (found,) = belief.check(later)
+    assert found.rule is MismatchRule.STREAM_DIFFERS
+    assert "the stream told 1" in found.detail
+
+
+def test_stream_when_it_is_new_then_only_a_snapshot_asked_for_since_counts() -> None:
+    belief = StreamBelief()
+    assert belief.check(holding("1", 500)) == []
+    belief.restart(NOW + 1)
+    belief.on_event(told("9", 650))
+    assert belief.check(holding("3", 700)) == []
+    assert belief.check(msgspec.structs.replace(holding("4", 800), asked_mono_ns=NOW + 2)) == []
+    assert belief.check(msgspec.structs.replace(holding("4", 800), asked_mono_ns=NOW + 3)) == []
