@@ -21,7 +21,8 @@ import pytest
 from yarl import URL
 
 from grinder.adapters.clock import SystemClock
-from grinder.sim.exchange.exchange import Exchange, ExchangeConfig
+from grinder.sim.exchange.exchange import Exchange
+from grinder.sim.exchange.floor import ExchangeConfig
 from grinder.sim.exchange.operations import OPERATIONS
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rate_limits import LimitTable

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from grinder.sim.exchange.accounts import Account, Holding
+from grinder.sim.exchange.accounts import Account
+from grinder.sim.exchange.holdings import Holding, MarginMode
 from grinder.sim.exchange.orders import Fill, Order
 
 
@@ -20,6 +21,18 @@ class UserEvent(msgspec.Struct, frozen=True):
     account: str
     name: str
     payload: dict[str, Any]
+
+
+class PublicEvent(msgspec.Struct, frozen=True):
+    """One event for a market stream of a symbol. ``kind``: the stream's name after the ``@``."""
+
+    symbol: str
+    kind: str
+    payload: dict[str, Any]
+
+
+MARGIN_TYPES = {MarginMode.CROSSED: "cross", MarginMode.ISOLATED: "isolated"}
+"""Margin modes as events and position queries write them."""
 
 
 def money(value: Decimal) -> str:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from grinder.model.orders import Side
 from grinder.model.units import ZERO
-from grinder.sim.exchange.orders import Expiry, Order, SelfTrade
+from grinder.sim.exchange.orders import SELF_TRADE_TIFS, Expiry, Order, SelfTrade, Tif
 from grinder.sim.exchange.tape_book import TapeBook
 
 LADDER_LEVELS_MAX: Final = 1_000
@@ -55,6 +55,10 @@ class Matcher:
     def rest(self, order: Order) -> None:
         """Put an order at the end of the queue of its price."""
         order.ahead = self.tape.quantity_at(order.side, order.price)
+        self._resting[order.side].setdefault(order.price, []).append(order)
+
+    def restore(self, order: Order) -> None:
+        """Put an order back behind those of lower rank, with the queue position it had."""
         self._resting[order.side].setdefault(order.price, []).append(order)
 
     def remove(self, order: Order) -> None:
@@ -213,13 +217,14 @@ class Matcher:
 
     def _self_trade(self, taker: Order, maker: Order) -> bool:
         """Prevent a trade between orders of one account; return True if it was prevented."""
-        mode = taker.self_trade
+        mode = taker.self_trade if taker.tif in SELF_TRADE_TIFS else SelfTrade.NONE
         if taker.account != maker.account or mode is SelfTrade.NONE:
             return False
         if mode in (SelfTrade.EXPIRE_MAKER, SelfTrade.EXPIRE_BOTH):
             self._settlement.expire(maker, Expiry.SELF_TRADE)
         if mode in (SelfTrade.EXPIRE_TAKER, SelfTrade.EXPIRE_BOTH):
-            self._settlement.expire(taker, Expiry.SELF_TRADE)
+            immediate = taker.tif is Tif.IOC
+            self._settlement.expire(taker, Expiry.IMMEDIATE_SELF_TRADE if immediate else Expiry.SELF_TRADE)
         return True
 
 

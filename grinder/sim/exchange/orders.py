@@ -44,14 +44,57 @@ class SelfTrade(StrEnum):
     EXPIRE_BOTH = "EXPIRE_BOTH"
 
 
+SELF_TRADE_TIFS: Final = frozenset({Tif.GTC, Tif.GTD, Tif.IOC})
+"""Times in force of a taker for which its self-trade prevention acts. Source: New Order (TRADE), 2026-08-19."""
+
+
+class PriceMatch(StrEnum):
+    """Prices that the venue fills in: the best or the n-th best of the other side, or of the own side (QUEUE)."""
+
+    NONE = "NONE"
+    OPPONENT = "OPPONENT"
+    OPPONENT_5 = "OPPONENT_5"
+    OPPONENT_10 = "OPPONENT_10"
+    OPPONENT_20 = "OPPONENT_20"
+    QUEUE = "QUEUE"
+    QUEUE_5 = "QUEUE_5"
+    QUEUE_10 = "QUEUE_10"
+    QUEUE_20 = "QUEUE_20"
+
+
+class WorkingType(StrEnum):
+    """Which price triggers a conditional order: the last trade or the mark."""
+
+    CONTRACT_PRICE = "CONTRACT_PRICE"
+    MARK_PRICE = "MARK_PRICE"
+
+
+class Origin(StrEnum):
+    """Who made an order: its owner, one of its owner's conditional orders, or the venue itself."""
+
+    OWNER = "owner"
+    ALGO = "algo"
+    LIQUIDATION = "liquidation"
+    ADL = "adl"
+    SETTLEMENT = "settlement"
+
+
+FORCED: Final = frozenset({Origin.LIQUIDATION, Origin.ADL, Origin.SETTLEMENT})
+"""Orders of the venue itself: their executions are CALCULATED."""
+
+
 class Expiry(StrEnum):
-    """Field ``er`` of ORDER_TRADE_UPDATE. Source: change log of 2025-10-23."""
+    """Field ``er`` of ORDER_TRADE_UPDATE. Source: change log of 2025-10-23; 6 stands for what is due by date here."""
 
     NONE = "0"
     SELF_TRADE = "1"
     IMMEDIATE_OR_CANCEL = "2"
+    IMMEDIATE_SELF_TRADE = "3"
     REDUCE_ONLY = "4"
+    LIQUIDATED = "5"
     GOOD_TILL_DATE = "6"
+    DELISTED = "7"
+    STOP_TRIGGERED = "8"
     MARKET_REMAINDER = "9"
 
 
@@ -87,7 +130,15 @@ class Order(msgspec.Struct, eq=False, gc=False):
     ahead: Decimal = ZERO
     rank: int = 0
     amendments: int = 0
+    modify_id: int | None = None
     expiry: Expiry = Expiry.NONE
+    price_match: PriceMatch = PriceMatch.NONE
+    origin: Origin = Origin.OWNER
+    origin_type: str = ""
+    trigger_price: Decimal = ZERO
+    close_position: bool = False
+    working_type: WorkingType = WorkingType.CONTRACT_PRICE
+    price_protect: bool = False
 
     @property
     def remaining(self) -> Decimal:
@@ -103,6 +154,20 @@ class Order(msgspec.Struct, eq=False, gc=False):
     def average_price(self) -> Decimal:
         """Average price of its fills, 0 before the first."""
         return self.quote / self.filled if self.filled else ZERO
+
+
+class Amendment(msgspec.Struct, frozen=True, gc=False):
+    """One amendment of an order: total quantity and price before and after. ``count``: which one of the order's."""
+
+    amendment_id: int
+    order_id: int
+    price_before: Decimal
+    price: Decimal
+    qty_before: Decimal
+    qty: Decimal
+    count: int
+    modify_id: int | None
+    utc_ms: int
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from grinder.sim.exchange import views
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.codes import Code, refusal
 from grinder.sim.exchange.events import account_config_update, described, money, plain
-from grinder.sim.exchange.exchange import Market
+from grinder.sim.exchange.market import Market
 from grinder.sim.exchange.orders import Fill
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rules import exchange_info as info_document

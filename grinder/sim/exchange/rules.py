@@ -15,6 +15,7 @@ class SymbolRules(msgspec.Struct, frozen=True):
     """Filters of one symbol. Prices and notional in USDT, quantities in base units.
 
     ``start_price``: where the synthetic tape begins. ``percent_price_*``: limits as fractions of the mark price.
+    ``market_take_bound``, ``trigger_protect`` and ``liquidation_fee``: fractions of mark price and notional.
     """
 
     symbol: str
@@ -33,12 +34,19 @@ class SymbolRules(msgspec.Struct, frozen=True):
     percent_price_down: Decimal = Decimal("0.9500")
     max_orders: int = 200
     max_leverage: int = 125
+    market_take_bound: Decimal = Decimal("0.05")
+    trigger_protect: Decimal = Decimal("0.0500")
+    liquidation_fee: Decimal = Decimal("0.012500")
     status: str = "TRADING"
 
     @property
     def min_qty(self) -> Decimal:
         """Smallest quantity, base units: one step."""
         return self.step
+
+
+ORDER_TYPES: Final = tuple("LIMIT MARKET STOP STOP_MARKET TAKE_PROFIT TAKE_PROFIT_MARKET TRAILING_STOP_MARKET".split())
+"""Order types of every symbol; the last five by the algo service."""
 
 
 def _rules(
@@ -137,12 +145,20 @@ def symbol_info(rules: SymbolRules) -> dict[str, Any]:
         "quotePrecision": 8,
         "underlyingType": "COIN",
         "underlyingSubType": [],
-        "triggerProtect": "0.0500",
-        "liquidationFee": "0.012500",
-        "marketTakeBound": "0.05",
+        "triggerProtect": str(rules.trigger_protect),
+        "liquidationFee": str(rules.liquidation_fee),
+        "marketTakeBound": str(rules.market_take_bound),
         "maxMoveOrderLimit": 10000,
         "filters": _filters(rules),
-        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
+        "orderTypes": list(ORDER_TYPES),
+            "LIMIT",
+            "MARKET",
+            "STOP",
+            "STOP_MARKET",
+            "TAKE_PROFIT",
+            "TAKE_PROFIT_MARKET",
+            "TRAILING_STOP_MARKET",
+        ],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
         "permissionSets": ["GRID", "COPY"],
     }

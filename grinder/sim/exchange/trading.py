@@ -20,8 +20,9 @@ from grinder.model.venue import OrderType
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.codes import Code, refusal
 from grinder.sim.exchange.events import acknowledged, described
-from grinder.sim.exchange.exchange import Exchange, Market
+from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.filters import check_notional, check_price, check_quantity
+from grinder.sim.exchange.market import Market
 from grinder.sim.exchange.orders import Order, SelfTrade, Tif
 from grinder.sim.exchange.params import Params, read_json_params
 
@@ -113,8 +114,7 @@ def _check_margin(exchange: Exchange, account: Account, order: Order, notional: 
         return
     extra = {(order.symbol, order.position_side, order.side): notional}
     needed = account.order_margin(exchange.mark_of, extra)
-    equity = account.wallet + account.unrealized(exchange.mark_of)
-    if equity >= account.position_margin(exchange.mark_of) + needed:
+    if account.cross_equity(exchange.mark_of) >= account.cross_margin(exchange.mark_of) + needed:
         return
     if needed > account.order_margin(exchange.mark_of):
         raise refusal(Code.MARGIN_NOT_SUFFICIENT)

@@ -13,8 +13,9 @@ import msgspec
 
 from grinder.model.account import PositionSide
 from grinder.model.units import ZERO
-from grinder.sim.exchange.accounts import MONEY, Account, Holding, MarkOf
+from grinder.sim.exchange.accounts import Account, MarkOf
 from grinder.sim.exchange.events import described, money, plain
+from grinder.sim.exchange.holdings import MONEY, Holding
 
 VIEWS_KEPT_MAX: Final = 2_000
 """Views kept while snapshots lag: at most one per 10 ms, so 20 s of steady change."""
