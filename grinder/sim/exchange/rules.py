@@ -45,7 +45,15 @@ class SymbolRules(msgspec.Struct, frozen=True):
         return self.step
 
 
-ORDER_TYPES: Final = tuple("LIMIT MARKET STOP STOP_MARKET TAKE_PROFIT TAKE_PROFIT_MARKET TRAILING_STOP_MARKET".split())
+ORDER_TYPES: Final = (
+    "LIMIT",
+    "MARKET",
+    "STOP",
+    "STOP_MARKET",
+    "TAKE_PROFIT",
+    "TAKE_PROFIT_MARKET",
+    "TRAILING_STOP_MARKET",
+)
 """Order types of every symbol; the last five by the algo service."""
 
 
@@ -151,14 +159,6 @@ def symbol_info(rules: SymbolRules) -> dict[str, Any]:
         "maxMoveOrderLimit": 10000,
         "filters": _filters(rules),
         "orderTypes": list(ORDER_TYPES),
-            "LIMIT",
-            "MARKET",
-            "STOP",
-            "STOP_MARKET",
-            "TAKE_PROFIT",
-            "TAKE_PROFIT_MARKET",
-            "TRAILING_STOP_MARKET",
-        ],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
         "permissionSets": ["GRID", "COPY"],
     }
