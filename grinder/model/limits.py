@@ -69,6 +69,9 @@ VENUE_PENDING_MAX: Final = 1_024
 VENUE_PROBE_PERIOD_MS: Final = 2_000
 """Period at which a venue that nothing else reaches is pinged, milliseconds."""
 
+BATCH_ORDERS_MAX: Final = 5
+"""Most orders of one batch request. Source: venue documentation, POST /fapi/v1/batchOrders, 2026-05-28."""
+
 LISTEN_KEY_EXTEND_S: Final = 25 * 60
 """Period at which a listen key is extended, seconds."""
 
@@ -148,6 +151,12 @@ RECORD_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 
 EVIDENCE_QUEUE_FILES_MAX: Final = 1_024
 """Evidence files that wait to be written; beyond it they are dropped and logged."""
+
+EVIDENCE_PRUNE_EVERY_FILES: Final = 64
+"""Files written into a folder between two looks at what retention takes away."""
+
+EVIDENCE_CHAIN_LINE_BYTES_MAX: Final = 1_024
+"""Longest line of the chain over the evidence, bytes."""
 
 WRITER_CLOSE_S_MAX: Final = 2.0
 """Longest wait for a background writer when a process ends, seconds."""

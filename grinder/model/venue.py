@@ -12,8 +12,19 @@ from enum import StrEnum
 import msgspec
 
 from grinder.model.account import Balance, OpenOrder, Position, PositionSide
+from grinder.model.conditional import (
+    CancelAllConditional,
+    CancelConditional,
+    ConditionalOrder,
+    PlaceConditional,
+    QueryConditional,
+    QueryOpenConditional,
+)
 from grinder.model.instrument import Instrument
+from grinder.model.limits import BATCH_ORDERS_MAX
+from grinder.model.market import DepthSnapshot
 from grinder.model.orders import Side, TimeInForce
+from grinder.model.venue_account import AccountFact, AccountQuestion, QueryDepth
 
 
 class OrderType(StrEnum):
@@ -35,6 +46,17 @@ class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
     tif: TimeInForce
     reduce_only: bool
     position_side: PositionSide = PositionSide.BOTH
+
+
+class PlaceBatch(msgspec.Struct, frozen=True, gc=False):
+    """Place several orders in one request; each ends for itself, in any order."""
+
+    orders: tuple[PlaceOrder, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an empty batch and one that the venue would refuse whole."""
+        if not 0 < len(self.orders) <= BATCH_ORDERS_MAX:
+            raise ValueError(f"a batch has 1 to {BATCH_ORDERS_MAX} orders, not {len(self.orders)}")
 
 
 class AmendOrder(msgspec.Struct, frozen=True, gc=False):
@@ -75,13 +97,19 @@ class ArmCountdown(msgspec.Struct, frozen=True, gc=False):
 
 
 class QueryOpenOrders(msgspec.Struct, frozen=True, gc=False):
-    """Ask for every resting order of the account (one symbol, or all with an empty string)."""
+    """Ask for every resting order of the account (one symbol, or all with an empty string).
+
+    ``for_exit``: an exit asks; then no rate limit of ours holds it back.
+    """
 
     symbol: str = ""
+    for_exit: bool = False
 
 
 class QueryPositions(msgspec.Struct, frozen=True, gc=False):
-    """Ask for every position of the account that is not flat."""
+    """Ask for every position of the account that is not flat; ``for_exit`` as in QueryOpenOrders."""
+
+    for_exit: bool = False
 
 
 class QueryBalance(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +128,6 @@ class QueryServerTime(msgspec.Struct, frozen=True, gc=False):
     """Ask for the venue's clock."""
 
 
-Protective = CancelOrder | CancelAllOrders | ArmCountdown
 OrderRequest = PlaceOrder | AmendOrder | CancelOrder
 VenueRequest = (
     PlaceOrder
@@ -115,6 +142,14 @@ VenueRequest = (
     | QueryPositionMode
     | QueryInstruments
     | QueryServerTime
+    | PlaceBatch
+    | PlaceConditional
+    | CancelConditional
+    | QueryConditional
+    | QueryOpenConditional
+    | CancelAllConditional
+    | QueryDepth
+    | AccountQuestion
 )
 
 
@@ -153,13 +188,38 @@ class Exchange(msgspec.Struct, frozen=True):
     skipped: int = 0
 
 
-Answer = VenueOrder | Exchange | Balance | tuple[OpenOrder, ...] | tuple[Position, ...] | bool | int | None
+class BatchReplies(msgspec.Struct, frozen=True):
+    """How each order of a batch ended, in the order of the request: Confirmed, Rejected or InDoubt."""
+
+    replies: tuple[VenueReply, ...]
+
+
+Answer = (
+    VenueOrder
+    | Exchange
+    | Balance
+    | tuple[OpenOrder, ...]
+    | tuple[Position, ...]
+    | bool
+    | int
+    | None
+    | BatchReplies
+    | ConditionalOrder
+    | tuple[ConditionalOrder, ...]
+    | DepthSnapshot
+    | AccountFact
+)
 """Value of a confirmed request: VenueOrder (place, amend, cancel, query), tuple of OpenOrder, tuple of Position,
-Balance, bool (hedge mode), Exchange, int (server time, UTC ms), None (cancel all, countdown)."""
+Balance, bool (hedge mode), Exchange, int (server time, UTC ms), None (cancel one conditional order or all of a kind,
+countdown), ConditionalOrder (place, query), tuple of ConditionalOrder, and what the question asks for."""
 
 
 class Advice(StrEnum):
-    """What a rejection means for the caller. RESTRICTED: the account or symbol may only reduce, or do nothing."""
+    """What a rejection means for the caller.
+
+    RESTRICTED: the account or symbol may only reduce, or do nothing. MALFORMED: the request itself is wrong, ours to
+    mend.
+    """
 
     NOT_FOUND = "NOT_FOUND"
     DUPLICATE_ID = "DUPLICATE_ID"
@@ -176,6 +236,7 @@ class Advice(StrEnum):
     OVERLOAD = "OVERLOAD"
     OTHER = "OTHER"
     RESTRICTED = "RESTRICTED"
+    MALFORMED = "MALFORMED"
 
 
 class Confirmed(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,16 @@ from aiohttp import web
 
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.binance.wire import OPERATIONS
 from grinder.model.account import Balance
+from grinder.model.conditional import (
+    CancelAllConditional,
+    CancelConditional,
+    ConditionalType,
+    PlaceConditional,
+    QueryConditional,
+    QueryOpenConditional,
+)
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import (
     Advice,
@@ -29,6 +38,7 @@ from grinder.model.venue import (
     InDoubt,
     NotSent,
     OrderType,
+    PlaceBatch,
     PlaceOrder,
     QueryBalance,
     QueryInstruments,
@@ -41,6 +51,14 @@ from grinder.model.venue import (
     Rejected,
     VenueReply,
     VenueRequest,
+)
+from grinder.model.venue_account import (
+    QueryAccountConfig,
+    QueryBrackets,
+    QueryDepth,
+    QuerySymbolConfig,
+    QueryTrades,
+    QueryTradingStatus,
 )
 from grinder.ports import Venue
 from grinder.settings import OrderTransport
@@ -84,6 +102,28 @@ EVERY_REQUEST: tuple[VenueRequest, ...] = (
     QueryPositionMode(),
     QueryInstruments(),
     QueryServerTime(),
+    PlaceBatch((PLACE,)),
+    PlaceConditional(
+        "grd-0-2-x1",
+        "BTCUSDT",
+        Side.SELL,
+        ConditionalType.STOP_MARKET,
+        Decimal(8_000),
+        Decimal(0),
+        Decimal("0.002"),
+        TimeInForce.GTC,
+        True,
+    ),
+    CancelConditional("grd-0-2-x1"),
+    QueryConditional("grd-0-2-x1"),
+    QueryOpenConditional("BTCUSDT"),
+    CancelAllConditional("BTCUSDT"),
+    QueryDepth("BTCUSDT"),
+    QueryAccountConfig(),
+    QuerySymbolConfig("BTCUSDT"),
+    QueryBrackets("BTCUSDT"),
+    QueryTrades("BTCUSDT"),
+    QueryTradingStatus(),
 )
 ORDER_PATH = "/fapi/v1/order"
 
@@ -290,11 +330,8 @@ def test_every_request_is_answered_exactly_once_under_every_fault(fault: str) ->
         async def handle(request: web.Request) -> web.StreamResponse:
             return await FAULTS[fault](request)
 
-        for operation in ("order", "allOpenOrders", "countdownCancelAll", "openOrders", "positionSide/dual"):
-            for verb in ("GET", "POST", "PUT", "DELETE"):
-                made.server.http[verb, f"/fapi/v1/{operation}"] = handle
-        for path in ("/fapi/v3/positionRisk", "/fapi/v3/account", "/fapi/v1/exchangeInfo", "/fapi/v1/time"):
-            made.server.http["GET", path] = handle
+        for operation in OPERATIONS:
+            made.server.http[operation.verb, operation.path] = handle
         waiting = [made.submit(request) for request in EVERY_REQUEST]
         for replies in waiting:
             reply = await replies.only()

@@ -14,8 +14,10 @@ from typing import Final
 
 import msgspec
 
+from grinder.adapters.binance.answers import answer_of
 from grinder.adapters.binance.errors import classify, read_error
 from grinder.adapters.binance.limits import Limits
+from grinder.adapters.binance.parameters import parameters_of
 from grinder.adapters.binance.rest import HttpOutcome, HttpReply, RestClient
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.wire import (
@@ -23,9 +25,7 @@ from grinder.adapters.binance.wire import (
     PING,
     Operation,
     Urgency,
-    answer_of,
     operation_of,
-    parameters_of,
     urgency_of,
 )
 from grinder.adapters.binance.ws_api import WsApi

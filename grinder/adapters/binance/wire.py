@@ -1,4 +1,4 @@
-"""The table of operations: for each request its HTTP and WebSocket form, cost, deadline, and how to read the answer.
+"""The table of operations: for each request its HTTP and WebSocket form, cost and deadline.
 
 Must never hold state or send anything.
 
@@ -7,26 +7,27 @@ Source: venue documentation, USDⓈ-M futures trade and account endpoints with t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from grinder.adapters.binance import codec_account as account
-from grinder.adapters.binance.codec_instruments import decode_exchange
-from grinder.model.account import PositionSide
+from grinder.model.conditional import (
+    CancelAllConditional,
+    CancelConditional,
+    PlaceConditional,
+    QueryConditional,
+    QueryOpenConditional,
+)
 from grinder.model.venue import (
     AmendOrder,
-    Answer,
     ArmCountdown,
     CancelAllOrders,
     CancelOrder,
     Confirmed,
     InDoubt,
     NotSent,
-    OrderType,
+    PlaceBatch,
     PlaceOrder,
     QueryBalance,
     QueryInstruments,
@@ -37,6 +38,14 @@ from grinder.model.venue import (
     QueryServerTime,
     Rejected,
     VenueRequest,
+)
+from grinder.model.venue_account import (
+    QueryAccountConfig,
+    QueryBrackets,
+    QueryDepth,
+    QuerySymbolConfig,
+    QueryTrades,
+    QueryTradingStatus,
 )
 
 ORDER_DEADLINE_MS: Final = 3_000
@@ -117,6 +126,53 @@ INSTRUMENTS: Final = Operation(
 )
 SERVER_TIME: Final = Operation("ping_time", "GET", "/fapi/v1/time", "", _S.NONE, _U.QUERY, 1, 0, ORDER_DEADLINE_MS)
 PING: Final = Operation("ping_time", "GET", "/fapi/v1/ping", "", _S.NONE, _U.QUERY, 1, 0, ORDER_DEADLINE_MS)
+BATCH: Final = Operation("place_batch", "POST", "/fapi/v1/batchOrders", "", _S.SIGNED, _U.RISK, 5, 5, ORDER_DEADLINE_MS)
+ALGO_PLACE: Final = Operation(
+    "place_conditional", "POST", "/fapi/v1/algoOrder", "algoOrder.place", _S.SIGNED, _U.RISK, 0, 1, ORDER_DEADLINE_MS
+)
+ALGO_CANCEL: Final = Operation(
+    "cancel_conditional",
+    "DELETE",
+    "/fapi/v1/algoOrder",
+    "algoOrder.cancel",
+    _S.SIGNED,
+    _U.PROTECTIVE,
+    1,
+    0,
+    ORDER_DEADLINE_MS,
+)
+ALGO_STATUS: Final = Operation(
+    "get_conditional_status", "GET", "/fapi/v1/algoOrder", "", _S.SIGNED, _U.QUERY, 1, 0, ORDER_DEADLINE_MS
+)
+ALGO_CANCEL_ALL: Final = Operation(
+    "cancel_all_conditional",
+    "DELETE",
+    "/fapi/v1/algoOpenOrders",
+    "",
+    _S.SIGNED,
+    _U.PROTECTIVE,
+    1,
+    0,
+    ORDER_DEADLINE_MS,
+)
+ALGO_OPEN: Final = Operation(
+    "get_open_conditional", "GET", "/fapi/v1/openAlgoOrders", "", _S.SIGNED, _U.QUERY, 1, 0, QUERY_DEADLINE_MS
+)
+ALGO_OPEN_ALL: Final = msgspec.structs.replace(ALGO_OPEN, weight=40)
+ACCOUNT_CONFIG: Final = Operation(
+    "account_config", "GET", "/fapi/v1/accountConfig", "", _S.SIGNED, _U.QUERY, 5, 0, QUERY_DEADLINE_MS
+)
+SYMBOL_CONFIG: Final = Operation(
+    "symbol_config", "GET", "/fapi/v1/symbolConfig", "", _S.SIGNED, _U.QUERY, 5, 0, QUERY_DEADLINE_MS
+)
+BRACKETS: Final = Operation(
+    "leverage_brackets", "GET", "/fapi/v1/leverageBracket", "", _S.SIGNED, _U.QUERY, 1, 0, QUERY_DEADLINE_MS
+)
+TRADES: Final = Operation("get_trades", "GET", "/fapi/v1/userTrades", "", _S.SIGNED, _U.QUERY, 5, 0, QUERY_DEADLINE_MS)
+TRADING_STATUS: Final = Operation(
+    "trading_status", "GET", "/fapi/v1/apiTradingStatus", "", _S.SIGNED, _U.QUERY, 10, 0, QUERY_DEADLINE_MS
+)
+DEPTH: Final = Operation("depth", "GET", "/fapi/v1/depth", "", _S.NONE, _U.QUERY, 20, 0, QUERY_DEADLINE_MS)
 LISTEN_KEY: Final = Operation("listen_key", "POST", "/fapi/v1/listenKey", "", _S.KEY, _U.QUERY, 1, 0, QUERY_DEADLINE_MS)
 LISTEN_KEY_EXTEND: Final = msgspec.structs.replace(LISTEN_KEY, verb="PUT")
 
@@ -137,6 +193,19 @@ OPERATIONS: Final = (
     PING,
     LISTEN_KEY,
     LISTEN_KEY_EXTEND,
+    BATCH,
+    ALGO_PLACE,
+    ALGO_CANCEL,
+    ALGO_STATUS,
+    ALGO_CANCEL_ALL,
+    ALGO_OPEN,
+    ALGO_OPEN_ALL,
+    ACCOUNT_CONFIG,
+    SYMBOL_CONFIG,
+    BRACKETS,
+    TRADES,
+    TRADING_STATUS,
+    DEPTH,
 )
 """Every row. DELETE of a listen key is not among them, and must never be: the key is shared by all who use it."""
 
@@ -153,102 +222,40 @@ _ROW: Final[dict[type, Operation]] = {
     QueryPositionMode: POSITION_MODE,
     QueryInstruments: INSTRUMENTS,
     QueryServerTime: SERVER_TIME,
+    PlaceBatch: BATCH,
+    PlaceConditional: ALGO_PLACE,
+    CancelConditional: ALGO_CANCEL,
+    QueryConditional: ALGO_STATUS,
+    QueryOpenConditional: ALGO_OPEN,
+    CancelAllConditional: ALGO_CANCEL_ALL,
+    QueryAccountConfig: ACCOUNT_CONFIG,
+    QuerySymbolConfig: SYMBOL_CONFIG,
+    QueryBrackets: BRACKETS,
+    QueryTrades: TRADES,
+    QueryTradingStatus: TRADING_STATUS,
+    QueryDepth: DEPTH,
 }
 
 
 def operation_of(request: VenueRequest) -> Operation:
-    """Return the row of a request; open orders of all symbols cost 40 times those of one."""
+    """Return the row of a request; what rests on all symbols costs 40 times what rests on one."""
     if isinstance(request, QueryOpenOrders) and not request.symbol:
         return OPEN_ORDERS_ALL
+    if isinstance(request, QueryOpenConditional) and not request.symbol:
+        return ALGO_OPEN_ALL
     return _ROW[type(request)]
 
 
 def urgency_of(request: VenueRequest) -> Urgency:
-    """Return who gives way: a placement that can only reduce is protective."""
-    if isinstance(request, PlaceOrder) and request.reduce_only:
-        return Urgency.PROTECTIVE
+    """Return who gives way: a placement that can only reduce is protective, and so is a question of an exit."""
+    match request:
+        case PlaceOrder(reduce_only=True) | PlaceConditional(reduce_only=True):
+            return Urgency.PROTECTIVE
+        case PlaceBatch(orders=orders) if all(order.reduce_only for order in orders):
+            return Urgency.PROTECTIVE
+        case QueryOpenOrders(for_exit=True) | QueryPositions(for_exit=True) | QueryOpenConditional(for_exit=True):
+            return Urgency.PROTECTIVE
     return operation_of(request).urgency
-
-
-def plain(number: Decimal) -> str:
-    """Return a number as the venue takes it: digits and a point, never an exponent."""
-    return format(number, "f")
-
-
-def _place(request: PlaceOrder) -> dict[str, str | int]:
-    """In hedge mode the side of the position says what reduces, and the venue refuses ``reduceOnly`` (-1106)."""
-    parameters: dict[str, str | int] = {
-        "symbol": request.symbol,
-        "side": request.side.value,
-        "type": request.order_type.value,
-        "quantity": plain(request.qty),
-        "newClientOrderId": request.client_order_id,
-        "newOrderRespType": "ACK",
-    }
-    if request.order_type is OrderType.LIMIT:
-        parameters["price"] = plain(request.price)
-        parameters["timeInForce"] = request.tif.value
-    if request.position_side is not PositionSide.BOTH:
-        parameters["positionSide"] = request.position_side.value
-    elif request.reduce_only:
-        parameters["reduceOnly"] = "true"
-    return parameters
-
-
-def _amend(request: AmendOrder) -> dict[str, str | int]:
-    return {
-        "symbol": request.symbol,
-        "origClientOrderId": request.client_order_id,
-        "side": request.side.value,
-        "quantity": plain(request.qty),
-        "price": plain(request.price),
-    }
-
-
-def _by_id(request: CancelOrder | QueryOrder) -> dict[str, str | int]:
-    return {"symbol": request.symbol, "origClientOrderId": request.client_order_id}
-
-
-_PARAMETERS: Final[dict[type, Callable[[Any], dict[str, str | int]]]] = {
-    PlaceOrder: _place,
-    AmendOrder: _amend,
-    CancelOrder: _by_id,
-    QueryOrder: _by_id,
-    CancelAllOrders: lambda request: {"symbol": request.symbol},
-    ArmCountdown: lambda request: {"symbol": request.symbol, "countdownTime": request.countdown_ms},
-    QueryOpenOrders: lambda request: {"symbol": request.symbol} if request.symbol else {},
-}
-
-
-def parameters_of(request: VenueRequest) -> dict[str, str | int]:
-    """Return the parameters of a request, without key, time and signature."""
-    build = _PARAMETERS.get(type(request))
-    return {} if build is None else build(request)
-
-
-_ANSWER: Final[dict[type, Callable[[bytes, Any], Answer]]] = {
-    PlaceOrder: account.decode_ack,
-    AmendOrder: account.decode_ack,
-    CancelOrder: account.decode_ack,
-    QueryOrder: lambda body, request: account.decode_order(body),
-    CancelAllOrders: lambda body, request: account.decode_done(body),
-    ArmCountdown: lambda body, request: account.decode_countdown(body, request.symbol),
-    QueryOpenOrders: lambda body, request: account.decode_open_orders(body),
-    QueryPositions: lambda body, request: account.decode_positions(body),
-    QueryBalance: lambda body, request: account.decode_balance(body),
-    QueryPositionMode: lambda body, request: account.decode_position_mode(body),
-    QueryInstruments: lambda body, request: decode_exchange(body),
-    QueryServerTime: lambda body, request: account.decode_server_time(body),
-}
-
-
-def answer_of(body: bytes, request: VenueRequest) -> Answer:
-    """Return the value of a successful reply to a request.
-
-    Raises:
-        PayloadError: unreadable, out of range, or about something else.
-    """
-    return _ANSWER[type(request)](body, request)
 
 
 OUTCOME_NAMES: Final[dict[type, str]] = {
@@ -259,6 +266,4 @@ OUTCOME_NAMES: Final[dict[type, str]] = {
 }
 """How a request ended, as a label in metrics."""
 
-assert set(_ROW) == set(_ANSWER)
-assert set(_PARAMETERS) <= set(_ROW)
 assert all(row.verb != "DELETE" or "listenKey" not in row.path for row in OPERATIONS)

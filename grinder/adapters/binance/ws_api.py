@@ -17,12 +17,14 @@ from typing import Final
 import msgspec
 from websockets.exceptions import InvalidStatus
 
+from grinder.adapters.binance.answers import answer_of
 from grinder.adapters.binance.codec_instruments import RateLimit
 from grinder.adapters.binance.connection import ConnectError, FrameConnection, open_frames
 from grinder.adapters.binance.errors import RETRY_AFTER_MS_MAX, classify, read_retry_after_ms
 from grinder.adapters.binance.limits import Limits
+from grinder.adapters.binance.parameters import parameters_of
 from grinder.adapters.binance.sign import Signer
-from grinder.adapters.binance.wire import OUTCOME_NAMES, answer_of, operation_of, parameters_of
+from grinder.adapters.binance.wire import OUTCOME_NAMES, operation_of
 from grinder.model.errors import PayloadError
 from grinder.model.limits import (
     CONNECTION_LIFE_S_MAX,

@@ -6,8 +6,9 @@ from typing import get_args
 import msgspec
 import pytest
 
-from grinder.adapters.binance import wire
-from grinder.adapters.binance.wire import Urgency, operation_of, parameters_of, urgency_of
+from grinder.adapters.binance import answers, parameters, wire
+from grinder.adapters.binance.parameters import parameters_of
+from grinder.adapters.binance.wire import Urgency, operation_of, urgency_of
 from grinder.model.account import PositionSide
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import (
@@ -54,13 +55,13 @@ def test_place_in_hedge_mode_sends_the_position_side_and_never_reduce_only() -> 
 
 @pytest.mark.parametrize(("number", "text"), [("1E+3", "1000"), ("1E-7", "0.0000001"), ("9000.10", "9000.10")])
 def test_numbers_are_written_without_an_exponent(number: str, text: str) -> None:
-    assert wire.plain(Decimal(number)) == text
+    assert parameters.plain(Decimal(number)) == text
 
 
 def test_every_request_has_a_row_and_no_row_deletes_a_listen_key() -> None:
     for kind in get_args(VenueRequest):
         assert kind in wire._ROW
-        assert kind in wire._ANSWER
+        assert kind in answers._ANSWER
     assert not [row for row in wire.OPERATIONS if row.verb == "DELETE" and "listenKey" in row.path]
 
 
