@@ -149,7 +149,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     restore_override(run_dir, state_dir)
     telemetry = Recorder(process, os.getpid(), incarnation, clock)
     log = EventLog(settings.log_dir / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
-    evidence = EvidenceWriter(settings.artifact_dir, process, log, telemetry)
+    evidence = EvidenceWriter(settings.artifact_dir, process, log, telemetry, keep=settings.evidence_keep)
     bus = Bus(
         run_dir=run_dir, process=process, incarnation=incarnation, term=lambda: 0, clock=clock, telemetry=telemetry
     )

@@ -7,24 +7,35 @@ caller; what cannot be written is logged and counted.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import shutil
 import threading
+from collections import Counter
 from pathlib import Path
 from queue import Full, Queue
 from typing import Final
 
+from grinder.adapters import evidence_chain
+from grinder.adapters.evidence_chain import SIDECAR_SUFFIX, Deed
 from grinder.model.control import Process
-from grinder.model.limits import EVIDENCE_QUEUE_FILES_MAX, WRITER_CLOSE_S_MAX
+from grinder.model.limits import EVIDENCE_PRUNE_EVERY_FILES, EVIDENCE_QUEUE_FILES_MAX, WRITER_CLOSE_S_MAX
 from grinder.ports import Log, Telemetry
 
-SIDECAR_SUFFIX: Final = ".sha256"
+OPERATOR: Final = "operator"
+"""Whose chain the commands of an operator write."""
 
 
 class EvidenceWriter:
-    """The EvidenceSink port of one process; files go below ``root``."""
+    """The EvidenceSink port of one process; files go below ``root``.
 
-    def __init__(self, root: Path, process: Process, log: Log, telemetry: Telemetry) -> None:
+    ``keep``: newest entries, files or bundles, that stay in each folder; 0 keeps all.
+    """
+
+    def __init__(self, root: Path, process: Process, log: Log, telemetry: Telemetry, *, keep: int = 0) -> None:
         self._root = root
+        self._keep = keep
+        self._written: Counter[str] = Counter()
         self._process = process
         self._log = log
         self._telemetry = telemetry
@@ -53,26 +64,67 @@ class EvidenceWriter:
         while (item := self._queue.get()) is not None:
             folder, name, text = item
             try:
-                write_evidence(self._root / folder, name, text)
-            except OSError as error:
+                write_evidence(self._root, self._process, folder, name, text)
+                self._prune(Path(folder).parts[0])
+            except (OSError, ValueError) as error:
                 self._failed(name, str(error))
+
+    def _prune(self, folder: str) -> None:
+        """Take the oldest entries of a folder away, at its first file and at every so many after it."""
+        due = self._written[folder] % EVIDENCE_PRUNE_EVERY_FILES == 0
+        self._written[folder] += 1
+        if due and self._keep:
+            prune(self._root, self._process, folder, self._keep)
 
     def _failed(self, name: str, why: str) -> None:
         self._telemetry.count("grinder_evidence_failed_total", self._process)
         self._log.event("EVIDENCE_FAILED", file=name, why=why)
 
 
-def write_evidence(directory: Path, name: str, text: str) -> None:
-    """Write a text file and its sidecar; each appears whole or not at all, the sidecar last.
+def write_evidence(root: Path, writer: str, folder: str, name: str, text: str) -> None:
+    """Write a text file and its sidecar, each whole or not at all, and then its line of the writer's chain.
 
     Raises:
         OSError: if one of them cannot be written.
+        ValueError: if the chain is damaged.
     """
+    directory = root / folder
     directory.mkdir(parents=True, exist_ok=True)
     data = text.encode("utf-8", "backslashreplace")
-    sidecar = f"{Path(name).stem}{SIDECAR_SUFFIX}"
+    sha256 = hashlib.sha256(data).hexdigest()
     _replace(directory / name, data)
-    _replace(directory / sidecar, f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode())
+    _replace(directory / f"{Path(name).stem}{SIDECAR_SUFFIX}", f"{sha256}  {name}\n".encode())
+    evidence_chain.append(root, writer, Deed.WROTE, f"{folder}/{name}", sha256)
+
+
+def prune(root: Path, writer: str, folder: str, keep: int) -> int:
+    """Remove all but the ``keep`` newest entries of a folder, by name, for names begin with their time.
+
+    Returns:
+        Entries removed: a file with its sidecar, or a bundle.
+
+    Raises:
+        OSError: if one cannot be removed.
+        ValueError: if the chain is damaged.
+    """
+    names = sorted(path.name for path in (root / folder).iterdir() if not path.name.startswith("."))
+    entries = [list(group) for _, group in itertools.groupby(names, key=lambda name: Path(name).stem)]
+    gone = entries[: max(0, len(entries) - keep)]
+    for name in itertools.chain.from_iterable(gone):
+        _remove(root, writer, root / folder / name)
+    return len(gone)
+
+
+def _remove(root: Path, writer: str, path: Path) -> None:
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    for file in files:
+        if file.suffix != SIDECAR_SUFFIX:
+            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            evidence_chain.append(root, writer, Deed.PRUNED, file.relative_to(root).as_posix(), sha256)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from grinder.adapters.audit import this_operator
 from grinder.adapters.clock import SystemClock
-from grinder.adapters.evidence import write_evidence
+from grinder.adapters.evidence import OPERATOR, write_evidence
 from grinder.adapters.flatten import Account, Flatten, Outcome
 from grinder.adapters.state_link import linked_state_dir
 from grinder.cli.acts import Scene, conclude
@@ -100,9 +100,9 @@ def _evidence(where: Scene, settings: Settings, outcome: Outcome, began_utc_ms: 
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
     name = f"exit_{ended_utc_ms}_{outcome.result or 'timeout'}.json"
     try:
-        write_evidence(settings.artifact_dir / EVIDENCE_FOLDER, name, text)
-    except OSError as error:
-        return f"no evidence was written: {error.strerror}"
+        write_evidence(settings.artifact_dir, OPERATOR, EVIDENCE_FOLDER, name, text)
+    except (OSError, ValueError) as error:
+        return f"no evidence was written: {error}"
     return f"evidence: {settings.artifact_dir / EVIDENCE_FOLDER / name}"
 
 

@@ -48,6 +48,7 @@ COMMANDS: Final = (
     Command("exit", "exit", "leave the market alone: cancel all, close all, prove it; needs no other process"),
     Command("settings", "settings", "show, check or document the settings"),
     Command("docs", "docs", "print or rewrite the documentation that is generated from tables"),
+    Command("ceremony", "ceremony", "keep all evidence of an activation or a rollback in one folder, or check one"),
     Command("replay", "replay", "run the engine over a recording and compare every decision"),
     Command("doctor", "doctor", "check what this host offers"),
 )

@@ -265,5 +265,13 @@ ACCOUNT: Final = Section(
         ),
         switch("GRINDER_FSM_EVIDENCE", "Write a file and its sha256 for every transition."),
         folder("GRINDER_ARTIFACT_DIR", "artifacts", "Where evidence goes."),
+        integer(
+            "GRINDER_EVIDENCE_KEEP",
+            "10000",
+            (0, 10_000_000),
+            "",
+            "Newest entries (files, or bundles of account sync) that stay in each folder of evidence; 0 keeps all. "
+            "What is pruned stays named in the chain.",
+        ),
     ),
 )

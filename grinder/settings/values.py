@@ -75,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     account_sync_evidence: bool
     fsm_evidence: bool
     artifact_dir: Path
+    evidence_keep: int
 
     venue_rest_url: str
     venue_ws_url: str

@@ -8,13 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from grinder.adapters import evidence_chain
 from grinder.adapters import log as log_module
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.evidence import EvidenceWriter
 from grinder.adapters.log import EventLog
 from grinder.adapters.telemetry import Recorder
 from grinder.model.control import Process
-from grinder.model.limits import LOG_FILES_KEPT, LOG_QUEUE_EVENTS_MAX
+from grinder.model.limits import EVIDENCE_PRUNE_EVERY_FILES, LOG_FILES_KEPT, LOG_QUEUE_EVENTS_MAX
 
 CLOCK = SystemClock()
 
@@ -129,3 +130,20 @@ def test_evidence_when_the_name_leaves_the_root_then_assertion(tmp_path: Path, r
             evidence.write(folder, name, "")
     evidence.close()
     log.close()
+
+
+def test_evidence_when_more_is_written_than_kept_then_the_oldest_go_and_the_chain_still_holds(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    log = open_log(tmp_path / "fsm.log", recorder)
+    root = tmp_path / "artifacts"
+    evidence = EvidenceWriter(root, Process.FSM, log, recorder, keep=3)
+    for number in range(EVIDENCE_PRUNE_EVERY_FILES + 1):
+        evidence.write("fsm", f"fsm_transition_{1000 + number}.txt", f"{number}\n")
+    evidence.close()
+    log.close()
+    kept = sorted(path.name for path in (root / "fsm").glob("*.txt"))
+    assert kept == [f"fsm_transition_{1000 + EVIDENCE_PRUNE_EVERY_FILES - back}.txt" for back in (2, 1, 0)]
+    assert len(list((root / "fsm").glob("*.sha256"))) == len(kept)
+    report = evidence_chain.check(root)
+    assert (report.problems, report.files, report.pruned) == ((), 3, EVIDENCE_PRUNE_EVERY_FILES - 2)
