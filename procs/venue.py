@@ -10,16 +10,19 @@ import signal
 import sys
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import NoReturn
 
+import msgspec
 import uvloop
 
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.parent import end_with_supervisor
 from grinder.model.control import Exit
 from grinder.model.errors import SettingsError
-from grinder.sim.exchange.exchange import ExchangeConfig
+from grinder.sim.exchange.floor import ExchangeConfig
 from grinder.sim.exchange.rate_limits import LimitTable
+from grinder.sim.exchange.security import ApiKey
 from grinder.sim.market.step import StepConfig
 from grinder.sim.market.synthetic import SyntheticConfig
 from grinder.sim.wire.assembly import DEFAULT_CREDENTIALS, VenueConfig, build_server
@@ -52,6 +55,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--hold", action="store_true", help="hold the tape until POST /sim/tape gives it a speed")
     add("--at-once", action="store_true", help="begin a recorded tape without waiting for a listener")
     add("--key", action="append", default=[], metavar="KEY:SECRET", help="one more account")
+    add("--keys", type=Path, metavar="FILE", help="JSON list of further keys: key, secret or public_key (PEM), account")
     add("--wallet", default="10000", help="start balance of each account, USDT")
     add("--weight-limit-1m", type=int, default=2_400, help="request weight per minute")
     add("--order-limit-10s", type=int, default=300, help="orders per 10 s and account")
@@ -77,6 +81,7 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
             problems.append("--key: expected KEY:SECRET")
         credentials[key] = secret
     wallet = _wallet(options.wallet, problems)
+    keys = _keys(options.keys, problems)
     rates = {"--speed": options.speed, "--step-rate": options.step_rate, "--updates-per-s": options.updates_per_s}
     problems += [f"{name}: expected a number above 0" for name, value in rates.items() if not value > 0]
     if not 0 <= options.port <= 65_535:
@@ -93,11 +98,22 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
         await_listener=not options.at_once,
         symbols=tuple(symbol.strip().upper() for symbol in options.symbols.split(",") if symbol.strip()),
         credentials=credentials,
+        keys=keys,
         limits=LimitTable(options.weight_limit_1m, options.order_limit_10s, options.order_limit_1m),
         exchange=ExchangeConfig(start_wallet=wallet),
         synthetic=SyntheticConfig(updates_per_s=options.updates_per_s, volatility_bps=options.volatility_bps),
         step=StepConfig(options.step_rate, options.step_ticks),
     )
+
+
+def _keys(path: Path | None, problems: list[str]) -> tuple[ApiKey, ...]:
+    if path is None:
+        return ()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[ApiKey, ...])
+    except (OSError, msgspec.MsgspecError) as error:
+        problems.append(f"--keys {path}: {error}")
+        return ()
 
 
 def _wallet(text: str, problems: list[str]) -> Decimal:

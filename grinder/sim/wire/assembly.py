@@ -12,9 +12,11 @@ import msgspec
 
 from grinder.model.errors import SettingsError
 from grinder.ports import Clock
-from grinder.sim.exchange.exchange import Exchange, ExchangeConfig
+from grinder.sim.exchange.exchange import Exchange
+from grinder.sim.exchange.floor import ExchangeConfig
 from grinder.sim.exchange.rate_limits import LimitTable
 from grinder.sim.exchange.rules import BUILT_IN, SymbolRules
+from grinder.sim.exchange.security import ApiKey
 from grinder.sim.exchange.venue import Venue
 from grinder.sim.market.recorded import RecordedTape, TapeError
 from grinder.sim.market.step import StepConfig, StepTape
@@ -24,6 +26,7 @@ from grinder.sim.wire.context import Context
 from grinder.sim.wire.hub import Hub
 from grinder.sim.wire.player import Player
 from grinder.sim.wire.server import Server
+from grinder.sim.wire.sockets import SocketPace
 
 DEFAULT_CREDENTIALS: Final = {"sim-key": "sim-secret"}
 ID_SPACE_PER_MS: Final = 1_000
@@ -34,6 +37,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     """Every option of the simulated venue. ``tape``: synthetic, step, or recording paths joined by commas.
 
     ``loop``: begin a recording again at its end. ``hold``: wait for ``POST /sim/tape`` before the first event.
+    ``credentials``: HMAC keys with an account each; ``keys``: further keys of those accounts, of any scheme.
     ``await_listener``: begin a recording only when somebody listens, so that nothing of it is lost.
     """
 
@@ -46,6 +50,8 @@ class VenueConfig(msgspec.Struct, frozen=True):
     await_listener: bool = False
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     credentials: Mapping[str, str] = MappingProxyType(DEFAULT_CREDENTIALS)
+    keys: tuple[ApiKey, ...] = ()
+    pace: SocketPace = SocketPace()
     limits: LimitTable = LimitTable()
     exchange: ExchangeConfig = ExchangeConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -81,7 +87,7 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
     """Return a venue ready to start.
 
     Raises:
-        SettingsError: if the tape cannot be opened or the speed is not above 0.
+        SettingsError: if the tape cannot be opened, the speed is not above 0, or a key is none.
     """
     if config.speed <= 0:
         raise SettingsError((f"speed is {config.speed}, expected a number above 0",))
@@ -91,10 +97,13 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
     for rules in _rules(tuple(symbol for symbol in config.symbols if symbol in BUILT_IN)):
         if rules.symbol not in exchange.markets:
             exchange.list_symbol(rules)
-    venue = Venue(exchange, config.credentials, config.limits, Random(config.seed))
+    try:
+        venue = Venue(exchange, config.credentials, config.limits, Random(config.seed), config.keys)
+    except ValueError as error:
+        raise SettingsError((f"keys: {error}",)) from error
     hub = Hub(venue.listen_keys)
     await_listener = config.await_listener and isinstance(tape, RecordedTape)
     player = Player(tape, venue, hub, clock, config.speed, await_listener=await_listener)
     if config.hold:
         player.set_speed(0)
-    return Server(Context(venue, hub, clock), player, config.port)
+    return Server(Context(venue, hub, clock, config.pace), player, config.port)

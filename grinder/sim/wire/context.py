@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 
+from grinder.model.errors import VenueError
 from grinder.ports import Clock
-from grinder.sim.exchange.faults import KINDS, Answer, FaultRule
+from grinder.sim.exchange.faults import Answer, Delay, Fault, Request
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.truth import RequestRecord
-from grinder.sim.exchange.venue import Operation, Outcome, Venue
+from grinder.sim.exchange.venue import Operation, Outcome, Venue, failure
+from grinder.sim.wire.frames import Wire
 from grinder.sim.wire.hub import Hub
+from grinder.sim.wire.sockets import SocketPace
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -22,19 +26,27 @@ class Ask(msgspec.Struct, frozen=True):
     transport: str
     key: str
     params: Params
-    payloads: Iterable[str]
+    payloads: Iterable[str] | None
     mono_ns: int
+
+
+class Connection(Protocol):
+    """A connection of the WebSocket API, as the faults see it."""
+
+    wire: Wire
 
 
 class Context:
     """The venue and the means to reach it."""
 
-    def __init__(self, venue: Venue, hub: Hub, clock: Clock) -> None:
+    def __init__(self, venue: Venue, hub: Hub, clock: Clock, pace: SocketPace | None = None) -> None:
         self.venue = venue
         self.hub = hub
         self.clock = clock
+        self.pace = pace or SocketPace()
+        self.ws_api: dict[Connection, None] = {}
 
-    def begin(self, ask: Ask) -> tuple[RequestRecord, FaultRule | None]:
+    def begin(self, ask: Ask) -> tuple[RequestRecord, Fault | None]:
         """Record a request and pick the fault that acts on it, if any."""
         params = ask.params
         symbol = params.optional("symbol")
@@ -42,9 +54,11 @@ class Context:
         record = self.venue.truth.on_request(
             ask.mono_ns, self.clock.utc_ms(), ask.transport, ask.operation.name, ask.key, client_id[:64], symbol[:32]
         )
-        fault = self.venue.faults.pick(ask.operation.name, symbol, ask.transport)
+        if not self.venue.faults.any:
+            return record, None
+        fault = self.venue.faults.pick(Request(ask.operation.name, symbol, ask.transport, ask.key, client_id))
         if fault is not None:
-            record.fault = fault.kind
+            record.fault = fault.name
         return record, fault
 
     def run(self, ask: Ask, record: RequestRecord) -> Outcome:
@@ -56,17 +70,33 @@ class Context:
             asyncio.get_running_loop().call_soon(self.flush)
         return outcome
 
-    async def run_with_fault(self, ask: Ask, record: RequestRecord, fault: FaultRule) -> tuple[Answer, Outcome | None]:
+    async def run_with_fault(self, ask: Ask, record: RequestRecord, fault: Fault) -> tuple[Answer, Outcome | None]:
         """Execute or spare a request as its fault says; return what the client is to see."""
-        kind = KINDS[fault.kind]
-        if fault.delay_ms and kind.delays_before:
-            await asyncio.sleep(fault.delay_ms / 1_000)
+        kind, delay_s = fault.kind, fault.delay_ms / 1_000
+        if kind.delays is Delay.ENGINE:
+            return kind.answer, await self._run_late(ask, record, delay_s)
+        if delay_s and kind.delays is Delay.REQUEST:
+            await asyncio.sleep(delay_s)
         outcome: Outcome | None = self.run(ask, record) if kind.executes else None
-        if fault.delay_ms and not kind.delays_before:
-            await asyncio.sleep(fault.delay_ms / 1_000)
+        if delay_s and kind.delays is Delay.ANSWER:
+            await asyncio.sleep(delay_s)
         if kind.answer is Answer.ERROR:
             outcome = Outcome(kind.http_status, kind.code, {"code": kind.code, "msg": kind.message})
         return kind.answer, outcome
+
+    async def _run_late(self, ask: Ask, record: RequestRecord, delay_s: float) -> Outcome:
+        """Check a request now and let it reach the matching engine later."""
+        venue = self.venue
+        try:
+            account = venue.admit(ask.operation, ask.key, ask.params, ask.payloads, self.clock.utc_ms())
+        except VenueError as error:
+            outcome = failure(error)
+        else:
+            await asyncio.sleep(delay_s)
+            outcome = venue.perform_late(ask.operation, account, ask.params, self.clock.utc_ms())
+        venue.note(record, outcome)
+        asyncio.get_running_loop().call_soon(self.flush)
+        return outcome
 
     def flush(self) -> None:
         """Send what the exchange has to say on user streams."""

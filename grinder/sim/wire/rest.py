@@ -17,7 +17,7 @@ from aiohttp import web
 
 from grinder.model.errors import VenueError
 from grinder.sim.exchange.codes import Code, refusal
-from grinder.sim.exchange.faults import Answer, FaultRule
+from grinder.sim.exchange.faults import Answer, Fault
 from grinder.sim.exchange.operations import BY_ROUTE
 from grinder.sim.exchange.params import read_params
 from grinder.sim.exchange.security import rest_payload
@@ -98,8 +98,9 @@ def _answer(context: Context, key: str, outcome: Outcome, retry_after_s: int = 0
     now = context.clock.utc_ms()
     limits = context.venue.limits
     headers = {"X-MBX-USED-WEIGHT-1M": str(limits.used_weight(now))}
-    if key in context.venue.exchange.accounts:
-        short, long = limits.used_orders(key, now)
+    account = context.venue.gatekeeper.account_of(key)
+    if account:
+        short, long = limits.used_orders(account, now)
         headers["X-MBX-ORDER-COUNT-10S"] = str(short)
         headers["X-MBX-ORDER-COUNT-1M"] = str(long)
     if outcome.http_status in (418, 429) or outcome.code in RATE_CODES:
@@ -108,14 +109,17 @@ def _answer(context: Context, key: str, outcome: Outcome, retry_after_s: int = 0
 
 
 async def _faulty(
-    context: Context, request: web.Request, fault: FaultRule, answer: Answer, outcome: Outcome | None
+    context: Context, request: web.Request, fault: Fault, answer: Answer, outcome: Outcome | None
 ) -> web.StreamResponse:
     """Let the client see what the fault says: silence, a closed or reset connection, garbage, or an answer."""
     transport = request.transport
     if answer in (Answer.NORMAL, Answer.ERROR) and outcome is not None:
         return _answer(context, request.headers.get("X-MBX-APIKEY", ""), outcome, fault.retry_after_s)
     if answer is Answer.GARBAGE:
-        return web.Response(status=502, text="<html><body>502 Bad Gateway</body></html>", content_type="text/html")
+        page = f"<html><head><title>{fault.kind.http_status}</title></head><body>Bad Gateway</body></html>"
+        return web.Response(status=fault.kind.http_status, text=page, content_type="text/html")
+    if answer is Answer.UNREADABLE:
+        return web.Response(body=b'{"orderId":', content_type="application/json")
     if answer is Answer.SILENCE:
         await asyncio.sleep(SILENCE_S_MAX)
     if transport is not None and not transport.is_closing():

@@ -13,14 +13,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.frames import Wire, text_frame
 from grinder.sim.wire.hub import STREAMS_PER_CONNECTION_MAX, Route, Subscriber
+from grinder.sim.wire.sockets import incoming, open_socket
 
-MESSAGE_BYTES_MAX: Final = 256 * 1_024
-PING_PERIOD_S: Final = 180.0
 INCOMING_PER_S_MAX: Final = 10
 _METHODS: Final = "`SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`"
 
@@ -60,8 +59,7 @@ def url_subscriptions(path_names: str, query: str) -> list[tuple[str, frozenset[
 
 def _handler(context: Context, route: Route, *, combined: bool) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(compress=False, heartbeat=PING_PERIOD_S, max_msg_size=MESSAGE_BYTES_MAX)
-        await socket.prepare(request)
+        socket = await open_socket(request)
         transport = request.transport
         if not isinstance(transport, Transport) and transport is None:
             return socket
@@ -81,14 +79,14 @@ def _handler(context: Context, route: Route, *, combined: bool) -> Handler:
 async def _listen(context: Context, socket: web.WebSocketResponse, subscriber: Subscriber) -> None:
     """Answer control messages until the client goes, or sends more of them than the venue takes."""
     arrivals: deque[int] = deque(maxlen=INCOMING_PER_S_MAX + 1)
-    async for message in socket:
-        if message.type is not WSMsgType.TEXT:
-            continue
+    async for message in incoming(socket, context.pace):
         now = context.clock.mono_ns()
         arrivals.append(now)
         if len(arrivals) > INCOMING_PER_S_MAX and now - arrivals[0] < 1_000_000_000:
             await socket.close(code=1008, message=b"Too many requests")
             return
+        if message.is_control:
+            continue
         reply = control(context, subscriber, message.data)
         subscriber.wire.write(text_frame(msgspec.json.encode(reply)))
 
@@ -98,7 +96,7 @@ def _error(code: int, text: str, request_id: object = None) -> dict[str, Any]:
     return error if request_id is None else {"error": error, "id": request_id}
 
 
-def control(context: Context, subscriber: Subscriber, text: str) -> dict[str, Any]:
+def control(context: Context, subscriber: Subscriber, text: str | bytes) -> dict[str, Any]:
     """Do one control message and return its reply; an acknowledgement says nothing about data."""
     try:
         request = msgspec.json.decode(text, type=dict[str, Any])
