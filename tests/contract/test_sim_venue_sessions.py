@@ -152,7 +152,7 @@ async def until_closed(socket: ClientWebSocketResponse, *, answers: bool) -> tup
             if answers:
                 await socket.pong(message.data)
         elif message.type is not WSMsgType.TEXT:
-            return pings, socket.close_code
+            return pings, message.data
 
 
 @pytest.mark.parametrize("path", ["/ws-fapi/v1", "/public/ws"])
