@@ -35,6 +35,11 @@ def begin(now_mono_ns: int, delay_ms: int = FIRST_QUERY_MS) -> Doubt:
     return Doubt(now_mono_ns, now_mono_ns + delay_ms * NS_PER_MS)
 
 
+def hurried(doubt: Doubt, now_mono_ns: int) -> Doubt:
+    """Return the doubt with its next query due now; what the venue has answered so far still counts."""
+    return msgspec.structs.replace(doubt, next_mono_ns=min(doubt.next_mono_ns, now_mono_ns))
+
+
 def due(doubt: Doubt, now_mono_ns: int) -> bool:
     """Tell whether a query should be sent now."""
     return not doubt.waiting and now_mono_ns >= doubt.next_mono_ns

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from grinder.core.doubt import Doubt, absent, answered, asked, begin, due
+from grinder.core.doubt import Doubt, absent, answered, asked, begin, due, hurried
 from grinder.core.orders import Happening, Order, happen, infer_fill, on_found
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
@@ -47,9 +47,9 @@ class Settling:
     def ask_now(self, client_order_id: str) -> None:
         """Ask about an order at the next timer, whatever its state."""
         self._verify.add(client_order_id)
-        waiting = self._doubts.get(client_order_id)
-        if waiting is None or not waiting.waiting:
-            self._doubts[client_order_id] = begin(self._ports.clock.mono_ns(), 0)
+        now = self._ports.clock.mono_ns()
+        doubt = self._doubts.get(client_order_id)
+        self._doubts[client_order_id] = begin(now, 0) if doubt is None else hurried(doubt, now)
 
     def ask_all_now(self) -> None:
         """Ask about every live order."""

@@ -1,0 +1,42 @@
+"""Settling under commands: what the venue has denied so far is not forgotten because somebody asks once more."""
+
+from __future__ import annotations
+
+from grinder.model.orders import OrderState
+from grinder.model.units import NS_PER_S
+from grinder.model.venue import CancelOrder, PlaceOrder
+from tests.account_world import ExecutorWorld
+from tests.fake_venue import Outcome
+
+STOP_NS_MAX = 10 * NS_PER_S
+
+
+def lost_order(world: ExecutorWorld) -> str:
+    """An order in doubt that never reached the venue."""
+    world.venue.outcomes[PlaceOrder].append(Outcome.LOST_BEFORE)
+    name = world.place(1)
+    world.run(50)
+    assert world.state(name) is OrderState.IN_DOUBT
+    return name
+
+
+def test_stop_when_an_order_in_doubt_never_existed_then_its_absence_is_concluded_and_the_stop_is_clean() -> None:
+    world = ExecutorWorld(exits=False)
+    name = lost_order(world)
+    began = world.clock.mono_ns()
+    world.service.on_stop()
+    while not world.service.stopped:
+        world.run(100)
+    assert world.state(name) is OrderState.REJECTED
+    assert world.clock.mono_ns() - began < STOP_NS_MAX
+    assert ("STOP", True) in [(event, fields.get("clean")) for event, fields in world.log.events]
+
+
+def test_doubt_when_cancelled_again_and_again_then_the_answers_so_far_still_count() -> None:
+    world = ExecutorWorld(exits=False)
+    name = lost_order(world)
+    for _ in range(24):
+        world.cancel(name)
+        world.run(500)
+    assert world.state(name) is OrderState.REJECTED
+    assert len(world.venue.sent(CancelOrder)) < 24
