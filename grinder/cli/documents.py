@@ -11,10 +11,13 @@ from typing import Final
 
 import msgspec
 
+from grinder.adapters.binance.codes import CODES, IN_DOUBT_NEXT, NEXT, RETRY_AFTER_MS_DEFAULT, STATUSES
 from grinder.core import fsm_table
 from grinder.model.channels import CHANNELS
 from grinder.model.control import Process
 from grinder.model.metrics import METRICS, RUNBOOK_WATCHLIST
+from grinder.model.units import MS_PER_S
+from grinder.model.venue import Advice
 from grinder.settings import FILE_SUFFIX, SECTIONS, Variable
 
 _BEGIN: Final = "<!-- generated: {name} -->"
@@ -103,6 +106,36 @@ def metrics_document() -> str:
     )
 
 
+def _meaning(advice: Advice | None) -> str:
+    return "in doubt" if advice is None else _code(advice)
+
+
+def venue_errors_document() -> str:
+    """Return the page of what the venue can say, by kind of refusal, HTTP status and error code."""
+    kinds = [(_meaning(None), IN_DOUBT_NEXT), *((_code(advice), NEXT[advice]) for advice in Advice)]
+    statuses = [("5xx", _meaning(None), "")]
+    for status, advice in STATUSES.items():
+        wait_ms = RETRY_AFTER_MS_DEFAULT.get(status, 0)
+        statuses.append((f"{status}", _meaning(advice), f"{wait_ms // MS_PER_S} s" if wait_ms else ""))
+    codes = [(f"{code}", _code(name), _meaning(advice)) for code, (name, advice) in CODES.items()]
+    return "\n".join(
+        (
+            "# What the venue's refusals mean\n",
+            _NOTICE.format(source="grinder/adapters/binance/codes.py") + "\n",
+            "A reply that is no success is either a refusal for certain, of one of these kinds, or *in doubt*: nobody "
+            "knows whether it happened. A code says it where it is in the table; else the HTTP status does.\n",
+            "## What happens next\n",
+            _table(("kind", "next"), kinds),
+            "## HTTP statuses\n",
+            "The wait is ours where the reply has no `Retry-After` and no time in its words.\n",
+            _table(("status", "meaning", "wait"), statuses),
+            "## Error codes\n",
+            "A code that is not here is a refusal of kind `OTHER`, unless the status says that it is in doubt.\n",
+            _table(("code", "venue's name", "meaning"), codes),
+        )
+    )
+
+
 def processes_section() -> str:
     """Return the table of processes, in start order."""
     rows = []
@@ -143,6 +176,7 @@ class Document(msgspec.Struct, frozen=True):
 DOCUMENTS: Final = (
     Document("runbooks/SETTINGS.md", "", settings_document),
     Document("runbooks/METRICS.md", "", metrics_document),
+    Document("runbooks/VENUE_ERRORS.md", "", venue_errors_document),
     Document("ARCHITECTURE.md", "processes", processes_section),
     Document("ARCHITECTURE.md", "channels", channels_section),
     Document("ARCHITECTURE.md", "fsm", fsm_table.diagram_block),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from grinder.adapters.binance.codes import CODES, NEXT, STATUSES
 from grinder.adapters.binance.errors import (
-    CODES,
     RETRY_AFTER_MS_MAX,
     ban_left_ms,
     classify,
@@ -68,7 +70,9 @@ def test_classify_when_nobody_can_know_is_in_doubt(http_status: int, code: int, 
         (-2015, Advice.AUTH),
         (-4061, Advice.MODE),
         (-4400, Advice.RESTRICTED),
-        (-1121, Advice.OTHER),
+        (-1121, Advice.FILTER),
+        (-1102, Advice.MALFORMED),
+        (-4120, Advice.MALFORMED),
         (-9999, Advice.OTHER),
     ],
 )
@@ -76,6 +80,22 @@ def test_classify_when_the_venue_refused_says_what_it_means(code: int, advice: A
     refused = classify(400, code, "words")
     assert isinstance(refused, Rejected)
     assert (refused.advice, refused.code, refused.message) == (advice, code, "words")
+
+
+DOCUMENTED = """
+-1000 -1001 -1003 -1006 -1007 -1008 -1015 -1016 -1021 -1022 -1099 -1100 -1106 -1111 -1116 -1121 -1125 -1136
+-2010 -2011 -2013 -2014 -2015 -2018 -2019 -2021 -2022 -2024 -2025 -2027 -4003 -4004 -4005 -4013 -4014 -4015 -4016 -4023
+-4024 -4046 -4059 -4060 -4061 -4062 -4067 -4068 -4082 -4087 -4088 -4105 -4106 -4107 -4109 -4116 -4118 -4120 -4131 -4137
+-4138 -4139 -4140 -4141 -4142 -4164 -4189 -4192 -4400 -4401 -4531 -5021 -5022 -5025 -5026 -5027 -5028 -5029 -5037 -5038
+-5039 -5040 -5041 -5043 -5047
+"""
+"""Codes that this project holds the venue to. Source: its error-code page, 2026-05-28, and change log."""
+
+
+def test_table_when_compared_with_the_documented_codes_then_every_one_has_a_row_and_every_row_a_next_step() -> None:
+    assert {int(code) for code in re.findall(r"-\d+", DOCUMENTED)} <= set(CODES)
+    assert {advice for _, advice in CODES.values()} | set(STATUSES.values()) <= {None, *NEXT}
+    assert all(name == "" or name.isupper() for name, _ in CODES.values())
 
 
 def test_classify_of_every_code_in_the_table_gives_its_row() -> None:
