@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from grinder.sim.exchange import queries, trading
+from grinder.sim.exchange import batches, queries, trading
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.params import Params
@@ -80,7 +80,7 @@ _ORDERS: Final = (
     Operation(
         "batch.place",
         _SIGNED,
-        _trade(trading.place_batch),
+        _trade(batches.place_batch),
         _weight(5),
         _rest("POST", "v1/batchOrders"),
         orders_10s=5,
@@ -89,13 +89,13 @@ _ORDERS: Final = (
     Operation(
         "batch.modify",
         _SIGNED,
-        _trade(trading.amend_batch),
+        _trade(batches.amend_batch),
         _weight(5),
         _rest("PUT", "v1/batchOrders"),
         orders_10s=5,
         orders_1m=1,
     ),
-    Operation("batch.cancel", _SIGNED, _trade(trading.cancel_batch), _weight(1), _rest("DELETE", "v1/batchOrders")),
+    Operation("batch.cancel", _SIGNED, _trade(batches.cancel_batch), _weight(1), _rest("DELETE", "v1/batchOrders")),
     Operation(
         "orders.cancel_all", _SIGNED, _trade(trading.cancel_all), _weight(1), _rest("DELETE", "v1/allOpenOrders")
     ),

@@ -39,11 +39,17 @@ REFUSED_PLACES = [
     ({"positionSide": "SIDEWAYS"}, -4060),
     ({"newClientOrderId": "x" * 37}, -4015),
     ({"newClientOrderId": "bad id"}, -1100),
-    ({"newOrderRespType": "FULL"}, -1130),
+    ({"newOrderRespType": "FULL"}, -1136),
     ({"timeInForce": "GTD"}, -1102),
     ({"timeInForce": "GTD", "goodTillDate": "1"}, -5040),
-    ({"selfTradePreventionMode": "MAYBE"}, -1130),
+    ({"timeInForce": "GTD", "goodTillDate": "253402300799000"}, -5040),
+    ({"selfTradePreventionMode": "MAYBE"}, -5039),
+    ({"priceMatch": "QUEUE"}, -1106),
+    ({"priceMatch": "BEST", "price": ""}, -5037),
+    ({"priceMatch": "OPPONENT_10", "price": ""}, -5037),
     ({"type": "MARKET"}, -1106),
+    ({"type": "MARKET", "price": ""}, -1106),
+    ({"type": "MARKET", "price": "", "timeInForce": "", "priceMatch": "QUEUE"}, -5038),
 ]
 
 
@@ -89,8 +95,10 @@ def test_open_orders_when_the_limit_is_reached_then_refused() -> None:
         ({"price": "59000.00", "quantity": "0.002"}, -5027),
         ({"price": ""}, -1102),
         ({"price": "59000.05"}, -4014),
-        ({"quantity": "0.001"}, -4164),
+        ({"quantity": "0.001"}, -5029),
         ({"quantity": "900"}, -2019),
+        ({"reduceOnly": "true"}, -5047),
+        ({"priceMatch": "QUEUE"}, -1106),
     ],
 )
 def test_amend_when_a_field_is_wrong_then_documented_code_and_no_change(change: dict[str, str], code: int) -> None:
