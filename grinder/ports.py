@@ -14,6 +14,7 @@ from grinder.core.sequence import Gap
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import Process, TripReason
 from grinder.model.frames import Envelope, Frame
+from grinder.model.journal import JournalHealth, JournalLoss
 from grinder.model.latch import LatchRecord
 from grinder.model.market import BookTop, MarketEvent, MarkPrice, StreamKind
 from grinder.model.reasons import DropReason
@@ -141,16 +142,32 @@ class Journal(Protocol):
         ...
 
     def replay(self) -> Iterable[bytes]:
-        """Yield every whole record, oldest first; a torn tail is cut."""
+        """Yield every whole record, oldest first; what damage has taken is in ``loss``."""
+        ...
+
+    @property
+    def loss(self) -> JournalLoss:
+        """What damage the start found."""
+        ...
+
+    @property
+    def health(self) -> JournalHealth:
+        """How the journal is now; new risk waits while it has trouble."""
         ...
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Tell whether the file has grown enough that ``checkpoint`` should be called at a quiet moment."""
+        """Tell whether ``checkpoint`` should be called: files have grown, are damaged, or cannot be written."""
         ...
 
     def checkpoint(self, records: Iterable[bytes]) -> bool:
-        """Begin a new file with ``records`` and drop the older ones; return False (nothing changed) if that failed."""
+        """Go on in a new file, and write ``records`` in place of all older ones in the background; never waits.
+
+        ``records``: read later and by another thread, so what it draws on must not change.
+
+        Returns:
+            False if no checkpoint can be begun now; nothing has changed then.
+        """
         ...
 
 

@@ -8,13 +8,15 @@ import uvloop
 
 import procs._boot as start
 from grinder.adapters.binance.account import AccountLink
-from grinder.adapters.journal import FileJournal
+from grinder.adapters.journal import FileJournal, JournalFormatError
 from grinder.adapters.loop import run_async
 from grinder.adapters.run_identity import run_identity
 from grinder.adapters.runtime import Boot
 from grinder.core.interlocks import Limits
 from grinder.model.channels import ACCOUNT, INTENTS, ORDERS
 from grinder.model.control import ExchangePort, Process, TradingMode
+from grinder.model.errors import SettingsError
+from grinder.ports import Journal
 from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.order_store import ExecutorPorts
 from grinder.settings import Settings
@@ -49,13 +51,9 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
     )
 
 
-async def execute(boot: Boot) -> None:
-    """Execute until stopped."""
-    settings = boot.settings
-    config = executor_config(settings, boot.incarnation, boot.term, run_identity(os.getppid()))
-    link = AccountLink(boot)
-    journal = FileJournal(settings.state_dir / "journal", settings.journal_sync)
-    ports = ExecutorPorts(
+def executor_ports(boot: Boot, link: AccountLink, journal: Journal) -> ExecutorPorts:
+    """Return what the executor has of the world."""
+    return ExecutorPorts(
         venue=link.venue,
         journal=journal,
         publisher=boot.publisher(ORDERS),
@@ -63,7 +61,28 @@ async def execute(boot: Boot) -> None:
         telemetry=boot.telemetry,
         log=boot.log,
     )
-    service = ExecutorService(ports, boot.board, config)
+
+
+def open_journal(settings: Settings) -> FileJournal:
+    """Return the journal of this host.
+
+    Raises:
+        SettingsError: if the folder holds a journal of another format: trying again would not help.
+        JournalError: if it is in use or cannot be written.
+    """
+    try:
+        return FileJournal(settings.state_dir / "journal", settings.journal_sync)
+    except JournalFormatError as error:
+        raise SettingsError((str(error),)) from error
+
+
+async def execute(boot: Boot) -> None:
+    """Execute until stopped."""
+    settings = boot.settings
+    config = executor_config(settings, boot.incarnation, boot.term, run_identity(os.getppid()))
+    link = AccountLink(boot)
+    journal = open_journal(settings)
+    service = ExecutorService(executor_ports(boot, link, journal), boot.board, config)
     async with link.open(service.on_user_event if config.sends else None) as tasks:
         await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=tasks)
     journal.close()

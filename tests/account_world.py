@@ -12,6 +12,7 @@ from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Word
 from grinder.model.control import ExchangePort, FsmState, TradingMode
 from grinder.model.frames import Envelope, Frame
+from grinder.model.journal import JournalHealth, JournalLoss
 from grinder.model.orders import (
     INTENTS_PER_INCARNATION,
     Amend,
@@ -41,12 +42,18 @@ FSM_INCARNATION = 7
 
 
 class MemoryJournal:
-    """A journal that lives as long as the test lets it; ``full`` makes it refuse."""
+    """A journal that lives as long as the test lets it; ``full`` makes it refuse, ``trouble`` says why."""
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
         self.full = False
+        self.trouble = ""
+        self.loss = JournalLoss(0, 0, ())
         self.wants_checkpoint = False
+
+    @property
+    def health(self) -> JournalHealth:
+        return JournalHealth(self.trouble, "", sum(map(len, self.records)), 0)
 
     def append(self, record: bytes) -> bool:
         if self.full:

@@ -6,77 +6,17 @@ Registration, zero series, HELP texts and documentation come from here. A name t
 from __future__ import annotations
 
 from enum import StrEnum
-from itertools import product
 from typing import Final
-
-import msgspec
 
 from grinder.model.control import TREE, FsmState, HaRole, RiskIntent, TripReason
 from grinder.model.market import StreamKind
+from grinder.model.metric import LATENCY_BUCKETS_S, Kind, Metric, Origin
 from grinder.model.reasons import BlockReason, DenyReason, DropReason, MismatchRule
-
-
-class Kind(StrEnum):
-    """Prometheus type."""
-
-    GAUGE = "gauge"
-    COUNTER = "counter"
-    HISTOGRAM = "histogram"
-
-
-class Origin(StrEnum):
-    """Where the value comes from at scrape time."""
-
-    TELEMETRY = "telemetry"
-    SCRAPE = "scrape"
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """One row. ``values``: for each label its closed set, or an empty tuple where it is open.
-
-    Zero series exist from the start for every combination of closed sets; a metric with an open label has none.
-    ``origin`` SCRAPE: computed when scraped, from the board, ages and the aggregate, so it stays true when its source
-    is dead.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-    values: tuple[tuple[str, ...], ...] = ()
-    origin: Origin = Origin.TELEMETRY
-    buckets: tuple[float, ...] = ()
-
-    @property
-    def zero_series(self) -> tuple[tuple[str, ...], ...]:
-        """Label values that exist before anything happened."""
-        if not self.labels:
-            return ((),)
-        return tuple(product(*self.values)) if self.values and all(self.values) else ()
 
 
 def _texts(*groups: type[StrEnum]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(member.value for member in group) for group in groups)
 
-
-LATENCY_BUCKETS_S: Final = (
-    1e-5,
-    2e-5,
-    5e-5,
-    1e-4,
-    2e-4,
-    5e-4,
-    1e-3,
-    2e-3,
-    5e-3,
-    1e-2,
-    2e-2,
-    5e-2,
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-)
 
 _G, _C, _H = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM
 
@@ -264,6 +204,9 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric("grinder_executor_withdrawn_total", _C, "Resting entries taken back: none could be placed", ("reason",)),
     Metric("grinder_executor_unclean_stops_total", _C, "Stops that could not prove that no order rests"),
     Metric("grinder_journal_failed_total", _C, "Records that could not be written to the journal"),
+    Metric("grinder_journal_lost_records_total", _C, "Records of the journal that damage on the disk has taken"),
+    Metric("grinder_journal_size_bytes", _G, "Size of the journal's files, bytes"),
+    Metric("grinder_journal_trouble", _G, "1 while nothing can be put on record, and so no new risk is taken"),
     Metric("grinder_dead_man_failures_total", _C, "Failures to wind up the venue's dead-man's switch"),
     Metric(
         "grinder_executor_tick_to_wire_seconds",
@@ -313,6 +256,7 @@ VENUE_WIRE: Final[tuple[Metric, ...]] = (
         buckets=LATENCY_BUCKETS_S,
     ),
     Metric("grinder_venue_unmatched_replies_total", _C, "WebSocket API replies late, unreadable or to no request"),
+    Metric("grinder_venue_stopped_seconds", _G, "How long a ban or rate limit still stops all that does not protect"),
     Metric("grinder_venue_symbols_skipped", _G, "Symbols of exchangeInfo whose filters could not be read"),
     Metric("grinder_user_stream_ignored_total", _C, "Messages of the user stream of a kind that is not needed"),
     Metric("grinder_user_stream_bad_payloads_total", _C, "Messages of the user stream that were dropped"),
@@ -358,6 +302,20 @@ SYSTEM: Final[tuple[Metric, ...]] = (
         "Starts of a process since the board was made",
         ("process",),
         _TREE_NAMES,
+        origin=Origin.SCRAPE,
+    ),
+    Metric(
+        "grinder_ha_role_changes_total",
+        _C,
+        "Changes of this host's role that the metrics process saw; R6 of the rollback criteria counts them in 5 min",
+        origin=Origin.SCRAPE,
+    ),
+    Metric(
+        "grinder_rollback_criterion",
+        _G,
+        "1 while a rollback criterion of Runbook 33 holds; 0 while it does not or is not known, see /status.json",
+        ("criterion",),
+        (tuple(f"R{number}" for number in range(1, 8)),),
         origin=Origin.SCRAPE,
     ),
     Metric("grinder_operator_override", _G, "Operator override: 0 none, 1 PAUSE, 2 EMERGENCY", origin=Origin.SCRAPE),

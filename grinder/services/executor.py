@@ -26,6 +26,7 @@ from grinder.ports import PriceBoard
 from grinder.services.dead_man import DeadMansSwitch
 from grinder.services.emergency import EmergencyConfig, EmergencyExit
 from grinder.services.intent_gate import Conditions, IntentGate
+from grinder.services.journal_watch import JournalWatch
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.recovery import Recovery
@@ -90,6 +91,7 @@ class ExecutorService:
             config.incarnation,
         )
         self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
+        self._journal_watch = JournalWatch(ports, self._store)
         self._withdrawal = Withdrawal(ports, self._store, self._desk, self._forbids)
         self._account: AccountState | None = None
         self._stream_up = False
@@ -104,6 +106,7 @@ class ExecutorService:
         self._board.write(Word.TERM, self._config.term)
         self._ports.telemetry.gauge("grinder_emergency_exit_enabled", float(self._config.emergency_exit_enabled))
         replayed = replay(self._ports.journal.replay())
+        self._journal_watch.begin()
         self._ports.log.event(
             "JOURNAL_READ", orders_without_end=len(replayed.orders), ids=len(replayed.seen), bad=replayed.unreadable
         )
@@ -189,9 +192,7 @@ class ExecutorService:
         if now - self._snapshot_mono_ns >= ORDERS_SNAPSHOT_PERIOD_MS * NS_PER_MS:
             self._publish_snapshot()
             self._publish_budget(now)
-            if self._ports.journal.wants_checkpoint:
-                written = self._ports.journal.checkpoint(tuple(self._store.carried()))
-                self._ports.log.event("JOURNAL_CHECKPOINT", written=written)
+            self._journal_watch.on_timer()
 
     def on_stop(self) -> None:
         """Refuse further risk, cancel what rests, prove it."""
@@ -212,7 +213,7 @@ class ExecutorService:
             return "venue order path is down"
         if not self._stream_up:
             return "user stream is down"
-        return self._not_reconciled(self._ports.clock.mono_ns())
+        return self._journal_watch.problem or self._not_reconciled(self._ports.clock.mono_ns())
 
     def input_seen_mono_ns(self) -> dict[str, int]:
         """Return when each input was last heard of."""

@@ -152,11 +152,16 @@ class OrderStore:
         """Send a frame on the orders channel; a frame that is lost there shows as a gap and heals by the snapshot."""
         self._ports.publisher.send(frame)
 
-    def carried(self) -> Iterator[bytes]:
-        """Yield the records that a fresh journal must begin with."""
+    def carried(self) -> Iterable[bytes]:
+        """Return the records that a fresh journal must begin with, as of now; they are made when they are read."""
         waiting = [self._retired[name] for name in self._unsettled_end if name in self._retired]
-        orders: Iterable[Order] = (*self._live.values(), *waiting)
-        yield from carry(orders, self._places, RunRecord(self._run_id, self.risk_orders))
+        orders = (*self._live.values(), *waiting)
+        places, run = dict(self._places), RunRecord(self._run_id, self.risk_orders)
+
+        def made() -> Iterator[bytes]:
+            yield from carry(orders, places, run)
+
+        return made()
 
     def _hold(self, order: Order) -> None:
         if order.client_order_id not in self._live:

@@ -1,0 +1,164 @@
+"""The journal's files in their directory: read, prepare, put in place. Must never change a file of another format."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from grinder.adapters.journal_format import Header, Kind, Scan, header_bytes, name_of, number_of, scan
+from grinder.model.errors import GrinderError
+
+PATTERN: Final = "journal-*"
+PARTIAL: Final = ".new"
+DAMAGED: Final = "damaged-"
+DAMAGED_KEPT: Final = 4
+"""Damaged files that are kept for whoever wants to know what was in them."""
+_ZEROS: Final = bytes(1 << 18)
+
+
+class JournalError(GrinderError):
+    """The journal's directory or file cannot be used at start."""
+
+
+class JournalFormatError(JournalError):
+    """A file in the journal's directory is not of the format that this version reads; nothing was changed."""
+
+
+class JournalFile(msgspec.Struct):
+    """A file that is read. ``data``: its bytes."""
+
+    path: Path
+    number: int
+    data: bytes
+    scan: Scan
+
+    def records(self) -> Iterator[bytes]:
+        """Yield its whole records."""
+        for start, end in self.scan.records:
+            yield self.data[start:end]
+
+
+def read_files(directory: Path) -> list[JournalFile]:
+    """Return every file, oldest first.
+
+    Raises:
+        JournalFormatError: if one is not of this format.
+        OSError: if one cannot be read.
+    """
+    files = []
+    for path in sorted(directory.glob(PATTERN)):
+        if path.name.endswith(PARTIAL):
+            continue
+        number = number_of(path.name)
+        data = path.read_bytes()
+        found = "its name is none of ours" if number is None else scan(data, number)
+        if isinstance(found, str):
+            raise JournalFormatError(
+                f"{path} is no order journal that this version can read: {found}. Nothing was changed. Start the "
+                "version that wrote it, or move the folder away: orders that rest under our prefix are then taken over "
+                "from the venue"
+            )
+        assert number is not None
+        files.append(JournalFile(path, number, data, found))
+    return files
+
+
+def in_force(files: list[JournalFile]) -> list[JournalFile]:
+    """Return the files that say something: from the newest checkpoint on."""
+    begin = max((index for index, file in enumerate(files) if file.scan.header.kind is Kind.CHECKPOINT), default=0)
+    return [file for file in files[begin:] if not file.scan.unused]
+
+
+def read_records(directory: Path) -> Iterator[bytes]:
+    """Yield every whole record that is in force, oldest first; needs no lock and changes nothing.
+
+    Raises:
+        JournalFormatError: if a file is not of this format.
+        OSError: if one cannot be read.
+    """
+    for file in in_force(read_files(directory)):
+        yield from file.records()
+
+
+def create_spare(directory: Path, number: int, size_bytes: int) -> int:
+    """Make a file of zeros that are on the disk, and return its descriptor; leaves nothing behind if that fails.
+
+    Written, not only reserved: the first write into a block that is merely reserved costs a journal commit of its own.
+
+    Raises:
+        OSError: if there is no room, or the disk says no.
+    """
+    path = path_of(directory, number)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+        for offset in range(0, size_bytes, len(_ZEROS)):
+            write_whole(descriptor, _ZEROS[: size_bytes - offset], offset)
+        write_whole(descriptor, header_bytes(Header(Kind.SPARE, number, 0)), 0)
+        os.fdatasync(descriptor)
+        sync_directory(directory)
+    except OSError:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    return descriptor
+
+
+def write_whole(descriptor: int, data: bytes, offset: int) -> None:
+    """Write ``data`` at ``offset``.
+
+    Raises:
+        OSError: if not all of it was written; a part of it means that there is no room for the rest.
+    """
+    if os.pwrite(descriptor, data, offset) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def sync_directory(directory: Path) -> None:
+    """Force the directory's entries to the disk.
+
+    Raises:
+        OSError: if that fails.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def drop_before(directory: Path, number: int, damaged: frozenset[str]) -> None:
+    """Remove the files before a number; damaged ones are put aside, the newest DAMAGED_KEPT of them."""
+    for path in sorted(directory.glob(PATTERN)):
+        found = number_of(path.name)
+        if found is None or found >= number:
+            continue
+        with contextlib.suppress(OSError):
+            if path.name in damaged:
+                path.rename(path.with_name(DAMAGED + path.name))
+            else:
+                path.unlink()
+    for path in sorted(directory.glob(f"{DAMAGED}*"))[:-DAMAGED_KEPT]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes of all files."""
+    sizes = 0
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            sizes += path.stat().st_size
+    return sizes
+
+
+def path_of(directory: Path, number: int) -> Path:
+    """Return the path of a file's number."""
+    return directory / name_of(number)

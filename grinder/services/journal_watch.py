@@ -1,0 +1,50 @@
+"""Looks after the journal: says what damage took, tells of trouble once, begins checkpoints. Must never wait for one."""
+
+from __future__ import annotations
+
+from grinder.model.journal import JournalHealth
+from grinder.services.order_store import ExecutorPorts, OrderStore
+
+
+class JournalWatch:
+    """Between the executor's timer and the journal."""
+
+    def __init__(self, ports: ExecutorPorts, store: OrderStore) -> None:
+        self._ports = ports
+        self._store = store
+        self._told = JournalHealth("", "", 0, 0)
+
+    @property
+    def problem(self) -> str:
+        """Why new risk must wait, or an empty string: what cannot be put on record may not be sent."""
+        trouble = self._ports.journal.health.trouble
+        return f"order journal: {trouble}" if trouble else ""
+
+    def begin(self) -> None:
+        """Report what damage the start found; the venue's own orders and fills stand in for what is lost."""
+        loss = self._ports.journal.loss
+        self._ports.telemetry.count("grinder_journal_lost_records_total", by=float(loss.lost_records))
+        if loss.files:
+            self._ports.log.event(
+                "JOURNAL_DAMAGED",
+                files=list(loss.files),
+                lost_records=loss.lost_records,
+                torn_bytes=loss.torn_bytes,
+            )
+
+    def on_timer(self) -> None:
+        """Tell what changed, and begin a checkpoint if one is due."""
+        journal, log = self._ports.journal, self._ports.log
+        health, told = journal.health, self._told
+        if health.trouble != told.trouble:
+            log.event("JOURNAL_TROUBLE" if health.trouble else "JOURNAL_WELL_AGAIN", why=health.trouble)
+        if health.warning != told.warning and health.warning:
+            log.event("JOURNAL_WARNING", why=health.warning)
+        if health.checkpoints != told.checkpoints:
+            log.event("JOURNAL_CHECKPOINT", size_bytes=health.size_bytes)
+        self._told = health
+        telemetry = self._ports.telemetry
+        telemetry.gauge("grinder_journal_size_bytes", float(health.size_bytes))
+        telemetry.gauge("grinder_journal_trouble", float(bool(health.trouble)))
+        if journal.wants_checkpoint:
+            journal.checkpoint(self._store.carried())
