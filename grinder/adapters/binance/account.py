@@ -40,7 +40,7 @@ class AccountLink:
             )
         # Only the executor commands orders; the others need no order connection of their own.
         transport = settings.order_transport if boot.process is Process.EXECUTOR else OrderTransport.REST
-        config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, transport)
+        config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, transport, settings.state_dir)
         self._boot = boot
         self._signed = signer is not None
         self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)

@@ -10,7 +10,7 @@ what the venue reports counts for more than what we counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from grinder.adapters.binance.wire import Urgency
@@ -67,9 +67,10 @@ class _Pool:
 
 
 class Limits:
-    """What may still be sent now."""
+    """What may still be sent now. ``on_ban`` is told how long a ban lasts, milliseconds, when the venue says one."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_ban: Callable[[int], None] | None = None) -> None:
+        self._on_ban = on_ban
         self._pools: dict[tuple[str, int], _Pool] = {}
         self._paused_until_mono_ns = 0
         self._banned_until_mono_ns = 0
@@ -139,9 +140,15 @@ class Limits:
             shortest.used = max(shortest.used, shortest.limit)
         until = mono_ns + rejected.retry_after_ms * NS_PER_MS
         if rejected.advice is Advice.BANNED:
-            self._banned_until_mono_ns = max(self._banned_until_mono_ns, until)
+            self.obey_ban(rejected.retry_after_ms, mono_ns=mono_ns)
+            if self._on_ban is not None:
+                self._on_ban(rejected.retry_after_ms)
         elif rejected.advice is Advice.RATE_LIMIT:
             self._paused_until_mono_ns = max(self._paused_until_mono_ns, until)
+
+    def obey_ban(self, left_ms: int, *, mono_ns: int) -> None:
+        """Stop for a ban that another process, or an earlier run, was told of; never shortens one."""
+        self._banned_until_mono_ns = max(self._banned_until_mono_ns, mono_ns + left_ms * NS_PER_MS)
 
     def stopped_ms(self, mono_ns: int) -> int:
         """Return for how long requests other than protective ones still wait, milliseconds, 0 if they do not."""

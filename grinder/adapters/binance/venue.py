@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from grinder.adapters.binance.answers import answer_of
+from grinder.adapters.binance.ban import BanFile
 from grinder.adapters.binance.errors import classify, read_error
 from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.parameters import parameters_of
@@ -43,11 +45,15 @@ OnReply = Callable[[VenueReply], None]
 
 
 class VenueConfig(msgspec.Struct, frozen=True):
-    """Where the venue is. ``ws_api_url``: not used where ``order_transport`` is REST."""
+    """Where the venue is. ``ws_api_url``: not used where ``order_transport`` is REST.
+
+    ``state_dir``: where a ban is kept for other processes and later runs; None keeps none.
+    """
 
     rest_url: str
     ws_api_url: str
     order_transport: OrderTransport = OrderTransport.WS_API
+    state_dir: Path | None = None
 
 
 class BinanceVenue:
@@ -67,7 +73,10 @@ class BinanceVenue:
         """
         self._telemetry = telemetry
         self._clock = clock
-        self._limits = Limits()
+        self._ban = None
+        if config.state_dir is not None:
+            self._ban = BanFile(config.state_dir, config.rest_url, clock=clock, log=log)
+        self._limits = Limits(None if self._ban is None else self._ban.keep)
         self.rest = RestClient(config.rest_url, signer, clock=clock, limits=self._limits, telemetry=telemetry)
         self._ws_api: WsApi | None = None
         if signer is not None and config.order_transport is OrderTransport.WS_API:
@@ -81,6 +90,7 @@ class BinanceVenue:
     async def start(self) -> None:
         """Open the session and begin to connect; returns before the venue answered."""
         assert not self._open
+        self._obey_ban()
         await self.rest.open()
         self._open = True
         keepers = [self._probe()] if self._ws_api is None else [self._probe(), self._ws_api.run()]
@@ -166,11 +176,19 @@ class BinanceVenue:
         return reply
 
     async def _probe(self) -> None:
-        """Find out whether REST reaches the venue, for as long as nothing else shows it."""
+        """Find out whether REST reaches the venue, for as long as nothing else shows it; look for a ban."""
         while True:
+            self._obey_ban()
             if not self.connected:
                 await self.rest.exchange(PING, {})
             await asyncio.sleep(VENUE_PROBE_PERIOD_MS / MS_PER_S)
+
+    def _obey_ban(self) -> None:
+        """Take over a ban that another process or an earlier run was told of."""
+        mono_ns = self._clock.mono_ns()
+        if self._ban is not None:
+            self._limits.obey_ban(self._ban.left_ms(), mono_ns=mono_ns)
+        self._telemetry.gauge("grinder_venue_stopped_seconds", self._limits.stopped_ms(mono_ns) / MS_PER_S)
 
 
 def settle(outcome: HttpOutcome, request: VenueRequest) -> VenueReply:

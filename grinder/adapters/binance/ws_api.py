@@ -266,7 +266,9 @@ class WsApi:
                 self._abort(session)
 
     async def _connect(self) -> _Session | None:
-        """Return a new open session, or None if there is none to be had now."""
+        """Return a new open session, or None if there is none to be had now; a ban is waited out."""
+        if self._limits.stopped_ms(self._clock.mono_ns()):
+            return None
         session = _Session(self)
         self._limits.charge(HANDSHAKE_WEIGHT, 0, venue_utc_ms=self._signer.venue_utc_ms())
         try:
