@@ -25,6 +25,8 @@ async def answer(boot: Boot) -> None:
         node_id=settings.node_id,
         ha_enabled=settings.ha_enabled,
         account_sync_enabled=settings.account_sync_enabled,
+        drawdown_limit=float(settings.drawdown_limit),
+        fill_model_enforce=settings.fill_model_enforce,
     )
     service = MetricsService(config, boot.clock, boot.board)
     application = make_application(

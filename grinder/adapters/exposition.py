@@ -14,7 +14,8 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from grinder.model.frames import Histogram
-from grinder.model.metrics import METRICS, Kind, Metric
+from grinder.model.metric import Kind, Metric
+from grinder.model.metrics import METRICS
 
 Values = dict[tuple[str, ...], float]
 Snapshot = Callable[[], Iterable[tuple[Metric, Values]]]

@@ -10,7 +10,8 @@ from bisect import bisect_left
 
 from grinder.model.control import Process
 from grinder.model.frames import Histogram, Telemetry
-from grinder.model.metrics import BY_NAME, Kind, Origin
+from grinder.model.metric import Kind, Origin
+from grinder.model.metrics import BY_NAME
 from grinder.ports import Clock
 
 _Series = tuple[str, tuple[str, ...]]

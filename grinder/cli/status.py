@@ -19,6 +19,9 @@ from grinder.adapters.state_link import linked_state_dir
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
 from grinder.cli.acts import Scene, current_trip_id, override_sources
 from grinder.cli.host import lenient_settings, print_json
+from grinder.cli.rollback import lines as rollback_lines
+from grinder.cli.rollback import standing
+from grinder.core.rollback import Criterion
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import TREE, TRIP_CODES, Exit, FsmState, Override, Process, TripReason
 from grinder.model.errors import BoardError
@@ -85,6 +88,7 @@ class Status(msgspec.Struct, frozen=True):
     readyz_error: str
     latch: LatchStatus
     overrides: dict[str, str]
+    rollback: tuple[Criterion, ...]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +115,8 @@ def collect(settings: Settings) -> Status:
     readyz, readyz_error = _readyz(settings)
     ready = bool(readyz and readyz.get("ready"))
     reasons = tuple(str(reason) for reason in (readyz or {}).get("reasons", ()))
+    tripped = True if latch.trip_id else None if board is None else False
+    state, age_s = (board.fsm_state, board.fsm_state_age_s) if board is not None else ("", None)
     return Status(
         ready=ready and board is not None and not latch.trip_id,
         reasons=reasons,
@@ -122,6 +128,7 @@ def collect(settings: Settings) -> Status:
         readyz_error=readyz_error,
         latch=latch,
         overrides=overrides,
+        rollback=standing(settings, tripped, state, age_s),
     )
 
 
@@ -224,6 +231,7 @@ def _lines(status: Status) -> list[str]:
     lines += [f"  {reason}" for reason in status.reasons]
     lines += [f"  {error}" for error in (status.readyz_error, status.supervisor_error, status.board_error) if error]
     lines += _held(status)
+    lines += rollback_lines(status.rollback)
     board = status.board
     if board is not None:
         age = "" if board.fsm_state_age_s is None else f" for {board.fsm_state_age_s} s"

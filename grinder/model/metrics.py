@@ -198,6 +198,8 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric("grinder_executor_late_intents_total", _C, "Intents read after their deadline", ("command",)),
     Metric("grinder_executor_live_orders", _G, "Orders that are not finished"),
     Metric("grinder_executor_orders_in_doubt", _G, "Orders of which nobody knows whether they live"),
+    Metric("grinder_executor_orders_unresolved", _G, "Orders in doubt about which asking the venue has not helped"),
+    Metric("grinder_executor_doubts_unresolved_total", _C, "Orders in doubt whose quick queries were used up"),
     Metric("grinder_executor_duplicate_trades_total", _C, "Trade reports that came again"),
     Metric("grinder_executor_events_not_understood_total", _C, "Order events with an unknown status"),
     Metric("grinder_executor_stray_orders_total", _C, "Orders that rest though taken for never placed"),

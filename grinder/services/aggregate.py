@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from grinder.model.control import Process
 from grinder.model.frames import Histogram, Telemetry
-from grinder.model.metrics import BY_NAME, Kind, Metric, Origin
+from grinder.model.metric import Kind, Metric, Origin
+from grinder.model.metrics import BY_NAME
 
 Series = tuple[str, tuple[str, ...]]
 """Metric name and label values in table order."""

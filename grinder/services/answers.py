@@ -147,6 +147,7 @@ def status(service: MetricsService) -> dict[str, Any]:
         "role": service.role.value,
         "is_leader": service.role is HaRole.ACTIVE,
         "uptime_s": round(service.uptime_s, 1),
+        "rollback": list(service.rollback()),
         "processes": healthz(service)["processes"],
         "process_reasons": {process.value: health.not_ready_reason for process, health in service.processes().items()},
         "books": {

@@ -11,12 +11,14 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.rollback import Criterion, RoleChanges, RollbackInputs, Verdict, criteria
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
 from grinder.model.frames import Envelope, Frame, LoopState, PlanSummary, Telemetry
 from grinder.model.market import BookTop
-from grinder.model.metrics import METRICS, Kind, Metric, Origin
+from grinder.model.metric import Kind, Metric, Origin
+from grinder.model.metrics import BY_NAME, METRICS
 from grinder.model.orders import Fill, OrdersSnapshot
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Clock, PriceBoard
@@ -42,6 +44,8 @@ class MetricsConfig(msgspec.Struct, frozen=True):
     node_id: str
     ha_enabled: bool
     account_sync_enabled: bool
+    drawdown_limit: float
+    fill_model_enforce: bool
 
 
 class MetricsService:
@@ -56,6 +60,7 @@ class MetricsService:
         self._trip_seen: dict[Word, int] = dict.fromkeys(TRIP_WORDS, 0)
         self._trips: dict[str, int] = {reason.value: 0 for reason in TripReason}
         self._input_seen_mono_ns: dict[str, int] = {}
+        self._roles = RoleChanges()
         self._stopped = False
         self.loop_state: LoopState | None = None
         self.account: AccountState | None = None
@@ -100,7 +105,8 @@ class MetricsService:
         """Do nothing: every frame shown here is repeated whole by its publisher."""
 
     def on_timer(self) -> None:
-        """Count kill-switch trips as they appear on the board; one that another word repeats counts once."""
+        """Count kill-switch trips as they appear on the board, one that another word repeats once, and role changes."""
+        self._roles.see(self.role, self._clock.mono_ns() / NS_PER_S)
         known = {code for code in self._trip_seen.values() if code}
         for word in TRIP_WORDS:
             code = self._board.read(word)
@@ -184,6 +190,32 @@ class MetricsService:
         )
         return judge(inputs, self._clock.mono_ns())
 
+    def rollback(self) -> tuple[Criterion, ...]:
+        """Return the rollback criteria of the runbook as they stand now; what no live process tells is unknown."""
+        processes = self.processes()
+        now_mono_ns = self._clock.mono_ns()
+        since_mono_ns = self._board.read(Word.FSM_STATE_SINCE_MONO_NS)
+        fsm_lives = processes[Process.FSM].alive
+        exits = self.aggregate.values(BY_NAME["grinder_emergency_exit_total"])
+        inputs = RollbackInputs(
+            tripped=self.tripped,
+            drawdown=self._drawdown() if fsm_lives else None,
+            drawdown_limit=self.config.drawdown_limit,
+            state=self.fsm_state if fsm_lives else None,
+            state_s=(now_mono_ns - since_mono_ns) / NS_PER_S if since_mono_ns else None,
+            exit_errors=exits[("error",)],
+            account_age_s=self.account_age_s if self.config.account_sync_enabled else None,
+            role_changes=self._roles.recent(now_mono_ns / NS_PER_S),
+            # Nothing evaluates the model in this version: with enforcement on, nobody can say that it did not trip.
+            fill_prob_trips=None if self.config.fill_model_enforce else 0.0,
+        )
+        return criteria(inputs)
+
+    def _drawdown(self) -> float | None:
+        """Return the drawdown that the fsm saw last, a fraction; None while it does not know it."""
+        text = dict(self.loop_state.signals).get("drawdown_pct", "None") if self.loop_state is not None else "None"
+        return None if text == "None" else float(text)
+
     def books(self) -> dict[str, BookTop | None]:
         """Return the last book of every symbol, from the board."""
         return {symbol: self._board.book(symbol) for symbol in self.config.symbols}
@@ -225,6 +257,12 @@ class MetricsService:
                 (): max(0.0, (self._clock.utc_ms() - data_utc_ms) / 1_000) if data_utc_ms else 0.0
             },
             "grinder_ha_role": {(role.value,): float(role is self.role) for role in HaRole},
+            "grinder_ha_role_changes_total": {(): float(self._roles.total)},
+            "grinder_rollback_criterion": {
+                (each.name,): float(each.verdict is Verdict.HOLDS)
+                for each in self.rollback()
+                if each.verdict is not Verdict.OPERATOR
+            },
             "grinder_ha_is_leader": {(): float(self.role is HaRole.ACTIVE)},
             "grinder_process_up": {(name.value,): float(health.alive) for name, health in processes.items()},
             "grinder_process_heartbeat_age_seconds": {

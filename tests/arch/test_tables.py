@@ -14,7 +14,8 @@ from grinder.model.board import TRIP_WORDS, WRITERS, Word
 from grinder.model.channels import CHANNELS, TELEMETRY
 from grinder.model.control import TREE, Process
 from grinder.model.limits import STOP_EXECUTOR_S_MAX, STOP_S_MAX
-from grinder.model.metrics import METRICS, Kind
+from grinder.model.metric import Kind
+from grinder.model.metrics import METRICS
 from grinder.settings import FILE_SUFFIX, VARIABLES, Settings
 from grinder.settings.guards import RULES
 from grinder.settings.table import CREDENTIALS_DIRECTORY, RETIRED

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from grinder.adapters.exposition import Exposition
 from grinder.adapters.http import make_application, serve
 from grinder.adapters.scrape import fetch, totals
-from grinder.model.metrics import METRICS, Kind
+from grinder.model.metric import Kind
+from grinder.model.metrics import METRICS
 from grinder.services import answers
 from tests.unit.services.test_metrics import Rig
 

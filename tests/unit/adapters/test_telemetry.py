@@ -4,7 +4,8 @@ import pytest
 
 from grinder.adapters.telemetry import Recorder
 from grinder.model.control import Process
-from grinder.model.metrics import METRICS, Kind
+from grinder.model.metric import Kind
+from grinder.model.metrics import METRICS
 from tests.fakes import FakeClock
 
 HISTOGRAM = next(metric for metric in METRICS if metric.kind is Kind.HISTOGRAM)

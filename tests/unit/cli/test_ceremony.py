@@ -58,7 +58,7 @@ def test_environment_text_when_names_and_urls_hold_secrets_then_blanked_and_the_
         "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW",
         "BINANCE_API_SECRET_FILE": "/run/secret",
         "GRINDER_SOME_TOKEN": "t",
-        "HOME": "/home/me",
+        "LANG": "C",
     }
     assert environment_text(environ) == (
         "BINANCE_API_SECRET_FILE=/run/secret\n"

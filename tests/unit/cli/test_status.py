@@ -162,3 +162,28 @@ def test_status_when_printed_as_json_then_it_can_be_read_back(
 ) -> None:
     main(["status", "--json"])
     assert set(msgspec.json.decode(capsys.readouterr().out)) >= {"ready", "board", "programs", "readyz"}
+
+
+def test_status_when_a_rollback_criterion_holds_then_it_is_named_from_board_and_page(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_board(run_dir)
+    board = attach_process(run_dir, Process.EXECUTOR, ())
+    board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.MANUAL])
+    board.close()
+    stalled = {"name": "R5", "condition": "no account sync", "verdict": "holds", "figure": "130"}
+    with readyz(200, json.dumps({"rollback": [stalled]}).encode()) as port:
+        monkeypatch.setenv("GRINDER_METRICS_PORT", str(port))
+        main(["status"])
+    text = capsys.readouterr().out
+    assert "ROLL BACK: R1 holds: kill switch tripped" in text
+    assert "ROLL BACK: R5 holds: no account sync (130)" in text
+    assert "rollback criteria not known: R2, R3, R4, R6, R7" in text
+
+
+def test_status_when_nothing_can_be_asked_then_no_criterion_is_called_clear(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["status", "--json"])
+    found = json.loads(capsys.readouterr().out)["rollback"]
+    assert {each["name"]: each["verdict"] for each in found if each["verdict"] == "clear"} == {}

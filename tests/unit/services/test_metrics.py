@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from grinder.model.account import AccountState, Balance, Source
@@ -19,6 +20,8 @@ CONFIG = MetricsConfig(
     node_id="node-1",
     ha_enabled=False,
     account_sync_enabled=True,
+    drawdown_limit=0.20,
+    fill_model_enforce=False,
 )
 
 
@@ -88,7 +91,7 @@ def test_readyz_when_latched_overridden_or_stale_then_each_has_its_reason() -> N
 
 
 def test_readyz_when_ha_is_on_and_nothing_was_proved_then_standby_is_never_claimed_active() -> None:
-    rig = Rig(MetricsConfig(("BTCUSDT",), "paper", "noop", "node-1", True, True))
+    rig = Rig(msgspec.structs.replace(CONFIG, ha_enabled=True))
     rig.make_ready()
     code, body = answers.readyz(rig.service)
     assert (code, body["ha_enabled"], body["role"]) == (503, True, HaRole.UNKNOWN.value)
@@ -165,3 +168,37 @@ def test_status_when_nothing_was_heard_then_it_is_still_complete() -> None:
     assert body["ready_code"] == 503
     assert body["account"] is None
     assert set(body["processes"]) == {process.value for process in TREE}
+
+
+def verdicts(rig: Rig) -> dict[str, str]:
+    return {each.name: each.verdict.value for each in rig.service.rollback()}
+
+
+def test_rollback_when_all_is_well_then_every_rule_is_clear_and_r8_is_the_operators() -> None:
+    rig = Rig()
+    rig.make_ready()
+    rig.board.write(Word.FSM_STATE, list(FsmState).index(FsmState.ACTIVE) + 1)
+    rig.hear(LoopState(FsmState.ACTIVE, None, 0, (), (("drawdown_pct", "0.01"),), 0))
+    assert verdicts(rig) == {f"R{number}": "clear" for number in range(1, 8)} | {"R8": "the operator's to judge"}
+
+
+def test_rollback_when_the_fsm_is_dead_then_what_it_alone_knows_is_unknown() -> None:
+    rig = Rig()
+    rig.make_ready()
+    rig.hear(LoopState(FsmState.ACTIVE, None, 0, (), (("drawdown_pct", "0.01"),), 0))
+    rig.clock.advance_ms(5_000)
+    rig.beat(*(process for process in TREE if process is not Process.FSM))
+    assert {name for name, verdict in verdicts(rig).items() if verdict == "unknown"} == {"R2", "R3"}
+
+
+def test_rollback_when_the_role_changes_four_times_in_five_minutes_then_r6_and_later_not() -> None:
+    rig = Rig(msgspec.structs.replace(CONFIG, ha_enabled=True))
+    for role in (2, 1, 2, 1):
+        rig.board.write(Word.ROLE, role)
+        rig.service.on_timer()
+        rig.clock.advance_ms(1_000)
+    assert verdicts(rig)["R6"] == "holds"
+    assert rig.service.scrape_values()["grinder_rollback_criterion"][("R6",)] == 1.0
+    rig.clock.advance_ms(300_000)
+    assert verdicts(rig)["R6"] == "clear"
+    assert rig.service.scrape_values()["grinder_ha_role_changes_total"] == {(): 4.0}
