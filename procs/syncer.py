@@ -26,11 +26,9 @@ def syncer_config(settings: Settings, term: int) -> SyncerConfig:
     )
 
 
-async def sync(boot: Boot) -> None:
-    """Sync until stopped."""
-    config = syncer_config(boot.settings, boot.term)
-    link = AccountLink(boot)
-    ports = SyncerPorts(
+def syncer_ports(boot: Boot, link: AccountLink) -> SyncerPorts:
+    """Return what the syncer has of the world."""
+    return SyncerPorts(
         venue=link.venue,
         publisher=boot.publisher(ACCOUNT),
         board=boot.board,
@@ -40,7 +38,13 @@ async def sync(boot: Boot) -> None:
         evidence=boot.evidence,
         stream=link,
     )
-    service = SyncerService(ports, config)
+
+
+async def sync(boot: Boot) -> None:
+    """Sync until stopped."""
+    config = syncer_config(boot.settings, boot.term)
+    link = AccountLink(boot)
+    service = SyncerService(syncer_ports(boot, link), config)
     async with link.open(service.on_user_event if config.enabled else None) as tasks:
         await run_async(boot, service, boot.receiver(ORDERS), tasks=tasks)
 
