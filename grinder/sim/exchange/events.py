@@ -86,8 +86,8 @@ def order_update(order: Order, execution: str, fill: Fill | None, utc_ms: int) -
     if fill is not None:
         body["N"] = "USDT"
         body["n"] = plain(fill.fee)
-    if execution == "AMENDMENT":
-        body["M"] = order.amendments
+    if execution == "AMENDMENT" and order.modify_id is not None:
+        body["M"] = str(order.modify_id)
     payload = {"e": "ORDER_TRADE_UPDATE", "E": utc_ms, "T": utc_ms, "o": body}
     return UserEvent(order.account, "ORDER_TRADE_UPDATE", payload)
 

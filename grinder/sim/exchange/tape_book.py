@@ -58,6 +58,7 @@ class TapeBook:
     def on_depth(self, bids: TextLevels, asks: TextLevels, update_id: int) -> None:
         """Take a depth difference whose last update id is ``update_id``."""
         self.has_depth = True
+        self.update_id = max(self.update_id, update_id)
         for side, rows in ((Side.BUY, bids), (Side.SELL, asks)):
             levels = self._levels[side]
             for price_text, qty_text in rows:

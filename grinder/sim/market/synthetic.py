@@ -73,6 +73,7 @@ class _Walk:
         self._bid, self._ask = self._base, self._base + 1
         self._bid_steps = self._ask_steps = int(self._top_steps)
         self._levels: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self._tops_since: tuple[set[int], set[int]] = (set(), set())
 
     def events(self) -> Iterator[TapeEvent]:
         """Yield this symbol's events."""
@@ -130,6 +131,8 @@ class _Walk:
         )
 
     def _top(self) -> Top:
+        for tops, ticks in zip(self._tops_since, (self._bid, self._ask), strict=True):
+            tops.add(ticks)
         return Top(
             due_ns=self._now_ns,
             symbol=self._rules.symbol,
@@ -158,12 +161,21 @@ class _Walk:
         return Snapshot(self._now_ns, self._rules.symbol, self._update_id, bids, asks)
 
     def _depth(self, due_ns: int) -> Depth:
+        """Return what any book of the time since the last difference needs to become that of now.
+
+        A snapshot is the levels behind the best prices of its moment: wherever those have been, a level may have been
+        missing or been there, so all of these levels are told, whether they differ from the last difference or not.
+        """
         wanted = self._wanted_levels()
         rows: list[Rows] = []
-        for old, new in zip(self._levels, wanted, strict=True):
-            changed = {ticks: steps for ticks, steps in new.items() if old.get(ticks) != steps}
-            gone = {ticks: 0 for ticks in old if ticks not in new}
+        for old, new, tops in zip(self._levels, wanted, self._tops_since, strict=True):
+            low, high = (min(tops), max(tops)) if tops else (1, 0)
+            changed = {ticks: steps for ticks, steps in new.items() if old.get(ticks) != steps or low <= ticks <= high}
+            gone = {ticks: 0 for ticks in [*old, *sorted(tops)] if ticks not in new}
             rows.append(self._rows(changed | gone))
+        for tops, ticks in zip(self._tops_since, (self._bid, self._ask), strict=True):
+            tops.clear()
+            tops.add(ticks)
         self._levels = wanted
         previous, first = self._depth_id, self._depth_id + 1
         self._depth_id = max(self._update_id, first)
