@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from grinder.adapters.binance.codes import CODES, IN_DOUBT_NEXT, NEXT, RETRY_AFTER_MS_DEFAULT, STATUSES
-from grinder.core import fsm_table
+from grinder.core import fsm_table, order_table
 from grinder.model.channels import CHANNELS
 from grinder.model.control import Process
 from grinder.model.metrics import METRICS, RUNBOOK_WATCHLIST
@@ -180,6 +180,7 @@ DOCUMENTS: Final = (
     Document("ARCHITECTURE.md", "processes", processes_section),
     Document("ARCHITECTURE.md", "channels", channels_section),
     Document("ARCHITECTURE.md", "fsm", fsm_table.diagram_block),
+    Document("ARCHITECTURE.md", "orders", order_table.order_block),
 )
 
 

@@ -1,6 +1,8 @@
-"""How long an order stays in doubt: when to ask the venue again, and when *not found* means that it was never placed.
+"""How long an order stays in doubt: when to ask the venue again, when *not found* means that it is not there, and when
+somebody has to be told that asking does not help.
 
-Must never call an order gone after one answer: the venue denies orders it has just accepted (-2013) for a while.
+Must never call an order gone after one answer: the venue denies orders it has just accepted (-2013) for a while. Must
+never stop to ask: after the tries it asks slowly, until an answer settles the matter.
 """
 
 from __future__ import annotations
@@ -9,25 +11,60 @@ from typing import Final
 
 import msgspec
 
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.units import NS_PER_MS
 
 FIRST_QUERY_MS: Final = 300
 QUERY_PERIOD_MS_MAX: Final = 5_000
 NOT_FOUND_MIN: Final = 4
-NOT_FOUND_AFTER_MS: Final = 5_000
+NOT_FOUND_AFTER_MS: Final = 6_500
 """An order counts as not there after this many answers *not found*, and not before this time. Source: R5."""
 
-assert FIRST_QUERY_MS < QUERY_PERIOD_MS_MAX
+AHEAD_MS_MAX: Final = 1_000
+"""How far a timestamp may be ahead of the venue's clock. Source: venue general info, timing security, 2026-05-28."""
+
+TRIES_MAX: Final = 10
+SLOW_PERIOD_MS: Final = 30_000
+"""After this many queries the doubt is *unresolved*: it is told, its symbol takes no new risk, and it is asked for
+slowly."""
+
+ANSWER_OVERDUE_MS: Final = 15_000
+"""A query without any reply for this long is asked again; the venue adapter gives up before that."""
+
+DAY_MS: Final = 24 * 3_600 * 1_000
+UNFILLED_KEPT_MS: Final = 3 * DAY_MS
+FILLED_KEPT_MS: Final = 90 * DAY_MS
+"""How long the venue answers for an order that ended without a fill, and for any other. Source: venue documentation,
+GET /fapi/v1/order, 2026-05-28."""
+
+assert FIRST_QUERY_MS < QUERY_PERIOD_MS_MAX < ANSWER_OVERDUE_MS < SLOW_PERIOD_MS
+assert NOT_FOUND_MIN < TRIES_MAX
+# A placement still on its way is refused for its age before its absence is believed.
+assert NOT_FOUND_AFTER_MS > RECV_WINDOW_MS_MAX + AHEAD_MS_MAX
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """One question that is open. ``asked``: queries sent; ``not_found``: answers that the venue knows no such order."""
+    """One question that is open.
+
+    ``asked``: queries sent; ``not_found``: answers that the venue knows no such order; ``last``: the last answer that
+    settled nothing, as short text; ``told``: it was said that asking does not help; ``again``: ask once more after the
+    answer on its way, which may be older than what made us ask.
+    """
 
     since_mono_ns: int
     next_mono_ns: int
     asked: int = 0
+    asked_mono_ns: int = 0
     not_found: int = 0
     waiting: bool = False
+    last: str = "no answer"
+    told: bool = False
+    again: bool = False
+
+    @property
+    def unresolved(self) -> bool:
+        """Tell whether the tries are used up."""
+        return self.asked >= TRIES_MAX
 
 
 def begin(now_mono_ns: int, delay_ms: int = FIRST_QUERY_MS) -> Doubt:
@@ -36,28 +73,38 @@ def begin(now_mono_ns: int, delay_ms: int = FIRST_QUERY_MS) -> Doubt:
 
 
 def hurried(doubt: Doubt, now_mono_ns: int) -> Doubt:
-    """Return the doubt with its next query due now; what the venue has answered so far still counts."""
-    return msgspec.structs.replace(doubt, next_mono_ns=min(doubt.next_mono_ns, now_mono_ns))
+    """Return the doubt with its next query due now; what was asked and answered stays."""
+    if doubt.waiting:
+        return msgspec.structs.replace(doubt, again=True)
+    return msgspec.structs.replace(doubt, next_mono_ns=now_mono_ns)
 
 
 def due(doubt: Doubt, now_mono_ns: int) -> bool:
     """Tell whether a query should be sent now."""
-    return not doubt.waiting and now_mono_ns >= doubt.next_mono_ns
+    if doubt.waiting:
+        return now_mono_ns - doubt.asked_mono_ns >= ANSWER_OVERDUE_MS * NS_PER_MS
+    return now_mono_ns >= doubt.next_mono_ns
 
 
-def asked(doubt: Doubt) -> Doubt:
+def asked(doubt: Doubt, now_mono_ns: int) -> Doubt:
     """Return the doubt with a query on its way."""
-    return msgspec.structs.replace(doubt, asked=doubt.asked + 1, waiting=True)
+    return msgspec.structs.replace(doubt, asked=doubt.asked + 1, asked_mono_ns=now_mono_ns, waiting=True)
 
 
-def answered(doubt: Doubt, now_mono_ns: int, *, not_found: bool) -> Doubt:
+def answered(doubt: Doubt, now_mono_ns: int, *, not_found: bool, last: str = "not found") -> Doubt:
     """Return the doubt after an answer that did not settle it; the next query waits twice as long, within bounds."""
     wait_ms = min(QUERY_PERIOD_MS_MAX, FIRST_QUERY_MS << min(doubt.asked, 10))
+    if doubt.again:
+        wait_ms = 0
+    elif doubt.unresolved:
+        wait_ms = SLOW_PERIOD_MS
     return msgspec.structs.replace(
         doubt,
         waiting=False,
+        again=False,
         next_mono_ns=now_mono_ns + wait_ms * NS_PER_MS,
         not_found=doubt.not_found + (1 if not_found else 0),
+        last=last,
     )
 
 
@@ -65,3 +112,11 @@ def absent(doubt: Doubt, now_mono_ns: int) -> bool:
     """Tell whether the venue has denied the order often and long enough to believe it."""
     age_ns = now_mono_ns - doubt.since_mono_ns
     return doubt.not_found >= NOT_FOUND_MIN and age_ns >= NOT_FOUND_AFTER_MS * NS_PER_MS
+
+
+def absence(sent_utc_ms: int, now_utc_ms: int) -> str:
+    """Return what it means that the venue does not know an order, as short text; its age decides what it may forget."""
+    age_ms = now_utc_ms - sent_utc_ms if sent_utc_ms else 0
+    if age_ms >= FILLED_KEPT_MS:
+        return "forgotten by the venue after 90 days; its fills cannot be asked for"
+    return "ended without a fill; forgotten by the venue after 3 days" if age_ms >= UNFILLED_KEPT_MS else ""

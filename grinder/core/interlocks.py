@@ -85,7 +85,10 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What holds right now. Board words as read; 0 is unknown. ``orders_left``: of the venue's order budget."""
+    """What holds right now. Board words as read; 0 is unknown. ``orders_left``: of the venue's order budget.
+
+    ``symbol_unresolved``: an order of the symbol is in doubt, and asking the venue has not helped.
+    """
 
     now_mono_ns: int
     now_boot_ns: int
@@ -99,6 +102,7 @@ class Facts(msgspec.Struct, frozen=True):
     clock_checked_mono_ns: int
     clock_error_us: int
     not_reconciled: str
+    symbol_unresolved: bool
     connected: bool
     stopping: bool
     instrument: Instrument | None
@@ -210,6 +214,7 @@ TABLE: Final[tuple[tuple[DenyReason, frozenset[Command], Check], ...]] = (
     ),
     (_R.DEADLINE_PASSED, RISK, lambda ask, facts, limits: facts.now_mono_ns > ask.deadline_mono_ns),
     (_R.NOT_RECONCILED, RISK, lambda ask, facts, limits: bool(facts.not_reconciled)),
+    (_R.ORDER_UNRESOLVED, RISK, lambda ask, facts, limits: facts.symbol_unresolved),
     (_R.VENUE_DISCONNECTED, RISK, lambda ask, facts, limits: not facts.connected),
     (_R.CLOCK_UNKNOWN, RISK, _clock_unknown),
     (_R.SYMBOL_NOT_WHITELISTED, RISK, lambda ask, facts, limits: ask.symbol not in limits.symbols),

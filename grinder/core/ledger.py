@@ -18,10 +18,15 @@ from grinder.model.units import ZERO
 
 
 class PlaceRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """A placement about to be sent. ``run_id`` names the run whose order budget it uses; empty uses none."""
+    """A placement about to be sent.
+
+    ``run_id`` names the run whose order budget it uses; empty uses none. ``utc_ms``: when it was sent, 0 where an older
+    journal does not say.
+    """
 
     place: Place
     run_id: str
+    utc_ms: int = 0
 
 
 class AmendRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -108,7 +113,9 @@ def replay(records: Iterable[bytes]) -> Replayed:
             if record.run_id:
                 risk_orders[record.run_id] = risk_orders.get(record.run_id, 0) + 1
             if place.client_order_id not in orders:
-                orders[place.client_order_id] = msgspec.structs.replace(new_order(place), state=OrderState.IN_DOUBT)
+                orders[place.client_order_id] = msgspec.structs.replace(
+                    new_order(place, record.utc_ms), state=OrderState.IN_DOUBT, restored=True
+                )
             seen[place.client_order_id] = None
             places[place.client_order_id] = record
         elif isinstance(record, EndRecord):
@@ -128,7 +135,9 @@ def _add(order: Order, record: AmendRecord | CancelRecord | CountedRecord) -> Or
             filled_qty=max(order.filled_qty, record.end),
             inferred=order.inferred + (1 if record.inferred else 0),
         )
-    return msgspec.structs.replace(order, commands=order.commands + 1)
+    # The largest of the sizes that it may have: which of them it has is for the venue to say.
+    qty = max(order.qty, record.qty) if isinstance(record, AmendRecord) else order.qty
+    return msgspec.structs.replace(order, qty=qty, commands=order.commands + 1)
 
 
 def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecord) -> list[bytes]:

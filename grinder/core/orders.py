@@ -1,4 +1,4 @@
-"""The life of an order as one total table: (state, happening) -> state, and what each happening does to its amounts.
+"""One order, and what each happening of its life does to its amounts; its states move by ``order_table`` alone.
 
 Happenings come from our commands, the venue's replies, the user stream and queries, in any order, late or twice. Must
 never leave a terminal state, never let the filled quantity shrink, and never count a fill from the reply to a command.
@@ -9,12 +9,12 @@ Invariant: ``filled_qty`` never decreases; a terminal state is final; an old rep
 from __future__ import annotations
 
 from decimal import Decimal
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from grinder.core.fills import Spans, counted_qty, cover
+from grinder.core.order_table import EXPIRY_OF, STATUS, TRANSITIONS, Happening, expiry_reason
 from grinder.model.account import OpenOrder
 from grinder.model.orders import (
     TERMINAL,
@@ -29,91 +29,6 @@ from grinder.model.orders import (
 from grinder.model.units import ZERO
 from grinder.model.venue import OrderEvent, VenueOrder
 
-
-class Happening(StrEnum):
-    """What can happen to an order.
-
-    *SEEN* is evidence that may be older than our last command (user stream, a query asked before it); *PROVED* was
-    asked for after it. FAILED and UNCERTAIN: the command's effect must be asked for.
-    """
-
-    AMEND_SENT = "AMEND_SENT"
-    CANCEL_SENT = "CANCEL_SENT"
-    PLACE_CONFIRMED = "PLACE_CONFIRMED"
-    PLACE_REJECTED = "PLACE_REJECTED"
-    PLACE_IN_DOUBT = "PLACE_IN_DOUBT"
-    PLACE_NOT_SENT = "PLACE_NOT_SENT"
-    AMEND_CONFIRMED = "AMEND_CONFIRMED"
-    AMEND_REFUSED = "AMEND_REFUSED"
-    AMEND_UNCERTAIN = "AMEND_UNCERTAIN"
-    CANCEL_CONFIRMED = "CANCEL_CONFIRMED"
-    CANCEL_FAILED = "CANCEL_FAILED"
-    REPLY_OVERDUE = "REPLY_OVERDUE"
-    SEEN_RESTING = "SEEN_RESTING"
-    PROVED_RESTING = "PROVED_RESTING"
-    SEEN_AMENDED = "SEEN_AMENDED"
-    SEEN_FILLED = "SEEN_FILLED"
-    SEEN_CANCELED = "SEEN_CANCELED"
-    SEEN_EXPIRED = "SEEN_EXPIRED"
-    SEEN_REJECTED = "SEEN_REJECTED"
-    NEVER_PLACED = "NEVER_PLACED"
-    GONE = "GONE"
-
-
-_NEW, _OPEN, _PART = OrderState.PENDING_NEW, OrderState.OPEN, OrderState.PARTIALLY_FILLED
-_AMND, _CNCL, _DOUBT = OrderState.PENDING_AMEND, OrderState.PENDING_CANCEL, OrderState.IN_DOUBT
-_FILLED, _GONE, _EXP = OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED
-_REJ, _DENY = OrderState.REJECTED, OrderState.DENIED
-
-COLUMNS: Final = (_NEW, _OPEN, _PART, _AMND, _CNCL, _DOUBT)
-"""States that an order can leave, in the order of the rows below."""
-
-_ROWS: Final[dict[Happening, tuple[OrderState, ...]]] = {
-    # from:                       new      open     part     amend    cancel   doubt
-    Happening.AMEND_SENT:        (_NEW,    _AMND,   _AMND,   _AMND,   _CNCL,   _DOUBT),
-    Happening.CANCEL_SENT:       (_CNCL,   _CNCL,   _CNCL,   _CNCL,   _CNCL,   _CNCL),
-    Happening.PLACE_CONFIRMED:   (_OPEN,   _OPEN,   _PART,   _AMND,   _CNCL,   _DOUBT),
-    Happening.PLACE_REJECTED:    (_REJ,    _DOUBT,  _DOUBT,  _DOUBT,  _DOUBT,  _DOUBT),
-    Happening.PLACE_IN_DOUBT:    (_DOUBT,  _OPEN,   _PART,   _AMND,   _CNCL,   _DOUBT),
-    Happening.PLACE_NOT_SENT:    (_DENY,   _DOUBT,  _DOUBT,  _DOUBT,  _DOUBT,  _DOUBT),
-    Happening.AMEND_CONFIRMED:   (_NEW,    _OPEN,   _PART,   _OPEN,   _CNCL,   _DOUBT),
-    Happening.AMEND_REFUSED:     (_NEW,    _OPEN,   _PART,   _OPEN,   _CNCL,   _DOUBT),
-    Happening.AMEND_UNCERTAIN:   (_NEW,    _OPEN,   _PART,   _DOUBT,  _CNCL,   _DOUBT),
-    Happening.CANCEL_CONFIRMED:  (_GONE,   _GONE,   _GONE,   _GONE,   _GONE,   _GONE),
-    Happening.CANCEL_FAILED:     (_NEW,    _OPEN,   _PART,   _AMND,   _DOUBT,  _DOUBT),
-    Happening.REPLY_OVERDUE:     (_DOUBT,  _OPEN,   _PART,   _DOUBT,  _DOUBT,  _DOUBT),
-    Happening.SEEN_RESTING:      (_OPEN,   _OPEN,   _PART,   _AMND,   _CNCL,   _DOUBT),
-    Happening.PROVED_RESTING:    (_OPEN,   _OPEN,   _PART,   _AMND,   _CNCL,   _OPEN),
-    Happening.SEEN_AMENDED:      (_OPEN,   _OPEN,   _PART,   _OPEN,   _CNCL,   _OPEN),
-    Happening.SEEN_FILLED:       (_FILLED, _FILLED, _FILLED, _FILLED, _FILLED, _FILLED),
-    Happening.SEEN_CANCELED:     (_GONE,   _GONE,   _GONE,   _GONE,   _GONE,   _GONE),
-    Happening.SEEN_EXPIRED:      (_EXP,    _EXP,    _EXP,    _EXP,    _EXP,    _EXP),
-    Happening.SEEN_REJECTED:     (_REJ,    _REJ,    _REJ,    _REJ,    _REJ,    _REJ),
-    Happening.NEVER_PLACED:      (_NEW,    _OPEN,   _PART,   _AMND,   _CNCL,   _REJ),
-    Happening.GONE:              (_NEW,    _GONE,   _GONE,   _AMND,   _CNCL,   _GONE),
-}  # fmt: skip
-
-TRANSITIONS: Final[dict[tuple[OrderState, Happening], OrderState]] = {
-    **{(column, what): row[number] for what, row in _ROWS.items() for number, column in enumerate(COLUMNS)},
-    **{(state, what): state for state in TERMINAL for what in Happening},
-}
-"""The table, total: every state with every happening. OPEN stands for PARTIALLY_FILLED where something is filled."""
-
-assert set(_ROWS) == set(Happening)
-assert all(len(row) == len(COLUMNS) for row in _ROWS.values())
-assert set(TRANSITIONS) == {(state, what) for state in OrderState for what in Happening}
-
-STATUS: Final[dict[str, Happening]] = {
-    "NEW": Happening.SEEN_RESTING,
-    "PARTIALLY_FILLED": Happening.SEEN_RESTING,
-    "FILLED": Happening.SEEN_FILLED,
-    "CANCELED": Happening.SEEN_CANCELED,
-    "EXPIRED": Happening.SEEN_EXPIRED,
-    "EXPIRED_IN_MATCH": Happening.SEEN_EXPIRED,
-    "REJECTED": Happening.SEEN_REJECTED,
-}
-"""Venue status words. Source: venue documentation, ORDER_TRADE_UPDATE and order status, 2026-05-28."""
-
 _KIND_BY_LEVEL: Final = {
     "b": OrderKind.GRID,
     "s": OrderKind.GRID,
@@ -121,8 +36,13 @@ _KIND_BY_LEVEL: Final = {
     "x": OrderKind.EXIT,
 }
 FORCED_CLOSE_PREFIXES: Final = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
-"""Client ids of orders by which the venue itself closes a position: liquidation, auto-deleveraging, delivery. Source:
-venue documentation, ORDER_TRADE_UPDATE "Liquidation and ADL", 2026-05-28."""
+FORCED_CLOSE_EXECUTION: Final = "CALCULATED"
+FORCED_CLOSE_STATUSES: Final = ("NEW_INSURANCE", "NEW_ADL")
+"""How orders look by which the venue itself closes a position: liquidation, auto-deleveraging, delivery. Source: venue
+documentation, ORDER_TRADE_UPDATE "Liquidation and ADL", 2026-05-28."""
+
+AWAITS_REPLY: Final = (OrderState.PENDING_AMEND, OrderState.PENDING_CANCEL)
+"""States in which a report may be older than the command whose reply is owed."""
 
 INFERRED_PER_ORDER_MAX: Final = 1_000
 
@@ -133,7 +53,9 @@ class Order(msgspec.Struct, frozen=True):
     ``filled_qty``: highest cumulative quantity that the user stream or a query reported; ``counted``: the part of it
     published as fills. ``existed``: the venue once said that it has this order. ``wanted_price`` and ``wanted_qty``: of
     the amend on its way, None without one. ``commands``: number of commands sent; a query asked before the last one
-    proves nothing about it. ``inferred``: number of fills published without a trade report.
+    proves nothing about it. ``inferred``: number of fills published without a trade report. ``restored``: known from
+    the journal of an earlier start; then no event of the stream shows that it rests, for it may be an old one.
+    ``sent_utc_ms``: when the placement left, 0 where nobody knows.
     """
 
     client_order_id: str
@@ -154,6 +76,8 @@ class Order(msgspec.Struct, frozen=True):
     counted: Spans = ()
     commands: int = 1
     inferred: int = 0
+    restored: bool = False
+    sent_utc_ms: int = 0
 
     @property
     def terminal(self) -> bool:
@@ -166,7 +90,7 @@ class Order(msgspec.Struct, frozen=True):
         return self.filled_qty - counted_qty(self.counted)
 
     def update(self) -> OrderUpdate:
-        """Return the frame that tells others of this order."""
+        """Return the frame that tells others of this order; while an amend is open, with the larger of both sizes."""
         return OrderUpdate(
             self.client_order_id,
             self.symbol,
@@ -174,7 +98,7 @@ class Order(msgspec.Struct, frozen=True):
             self.kind,
             self.state,
             self.price,
-            self.qty,
+            self.qty if self.wanted_qty is None or self.terminal else max(self.qty, self.wanted_qty),
             self.filled_qty,
             self.reduce_only,
             self.reason,
@@ -188,12 +112,22 @@ def kind_of(client_order_id: str) -> OrderKind:
     return _KIND_BY_LEVEL[parts.level[0]] if parts is not None else OrderKind.EXIT
 
 
+def made_by_venue(client_order_id: str) -> bool:
+    """Tell whether an order is one by which the venue itself closes a position."""
+    return client_order_id.startswith(FORCED_CLOSE_PREFIXES)
+
+
 def closed_by_venue(event: OrderEvent) -> bool:
-    """Tell whether an event is of an order by which the venue itself closes a position of ours."""
-    return event.client_order_id.startswith(FORCED_CLOSE_PREFIXES)
+    """Tell whether an event shows that the venue itself closes a position of ours, or cancels to do so."""
+    return (
+        made_by_venue(event.client_order_id)
+        or event.execution == FORCED_CLOSE_EXECUTION
+        or event.status in FORCED_CLOSE_STATUSES
+        or (event.expiry in EXPIRY_OF and EXPIRY_OF[event.expiry].forced)
+    )
 
 
-def new_order(place: Place) -> Order:
+def new_order(place: Place, sent_utc_ms: int = 0) -> Order:
     """Return the order of a placement that is about to be sent."""
     return Order(
         place.client_order_id,
@@ -205,6 +139,7 @@ def new_order(place: Place) -> Order:
         place.qty,
         place.reduce_only,
         place.reason.value,
+        sent_utc_ms=sent_utc_ms,
     )
 
 
@@ -250,9 +185,10 @@ def amend_sent(order: Order, price: Decimal, qty: Decimal) -> Order:
 
 
 def cancel_sent(order: Order) -> Order:
-    """Return the order with a cancel on its way; an amend before it no longer decides anything."""
+    """Return the order with a cancel on its way; an amend before it decides nothing any more, but may have enlarged it."""
     moved = happen(order, Happening.CANCEL_SENT)
-    return msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None, commands=order.commands + 1)
+    qty = max(order.qty, order.wanted_qty or ZERO)
+    return msgspec.structs.replace(moved, qty=qty, wanted_price=None, wanted_qty=None, commands=order.commands + 1)
 
 
 def amend_confirmed(order: Order, reply: VenueOrder | None) -> Order:
@@ -298,15 +234,16 @@ def _what(order: Order, status: str, price: Decimal, qty: Decimal, proved: bool)
         return what
     if order.wanted_price is not None and (price, qty) == (order.wanted_price, order.wanted_qty):
         return Happening.SEEN_AMENDED
-    never_seen_in_doubt = order.state is OrderState.IN_DOUBT and not order.existed and order.commands == 1
-    return Happening.PROVED_RESTING if proved or never_seen_in_doubt else what
+    never_seen = not order.existed and order.commands == 1 and not order.restored
+    shown = order.state is OrderState.IN_DOUBT and never_seen
+    return Happening.PROVED_RESTING if proved or shown else what
 
 
 def _settle(order: Order, what: Happening | None) -> Order:
     if what is None:
         return order
     moved = happen(order, what)
-    if what in (Happening.SEEN_AMENDED, Happening.PROVED_RESTING) and moved.state not in (_AMND, _CNCL):
+    if what in (Happening.SEEN_AMENDED, Happening.PROVED_RESTING) and moved.state not in AWAITS_REPLY:
         moved = msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None)
     return moved
 
@@ -330,6 +267,8 @@ def on_event(order: Order, event: OrderEvent) -> Reported:
     what = _what(order, event.status, event.price, event.qty, proved=False)
     after = _amounts(order, event.price, event.qty, event.filled_qty, event.transaction_utc_ms, event.venue_order_id)
     after = _settle(after, what)
+    if what is Happening.SEEN_EXPIRED and not order.terminal and (why := expiry_reason(event.status, event.expiry)):
+        after = msgspec.structs.replace(after, reason=why)
     fill = None
     if event.execution == "TRADE" and event.last_qty > ZERO and event.last_price > ZERO:
         start = max(ZERO, event.filled_qty - event.last_qty)

@@ -53,6 +53,7 @@ class LiveOrder(msgspec.Struct, frozen=True, gc=False):
     incarnation; ``intent_deadline_mono_ns``: from then on the executor would refuse that intent. ``answered``: the
     executor has shown that it read that intent. ``since_mono_ns``: when it was first seen here. ``given_up_qty``: part
     of ``fills_qty`` that a snapshot told of and no trade has shown; a trade that comes after all is taken from it.
+    ``asked_qty``: size that an amend of ours, not answered yet, may give it.
     """
 
     client_order_id: str
@@ -71,6 +72,7 @@ class LiveOrder(msgspec.Struct, frozen=True, gc=False):
     answered: bool
     since_mono_ns: int
     given_up_qty: Decimal = ZERO
+    asked_qty: Decimal = ZERO
 
     @property
     def in_flight(self) -> bool:
@@ -84,9 +86,10 @@ class LiveOrder(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remaining_qty(self) -> Decimal:
-        """Quantity that may still execute, base units."""
+        """Quantity that may still execute at worst, base units."""
         executed = self.filled_qty if self.filled_qty >= self.fills_qty else self.fills_qty
-        return self.qty - executed if executed < self.qty else ZERO
+        largest = self.qty if self.qty >= self.asked_qty else self.asked_qty
+        return largest - executed if executed < largest else ZERO
 
     @property
     def unsettled_qty(self) -> Decimal:
@@ -180,6 +183,7 @@ class OrdersView:
                 intent_seq=seq,
                 intent_deadline_mono_ns=intent.deadline_mono_ns,
                 answered=False,
+                asked_qty=max(before.asked_qty, intent.qty) if isinstance(intent, Amend) else before.asked_qty,
             )
         )
         return before
@@ -215,7 +219,7 @@ class OrdersView:
             self._drop(refusal.client_order_id)
         elif known.state in _COMMAND_STATES:
             resting = OrderState.PARTIALLY_FILLED if known.filled_qty else OrderState.OPEN
-            self._keep(replace(known, state=resting, answered=True))
+            self._keep(replace(known, state=resting, answered=True, asked_qty=ZERO))
 
     def fill(self, fill: Fill) -> None:
         """Count a trade against its order, alive or settling."""
@@ -293,6 +297,8 @@ class OrdersView:
             state=known.state if unread else update.state,
             price=update.price,
             qty=update.qty,
+            # The executor has read the amend, and counts the larger size itself while it is open.
+            asked_qty=known.asked_qty if unread else ZERO,
             filled_qty=max(update.filled_qty, known.filled_qty),
             answered=known.answered or update.state in IN_FLIGHT or known.state is OrderState.PENDING_NEW,
         )

@@ -72,6 +72,9 @@ VENUE_PROBE_PERIOD_MS: Final = 2_000
 BATCH_ORDERS_MAX: Final = 5
 """Most orders of one batch request. Source: venue documentation, POST /fapi/v1/batchOrders, 2026-05-28."""
 
+RECV_WINDOW_MS_MAX: Final = 5_000
+"""Longest age at which a signed request of ours may still be accepted by the venue, milliseconds."""
+
 LISTEN_KEY_EXTEND_S: Final = 25 * 60
 """Period at which a listen key is extended, seconds."""
 
@@ -157,6 +160,13 @@ EVIDENCE_PRUNE_EVERY_FILES: Final = 64
 
 EVIDENCE_CHAIN_LINE_BYTES_MAX: Final = 1_024
 """Longest line of the chain over the evidence, bytes."""
+
+AUDIT_QUEUE_MAX: Final = 4_096
+"""Audit lines that wait to be written; beyond it they are dropped and counted."""
+
+AUDIT_FILE_BYTES_MAX: Final = 100 << 20
+AUDIT_FILE_LINES_MAX: Final = 100_000
+"""Size and number of lines at which an audit file is rotated. Source: reference sheet 8.5."""
 
 WRITER_CLOSE_S_MAX: Final = 2.0
 """Longest wait for a background writer when a process ends, seconds."""

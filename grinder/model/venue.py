@@ -275,7 +275,7 @@ class OrderEvent(msgspec.Struct, frozen=True, gc=False):
     """ORDER_TRADE_UPDATE. ``execution`` and ``status`` are the venue's words, known or not.
 
     ``last_qty``, ``last_price``, ``trade_id``, ``fee``, ``realized_pnl``, ``maker``: of this event's trade;
-    ``trade_id`` is 0 where the event is no trade.
+    ``trade_id`` is 0 where the event is no trade. ``expiry``: the venue's word (``er``) for why it ended the order.
     """
 
     client_order_id: str
@@ -296,6 +296,7 @@ class OrderEvent(msgspec.Struct, frozen=True, gc=False):
     reduce_only: bool
     event_utc_ms: int
     transaction_utc_ms: int
+    expiry: str = ""
 
 
 class AccountEvent(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ and never hold back a cancel or a reduce-only order for a budget, a cap, arming 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -20,7 +21,8 @@ from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
 from grinder.model.reasons import DenyReason, MismatchRule
-from grinder.model.units import NS_PER_MS
+from grinder.model.remedy import Remedy
+from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
 from grinder.ports import PriceBoard
 from grinder.services.dead_man import DeadMansSwitch
@@ -30,6 +32,8 @@ from grinder.services.journal_watch import JournalWatch
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.recovery import Recovery
+from grinder.services.remedies import Conditions as RemedyConditions
+from grinder.services.remedies import RemedyConfig, RemedyDesk
 from grinder.services.settling import Settling
 from grinder.services.shutdown import Shutdown
 from grinder.services.withdrawal import Withdrawal
@@ -44,6 +48,7 @@ ORDER_RULES: Final = frozenset(
     {
         MismatchRule.ORDER_MISSING_AT_VENUE,
         MismatchRule.ORPHAN_ORDER,
+        MismatchRule.ORDER_DIFFERS,
         MismatchRule.POSITION_DIFFERS_FROM_FILLS,
     }
 )
@@ -55,7 +60,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
 
     ``prefix``, ``term``, ``incarnation``: of its own order ids and of those it calls its own. ``run_id``: names the run
     whose order budget counts, the same over restarts of this process. ``sends``: False in read_only mode and without
-    credentials; then it watches its channels and sends nothing at all.
+    credentials; then it watches its channels and sends nothing at all. ``remedy_notional_max``: largest close of one
+    remedy, quote currency; 0 is none.
     """
 
     limits: Limits
@@ -66,6 +72,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     run_id: str
     sends: bool
     emergency_exit_enabled: bool
+    emergency_slippage_bps: int
+    remedy_notional_max: Decimal = ZERO
 
 
 class ExecutorService:
@@ -89,10 +97,13 @@ class ExecutorService:
             config.prefix,
             config.term,
             config.incarnation,
+            config.emergency_slippage_bps,
         )
         self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
         self._journal_watch = JournalWatch(ports, self._store)
         self._withdrawal = Withdrawal(ports, self._store, self._desk, self._forbids)
+        remedies = RemedyConfig(config.prefix, config.term, config.incarnation, config.remedy_notional_max)
+        self._remedies = RemedyDesk(ports, board, self._store, self._desk, remedies)
         self._account: AccountState | None = None
         self._stream_up = False
         self._stream_query_mono_ns = 0
@@ -122,9 +133,18 @@ class ExecutorService:
         elif isinstance(frame, AccountState):
             self._seen["account"] = self._ports.clock.mono_ns()
             self._account = frame
+        elif isinstance(frame, Remedy):
+            self._take_remedy(frame)
         elif isinstance(frame, Mismatch) and frame.rule in ORDER_RULES:
             self._settling.ask_all_now()
             self._recovery.read_orders_again()
+
+    def _take_remedy(self, remedy: Remedy) -> None:
+        """Carry out what the reconcile loop asks for, or answer why not."""
+        refusal = "" if self._config.sends else "sends_nothing"
+        if self._shutdown.begun:
+            refusal = "stopping"
+        self._remedies.on_remedy(remedy, RemedyConditions(refusal, self._account, self._recovery.instruments))
 
     def _take_intent(self, intent: IntentFrame, envelope: Envelope[Frame]) -> None:
         """Carry one intent out, or answer why not."""
@@ -152,7 +172,7 @@ class ExecutorService:
         if isinstance(event, OrderEvent):
             if closed_by_venue(event):
                 self._trip_forced_close(event)
-            elif not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
+            if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
                 self._ports.log.event("UNKNOWN_ORDER_EVENT", client_order_id=event.client_order_id)
                 self._recovery.read_orders_again()
         elif not isinstance(event, AccountEvent):
@@ -182,6 +202,7 @@ class ExecutorService:
             if self._recovery.exchange is not None:
                 self._desk.rate.set_limits(self._recovery.exchange.rate_limits)
             self._emergency.on_timer(self._recovery.instruments)
+            self._remedies.on_timer()
             if not self._shutdown.begun:
                 self._dead_man.on_timer(self._store.live_symbols())
                 self._withdrawal.on_timer()
@@ -229,6 +250,7 @@ class ExecutorService:
             self._shutdown.begun,
             self._intents[0],
             self._recovery.instruments,
+            self._settling.unresolved_symbols,
         )
 
     def _not_reconciled(self, now_mono_ns: int) -> str:
@@ -261,6 +283,7 @@ class ExecutorService:
         telemetry = self._ports.telemetry
         telemetry.gauge("grinder_executor_live_orders", float(len(live)))
         telemetry.gauge("grinder_executor_orders_in_doubt", float(self._settling.in_doubt))
+        telemetry.gauge("grinder_executor_orders_unresolved", float(self._settling.unresolved))
 
     def _publish_budget(self, now_mono_ns: int) -> None:
         left_10s, left_1m = self._desk.rate.left(now_mono_ns)

@@ -42,6 +42,7 @@ class Conditions(msgspec.Struct, frozen=True):
     stopping: bool
     intents_incarnation: int
     instruments: dict[str, Instrument]
+    unresolved_symbols: frozenset[str]
 
 
 class IntentGate:
@@ -153,6 +154,7 @@ class IntentGate:
             clock_checked_mono_ns=checked_mono_ns,
             clock_error_us=error_us,
             not_reconciled=conditions.not_reconciled,
+            symbol_unresolved=ask.symbol in conditions.unresolved_symbols,
             connected=conditions.connected,
             stopping=conditions.stopping,
             instrument=conditions.instruments.get(ask.symbol),

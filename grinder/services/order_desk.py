@@ -16,8 +16,8 @@ import msgspec
 from grinder.core.fills import TradeIds
 from grinder.core.ledger import AmendRecord, CancelRecord, PlaceRecord
 from grinder.core.order_rate import OrderRate
+from grinder.core.order_table import Happening
 from grinder.core.orders import (
-    Happening,
     Order,
     amend_confirmed,
     amend_refused,
@@ -91,8 +91,11 @@ class OrderDesk:
         return self._send_place(place, request, run_id, None)
 
     def exit(self, request: PlaceOrder, price: Decimal, on_end: Callable[[VenueReply], None]) -> None:
-        """Send a MARKET order that closes; ``price``: reference it was decided at; ``on_end`` gets its reply."""
-        assert request.order_type is OrderType.MARKET
+        """Send an order that closes at once or not; ``price``: of it, or where it is MARKET a reference, above 0.
+
+        ``on_end`` gets its reply.
+        """
+        assert request.order_type is OrderType.MARKET or request.tif is TimeInForce.IOC
         place = Place(
             request.client_order_id,
             request.symbol,
@@ -154,10 +157,11 @@ class OrderDesk:
     def _send_place(
         self, place: Place, request: PlaceOrder, run_id: str, on_end: Callable[[VenueReply], None] | None
     ) -> bool:
-        record = PlaceRecord(place, run_id)
+        utc_ms = self._ports.clock.utc_ms()
+        record = PlaceRecord(place, run_id, utc_ms)
         if not self._store.record(record) and not (place.reduce_only or place.kind is OrderKind.EXIT):
             return False
-        order = new_order(place)
+        order = new_order(place, utc_ms)
         self._store.begin(order, record)
         self._put_on_wire(
             "place", request, place.client_order_id, partial(self._on_place_reply, place.client_order_id, on_end)

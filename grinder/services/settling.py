@@ -1,7 +1,9 @@
 """Settles what is not known: orders in doubt, orders to verify, filled parts without a trade report.
 
-It asks the venue by client order id, again and again within bounds, until an answer settles the matter. Must never
-conclude from a query that failed, and never from one answer *not found*.
+It asks the venue by client order id until an answer settles the matter: quickly for a bounded number of tries, then it
+says that asking does not help, and goes on slowly. Until then the order counts as it may be at worst, and its symbol
+takes no new risk. Must never conclude from a query that failed, never from one answer *not found*, and never send an
+order again.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from grinder.core.doubt import Doubt, absent, answered, asked, begin, due, hurried
-from grinder.core.orders import Happening, Order, happen, infer_fill, on_found
+import msgspec
+
+from grinder.core.doubt import Doubt, absence, absent, answered, asked, begin, due, hurried
+from grinder.core.order_table import Happening
+from grinder.core.orders import Order, happen, infer_fill, on_found
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import Advice, CancelOrder, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
@@ -33,11 +38,22 @@ class Settling:
         self._port_label = port_label
         self._doubts: dict[str, Doubt] = {}
         self._verify: set[str] = set()
+        self._unresolved: dict[str, str] = {}
 
     @property
     def in_doubt(self) -> int:
         """Number of live orders in doubt."""
         return sum(1 for order in self._store.live() if order.state is OrderState.IN_DOUBT)
+
+    @property
+    def unresolved(self) -> int:
+        """Number of orders about which asking has not helped."""
+        return len(self._unresolved)
+
+    @property
+    def unresolved_symbols(self) -> frozenset[str]:
+        """Symbols of orders about which asking has not helped."""
+        return frozenset(self._unresolved.values())
 
     def verify(self, client_order_id: str) -> None:
         """Ask about an order soon, whatever its state."""
@@ -48,8 +64,8 @@ class Settling:
         """Ask about an order at the next timer, whatever its state."""
         self._verify.add(client_order_id)
         now = self._ports.clock.mono_ns()
-        doubt = self._doubts.get(client_order_id)
-        self._doubts[client_order_id] = begin(now, 0) if doubt is None else hurried(doubt, now)
+        known = self._doubts.get(client_order_id)
+        self._doubts[client_order_id] = begin(now, 0) if known is None else hurried(known, now)
 
     def ask_all_now(self) -> None:
         """Ask about every live order."""
@@ -73,8 +89,8 @@ class Settling:
             order = self._store.get(name)
             if order is None or (order.state is not OrderState.IN_DOUBT and name not in self._verify):
                 self._forget(name)
-            elif due(doubt, now) and waiting < QUERIES_AT_ONCE_MAX:
-                waiting += 1
+            elif due(doubt, now) and (doubt.waiting or waiting < QUERIES_AT_ONCE_MAX):
+                waiting += 0 if doubt.waiting else 1
                 self._ask(order, doubt)
         for partly in self._store.uncounted(now - FILL_GRACE_MS * NS_PER_MS):
             after, fill = infer_fill(partly)
@@ -83,7 +99,9 @@ class Settling:
                 self._store.put(after, fill, "query")
 
     def _ask(self, order: Order, doubt: Doubt) -> None:
-        self._doubts[order.client_order_id] = asked(doubt)
+        if doubt.unresolved and not doubt.told and order.state is OrderState.IN_DOUBT:
+            doubt = self._tell(order, doubt)
+        self._doubts[order.client_order_id] = asked(doubt, self._ports.clock.mono_ns())
         proving = order.commands if order.state is OrderState.IN_DOUBT else 0
         self._ports.venue.submit(
             QueryOrder(order.client_order_id, order.symbol), partial(self._on_answer, order.client_order_id, proving)
@@ -91,6 +109,7 @@ class Settling:
 
     def _on_answer(self, client_order_id: str, proving: int, reply: VenueReply) -> None:
         """Take an answer; ``proving``: commands sent before the question if the order was in doubt then, else 0."""
+        now = self._ports.clock.mono_ns()
         order = self._store.get(client_order_id)
         doubt = self._doubts.get(client_order_id)
         if order is None:
@@ -102,30 +121,55 @@ class Settling:
                 self.cancel_stray(order)
             reported = on_found(order, reply.value, proved=proving == order.commands)
             self._store.put(reported.order)
-            if reported.understood and reported.order.state is not OrderState.IN_DOUBT:
+            settled = reported.understood and reported.order.state is not OrderState.IN_DOUBT
+            if settled and (doubt is None or not doubt.again):
                 self._forget(client_order_id)
             elif doubt is not None:
-                self._doubts[client_order_id] = answered(doubt, self._ports.clock.mono_ns(), not_found=False)
+                self._doubts[client_order_id] = answered(doubt, now, not_found=False, last=reply.value.status)
             return
         not_found = isinstance(reply, Rejected) and reply.advice is Advice.NOT_FOUND
         self._count("not_found" if not_found else "error")
         if doubt is None:
             return
-        now = self._ports.clock.mono_ns()
-        doubt = answered(doubt, now, not_found=not_found)
+        doubt = answered(doubt, now, not_found=not_found, last=_words(reply))
         self._doubts[client_order_id] = doubt
         if not_found and absent(doubt, now):
             self._conclude_absent(order)
 
+    def _tell(self, order: Order, doubt: Doubt) -> Doubt:
+        """Say that asking does not help: from now on its symbol takes no new risk."""
+        self._unresolved[order.client_order_id] = order.symbol
+        self._ports.telemetry.count("grinder_executor_doubts_unresolved_total")
+        self._ports.log.event(
+            "ORDER_UNRESOLVED",
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            state=order.state,
+            queries=doubt.asked,
+            last=doubt.last,
+        )
+        self._store.put(msgspec.structs.replace(order, reason=f"unresolved after {doubt.asked} queries: {doubt.last}"))
+        return msgspec.structs.replace(doubt, told=True)
+
     def _conclude_absent(self, order: Order) -> None:
-        what = Happening.GONE if order.existed else Happening.NEVER_PLACED
-        self._ports.log.event("ORDER_ABSENT", client_order_id=order.client_order_id, what=what)
+        old = absence(order.sent_utc_ms, self._ports.clock.utc_ms())
+        what = Happening.GONE if order.existed or old else Happening.NEVER_PLACED
+        self._ports.log.event("ORDER_ABSENT", client_order_id=order.client_order_id, what=what, old=old)
         self._forget(order.client_order_id)
-        self._store.put(happen(order, what, f"not found at the venue: {order.reason}"))
+        self._store.put(happen(order, what, f"not found at the venue: {old or order.reason}"))
 
     def _forget(self, client_order_id: str) -> None:
         self._doubts.pop(client_order_id, None)
         self._verify.discard(client_order_id)
+        if self._unresolved.pop(client_order_id, None):
+            self._ports.log.event("ORDER_RESOLVED", client_order_id=client_order_id)
 
     def _count(self, outcome: str) -> None:
         self._ports.telemetry.count("grinder_port_order_lookup_total", self._port_label, outcome)
+
+
+def _words(reply: VenueReply) -> str:
+    """Return an answer that settles nothing as short text."""
+    if isinstance(reply, Rejected):
+        return f"{reply.code} {reply.message}".strip()
+    return "unreadable" if isinstance(reply, Confirmed) else reply.why

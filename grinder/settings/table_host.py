@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.settings.rows import choice, decimal, folder, integer, switch, text, url
 from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, Variable
 
@@ -19,7 +20,11 @@ VENUE: Final = Section(
             "GRINDER_ORDER_TRANSPORT", OrderTransport, "ws_api", "How orders travel: the WebSocket API, or REST alone."
         ),
         integer(
-            "GRINDER_RECV_WINDOW_MS", "1000", (100, 5_000), "ms", "Age at which the venue must refuse a signed request."
+            "GRINDER_RECV_WINDOW_MS",
+            "1000",
+            (100, RECV_WINDOW_MS_MAX),
+            "ms",
+            "Age at which the venue must refuse a signed request.",
         ),
         text(
             "GRINDER_ORDER_PREFIX",
@@ -113,8 +118,10 @@ HOST: Final = Section(
             "GRINDER_JOURNAL_SYNC",
             JournalSync,
             "group",
-            "When the order journal is forced to the disk: `none`, `group` (in the background) or `each` (before every "
-            "send). A killed process loses nothing either way; this is for power loss.",
+            "When the order journal is forced to the disk. A killed process loses no record either way; a host that "
+            "loses power may lose, with `none`, what the kernel has not written yet (some 30 s); with `group`, what "
+            "came after the last sync in the background (5 ms and the time of a sync); with `each`, nothing, since "
+            "every send waits for its sync. What is lost is asked of the venue.",
         ),
         text(
             "GRINDER_RECORD_FILE",

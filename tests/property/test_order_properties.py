@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grinder.core.fills import counted_qty, cover
+from grinder.core.order_table import TRANSITIONS, Happening
 from grinder.core.orders import (
-    TRANSITIONS,
-    Happening,
     Order,
     amend_confirmed,
     amend_refused,

@@ -68,6 +68,7 @@ class _Order(msgspec.Struct):
     rp: Decimal = ZERO
     m: bool = False
     R: bool = False
+    er: str | int = ""
 
 
 class _OrderTradeUpdate(msgspec.Struct):
@@ -159,6 +160,7 @@ def _order_event(update: _OrderTradeUpdate) -> OrderEvent:
             reduce_only=order.R,
             event_utc_ms=update.E,
             transaction_utc_ms=update.T,
+            expiry=str(order.er),
         )
 
     return build(make)

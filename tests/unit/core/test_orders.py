@@ -7,10 +7,19 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from grinder.core.doubt import NOT_FOUND_AFTER_MS, NOT_FOUND_MIN, absent, answered, asked, begin, due
+from grinder.core.doubt import (
+    ANSWER_OVERDUE_MS,
+    NOT_FOUND_AFTER_MS,
+    NOT_FOUND_MIN,
+    absent,
+    answered,
+    asked,
+    begin,
+    due,
+)
 from grinder.core.fills import TradeIds
+from grinder.core.order_table import Happening
 from grinder.core.orders import (
-    Happening,
     Order,
     adopted,
     amend_confirmed,
@@ -108,8 +117,9 @@ def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_
     while not absent(doubt, now):
         assert due(doubt, doubt.next_mono_ns)
         now = doubt.next_mono_ns
-        doubt = asked(doubt)
-        assert not due(doubt, now + 10**15)
+        doubt = asked(doubt, now)
+        assert not due(doubt, now + (ANSWER_OVERDUE_MS - 1) * NS_PER_MS)
+        assert due(doubt, now + ANSWER_OVERDUE_MS * NS_PER_MS)
         doubt = answered(doubt, now, not_found=True)
         waits.append((doubt.next_mono_ns - now) // NS_PER_MS)
     assert waits == sorted(waits)
