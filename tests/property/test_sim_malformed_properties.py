@@ -118,7 +118,7 @@ MESSAGES: st.SearchStrategy[Any] = st.text(max_size=40) | st.fixed_dictionaries(
 @given(st.lists(MESSAGES, max_size=5))
 def test_messages_when_anything_then_each_has_one_answer(messages: list[str]) -> None:
     core = Core()
-    context = Context(core.venue, Hub(core.venue.listen_keys), FakeClock())
+    context = Context(core.venue, Hub(core.venue.listen_keys, core.venue.stream_faults), FakeClock())
     wire: Any = RecordingWire()
     subscriber = Subscriber(wire, Route.PUBLIC, combined=False)
 

@@ -23,6 +23,7 @@ from grinder.sim.exchange.listen_keys import LIFE_MS, ListenKeys
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rate_limits import LimitTable, RateLimits
 from grinder.sim.exchange.security import ApiKey, Gatekeeper, Permission, check_engine_time, hmac_keys
+from grinder.sim.exchange.stream_faults import StreamFaults
 from grinder.sim.exchange.truth import RequestRecord, Truth
 from grinder.sim.exchange.views import AccountView, ViewHistory
 
@@ -96,6 +97,7 @@ class Venue:
             self.register_key(key)
         self.listen_keys = ListenKeys(lambda: f"{random.getrandbits(320):064x}"[:64])
         self.faults = Faults(random)
+        self.stream_faults = StreamFaults(random)
         self.truth = Truth()
         self.histories = {key: ViewHistory() for key in exchange.accounts}
 

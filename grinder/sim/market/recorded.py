@@ -18,7 +18,7 @@ import msgspec
 
 from grinder.model.units import NS_PER_S
 from grinder.sim.exchange.rules import BUILT_IN, SymbolRules, inferred_rules
-from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, TapeEvent, Top, Trade
+from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, TapeEvent, Top, Trade, plain_number
 
 LINE_BYTES_MAX: Final = 8 << 20
 LINES_SEARCHED_MAX: Final = 20_000
@@ -29,22 +29,7 @@ _NS_PER_UNIT: Final = ((10**17, 1), (10**14, 1_000), (10**11, 1_000_000), (0, NS
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
-
-_NUMBER: Final = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
-
-
 _WORD: Final = re.compile(r'^[^\s"\\]{1,40}$')
-
-
-def _number(text: object) -> str:
-    """Return a price or quantity as recorded.
-
-    Raises:
-        ValueError: if it is not plain decimal digits.
-    """
-    if not isinstance(text, str) or not _NUMBER.match(text):
-        raise ValueError(f"not a decimal number: {text!r}")
-    return text
 
 
 def _word(text: object) -> str:
@@ -56,7 +41,7 @@ def _word(text: object) -> str:
 
 def _rows(rows: list[list[str]]) -> Rows:
     """Return depth rows as recorded; raise ValueError if one is no pair of numbers."""
-    return [[_number(price), _number(qty)] for price, qty in rows]
+    return [[plain_number(price), plain_number(qty)] for price, qty in rows]
 
 
 class TapeError(ValueError):
@@ -117,19 +102,19 @@ class Recording:
             return None
         if kind == "bookTicker":
             update_id = int(frame["u"]) + shift
-            prices = (_number(frame[name]) for name in ("b", "B", "a", "A"))
+            prices = (plain_number(frame[name]) for name in ("b", "B", "a", "A"))
             return Top(due_ns, symbol, update_id, *prices)
         if kind == "depthUpdate":
             first, last, previous = (int(frame[name]) + shift for name in ("U", "u", "pu"))
             return Depth(due_ns, symbol, first, last, previous, _rows(frame["b"]), _rows(frame["a"]))
         if kind == "trade":
-            price, qty, word = _number(frame["p"]), _number(frame["q"]), _word(frame.get("X", "MARKET"))
+            price, qty, word = plain_number(frame["p"]), plain_number(frame["q"]), _word(frame.get("X", "MARKET"))
             return Trade(due_ns, symbol, int(frame["t"]) + shift, price, qty, bool(frame["m"]), word)
         if kind == "aggTrade" and symbol not in self._has_trades:
-            price, qty = _number(frame["p"]), _number(frame["q"])
+            price, qty = plain_number(frame["p"]), plain_number(frame["q"])
             return Trade(due_ns, symbol, int(frame["a"]) + shift, price, qty, bool(frame["m"]), aggregate=True)
         if kind == "markPriceUpdate":
-            mark, index, settle = (_number(frame.get(name, frame["p"])) for name in ("p", "i", "P"))
+            mark, index, settle = (plain_number(frame.get(name, frame["p"])) for name in ("p", "i", "P"))
             return Mark(due_ns, symbol, mark, index, settle, _word(frame.get("r", "0")), int(frame.get("T", 0)))
         return None
 
@@ -157,7 +142,7 @@ class Recording:
         if frame.get("e") == "trade":
             self._has_trades.add(_word(frame["s"]))
         elif frame.get("e") == "bookTicker" and frame["s"] not in self.rules:
-            symbol, price, qty = _word(frame["s"]), _number(frame["b"]), _number(frame["B"])
+            symbol, price, qty = _word(frame["s"]), plain_number(frame["b"]), plain_number(frame["B"])
             self.rules[symbol] = BUILT_IN.get(symbol) or inferred_rules(symbol, price, qty)
 
     def _lines(self) -> Iterator[bytes]:

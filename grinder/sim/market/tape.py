@@ -5,14 +5,27 @@ The same events drive the matching and the streams. A tape owns no clock: its pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from grinder.sim.exchange.rules import SymbolRules
 
 Rows = list[list[str]]
+_NUMBER: Final = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
+
+
+def plain_number(text: object) -> str:
+    """Return a price or quantity as it was given.
+
+    Raises:
+        ValueError: if it is not plain decimal digits.
+    """
+    if not isinstance(text, str) or not _NUMBER.match(text):
+        raise ValueError(f"not a decimal number: {text!r}")
+    return text
 
 
 class Top(msgspec.Struct, frozen=True, gc=False):

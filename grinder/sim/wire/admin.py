@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -10,8 +11,12 @@ import msgspec
 from aiohttp import web
 
 from grinder.sim.exchange.events import described
-from grinder.sim.exchange.faults import KINDS, FaultRule
+from grinder.sim.exchange.faults import KINDS, PASS, FaultRule
 from grinder.sim.exchange.rate_limits import LimitTable
+from grinder.sim.exchange.security import ApiKey
+from grinder.sim.exchange.stream_faults import STREAM_KINDS, USER, StreamRule
+from grinder.sim.market.tape import Mark, TapeEvent, Top, Trade, plain_number
+from grinder.sim.wire.acts import ACTS, Act, Acts, Restart
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.player import Player
 
@@ -20,11 +25,9 @@ LAG_MS_MAX: Final = 15_000
 INJECT_BYTES_MAX: Final = 32 << 20
 """Longest frame that can be injected, bytes: longer than any client takes."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-class StreamFaults(msgspec.Struct, forbid_unknown_fields=True):
-    """Faults of streams. ``silent``: stream names that stop sending, ``user`` all user streams, ``*`` everything.
+class StreamSwitch(msgspec.Struct, forbid_unknown_fields=True):
+    """Stream faults in short, in place of those set in short before. ``silent``: stream names, ``user``, ``*``.
 
     ``user_duplicates`` and ``user_drops``: how many of the next user events are sent twice, or not at all.
     """
@@ -33,11 +36,41 @@ class StreamFaults(msgspec.Struct, forbid_unknown_fields=True):
     user_duplicates: int | None = None
     user_drops: int | None = None
 
+    def rules(self) -> list[StreamRule]:
+        """Return the rules this stands for."""
+        silent = [StreamRule("silent", stream=name) for name in self.silent or ()]
+        counted = (("duplicate", self.user_duplicates), ("gap", self.user_drops))
+        return silent + [StreamRule(kind, stream=USER, count=count) for kind, count in counted if count]
+
+
+class MarketMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the market of a symbol does now, beside its tape: a new top, then a trade, then a mark price.
+
+    Prices and quantities as texts; a top needs all four, a trade ``price`` and ``qty``.
+    """
+
+    symbol: str
+    bid: str = ""
+    bid_qty: str = ""
+    ask: str = ""
+    ask_qty: str = ""
+    price: str = ""
+    qty: str = ""
+    buyer_is_maker: bool = False
+    mark: str = ""
+
 
 class TapeControl(msgspec.Struct, forbid_unknown_fields=True):
     """``speed``: seconds of tape per second; 0 holds it."""
 
     speed: float
+
+
+class _Named(msgspec.Struct):
+    """What tells a rule of requests from one of streams and from an act."""
+
+    kind: str = ""
+    script: list[str] = []
 
 
 class SnapshotLag(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,30 +82,15 @@ class SnapshotLag(msgspec.Struct, forbid_unknown_fields=True):
 class Admin:
     """Handlers of the admin interface."""
 
-    def __init__(self, context: Context, player: Player) -> None:
+    def __init__(self, context: Context, player: Player, restart: Restart) -> None:
         self._context = context
         self._player = player
+        self._acts = Acts(context, restart)
+        self._switched: list[int] = []
 
     def routes(self) -> list[web.RouteDef]:
         """Return every admin route."""
-        return [
-            web.get("/sim/state", self._state),
-            web.get("/sim/requests", self._requests),
-            web.get("/sim/orders", self._orders),
-            web.get("/sim/trades", self._trades),
-            web.get("/sim/positions", self._positions),
-            web.get("/sim/ticks", self._ticks),
-            web.get("/sim/latency", self._latency),
-            web.get("/sim/faults", self._faults),
-            web.post("/sim/faults", self._add_fault),
-            web.delete("/sim/faults", self._clear_faults),
-            web.post("/sim/streams", self._streams),
-            web.post("/sim/inject", self._inject),
-            web.post("/sim/snapshots", self._snapshots),
-            web.post("/sim/limits", self._limits),
-            web.post("/sim/tape", self._tape),
-            web.post("/sim/listen-key/expire", self._expire_listen_keys),
-        ]
+        return [web.route(method, f"/sim/{path}", partial(do, self)) for method, path, _, do in ENDPOINTS]
 
     async def _state(self, request: web.Request) -> web.Response:
         venue, progress = self._context.venue, self._player.progress
@@ -144,30 +162,58 @@ class Admin:
         return _json({"count": len(ordered), **marks, "samples_ns": samples[-_limit(request) :]})
 
     async def _faults(self, request: web.Request) -> web.Response:
-        return _json({"kinds": list(KINDS), "rules": msgspec.to_builtins(self._context.venue.faults.rules)})
+        venue = self._context.venue
+        kinds = {
+            "request": {name: kind.doc for name, kind in KINDS.items()},
+            "stream": {name: kind.doc for name, kind in STREAM_KINDS.items()},
+            "venue": {name: doc for name, (doc, _) in ACTS.items()},
+        }
+        rules = [*venue.faults.rules, *venue.stream_faults.rules]
+        return _json({"kinds": kinds, "rules": msgspec.to_builtins(rules)})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
-        rule = msgspec.json.decode(await request.read(), type=FaultRule)
-        return _json({"rule_id": self._context.venue.faults.add(rule)})
+        """Take a rule for requests or streams, or do an act at once, whichever its kind (or script) names."""
+        body = await request.read()
+        named = msgspec.json.decode(body, type=_Named)
+        words = {named.kind, *named.script} - {"", PASS}
+        if words & set(ACTS):
+            return _json({"met": self._acts.do(msgspec.json.decode(body, type=Act))})
+        if words & set(STREAM_KINDS):
+            return _json({"rule_id": self._context.venue.stream_faults.add(msgspec.json.decode(body, type=StreamRule))})
+        if words & set(KINDS):
+            return _json({"rule_id": self._context.venue.faults.add(msgspec.json.decode(body, type=FaultRule))})
+        raise ValueError(f"kind must be one of {', '.join([*KINDS, *STREAM_KINDS, *ACTS])}")
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
-        self._context.hub.silent.clear()
-        self._context.hub.user_duplicates = self._context.hub.user_drops = 0
-        self._context.venue.set_lag(0, self._context.clock.utc_ms())
-        return _json({"cleared": self._context.venue.faults.clear(int(request.query.get("rule_id", "0")))})
+        """End one rule, or all of them, lagging snapshots, skew and ban."""
+        venue, rule_id = self._context.venue, int(request.query.get("rule_id", "0"))
+        if not rule_id:
+            self._context.clock.skew_ms = 0
+            now = self._context.clock.utc_ms()
+            venue.set_lag(0, now)
+            venue.limits.ban_for(0, now)
+        return _json({"cleared": venue.faults.clear(rule_id) + venue.stream_faults.clear(rule_id)})
 
     async def _streams(self, request: web.Request) -> web.Response:
-        wanted = msgspec.json.decode(await request.read(), type=StreamFaults)
-        hub = self._context.hub
-        if wanted.silent is not None:
-            hub.silent = set(wanted.silent)
-        if wanted.user_duplicates is not None:
-            hub.user_duplicates = max(0, wanted.user_duplicates)
-        if wanted.user_drops is not None:
-            hub.user_drops = max(0, wanted.user_drops)
-        return _json(
-            {"silent": sorted(hub.silent), "user_duplicates": hub.user_duplicates, "user_drops": hub.user_drops}
-        )
+        wanted = msgspec.json.decode(await request.read(), type=StreamSwitch)
+        faults = self._context.venue.stream_faults
+        rules = wanted.rules()
+        for rule_id in self._switched:
+            faults.clear(rule_id)
+        self._switched = [faults.add(rule) for rule in rules]
+        return _json({"rules": msgspec.to_builtins(faults.rules)})
+
+    async def _move(self, request: web.Request) -> web.Response:
+        move = msgspec.json.decode(await request.read(), type=MarketMove)
+        events = market_events(move, self._context.venue.exchange.market(move.symbol).tape.update_id + 1)
+        for event in events:
+            self._player.apply(event)
+        return _json({"events": len(events)})
+
+    async def _add_key(self, request: web.Request) -> web.Response:
+        key = msgspec.json.decode(await request.read(), type=ApiKey)
+        self._context.venue.register_key(key)
+        return _json({"key": key.key, "account": key.owner})
 
     async def _inject(self, request: web.Request) -> web.Response:
         """Send the body as one frame, as it is, to the subscribers of ``stream``; blanks fill it up to ``bytes``."""
@@ -198,6 +244,48 @@ class Admin:
         ended = self._context.venue.expire_listen_keys(self._context.clock.utc_ms())
         self._context.flush()
         return _json({"expired": ended})
+
+
+def market_events(move: MarketMove, update_id: int) -> list[TapeEvent]:
+    """Return the tape events a move stands for.
+
+    Raises:
+        ValueError: if a text is no number.
+    """
+    events: list[TapeEvent] = []
+    if move.bid or move.ask:
+        top = (plain_number(text) for text in (move.bid, move.bid_qty, move.ask, move.ask_qty))
+        events.append(Top(0, move.symbol, update_id, *top))
+    if move.price:
+        price, qty = plain_number(move.price), plain_number(move.qty)
+        events.append(Trade(0, move.symbol, update_id, price, qty, move.buyer_is_maker))
+    if move.mark:
+        mark = plain_number(move.mark)
+        events.append(Mark(0, move.symbol, mark, mark, mark, "0.00010000", 0))
+    return events
+
+
+ENDPOINTS: Final[tuple[tuple[str, str, str, Callable[[Admin, web.Request], Awaitable[web.StreamResponse]]], ...]] = (
+    ("GET", "state", "counts, tape, connections, clocks", Admin._state),
+    ("GET", "requests", "requests as they came (`since`, `limit`)", Admin._requests),
+    ("GET", "orders", "every order that is kept (`limit`)", Admin._orders),
+    ("GET", "trades", "every trade that is kept (`limit`)", Admin._trades),
+    ("GET", "positions", "accounts with their positions", Admin._positions),
+    ("GET", "ticks", "book tickers as they left (`limit`)", Admin._ticks),
+    ("GET", "latency", "nanoseconds from a book ticker to the orders after it (`since`, `limit`)", Admin._latency),
+    ("GET", "faults", "kinds of faults, rules in force", Admin._faults),
+    ("POST", "faults", "put a rule in force, or do an act at once", Admin._add_fault),
+    ("DELETE", "faults", "end one rule (`rule_id`), or everything that is set on purpose", Admin._clear_faults),
+    ("POST", "streams", "`silent`, `user_duplicates`, `user_drops`: stream faults in short", Admin._streams),
+    ("POST", "inject", "send the body as a frame of `stream`, filled up to `bytes`", Admin._inject),
+    ("POST", "snapshots", "`lag_ms`: how old account snapshots are", Admin._snapshots),
+    ("POST", "limits", "the limits in force", Admin._limits),
+    ("POST", "tape", "`speed`: seconds of tape per second, 0 holds it", Admin._tape),
+    ("POST", "market", "move a market: `symbol`, top, trade, `mark`", Admin._move),
+    ("POST", "keys", "one more key of an account there is", Admin._add_key),
+    ("POST", "listen-key/expire", "end every listen key", Admin._expire_listen_keys),
+)
+"""Every path under ``/sim/``: method, path, what it is, handler."""
 
 
 def _json(body: object) -> web.Response:

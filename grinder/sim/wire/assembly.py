@@ -101,9 +101,9 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
         venue = Venue(exchange, config.credentials, config.limits, Random(config.seed), config.keys)
     except ValueError as error:
         raise SettingsError((f"keys: {error}",)) from error
-    hub = Hub(venue.listen_keys)
+    context = Context(venue, Hub(venue.listen_keys, venue.stream_faults), clock, config.pace)
     await_listener = config.await_listener and isinstance(tape, RecordedTape)
-    player = Player(tape, venue, hub, clock, config.speed, await_listener=await_listener)
+    player = Player(tape, context, config.speed, await_listener=await_listener)
     if config.hold:
         player.set_speed(0)
-    return Server(Context(venue, hub, clock, config.pace), player, config.port)
+    return Server(context, player, config.port)

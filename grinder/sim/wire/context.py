@@ -16,6 +16,7 @@ from grinder.sim.exchange.truth import RequestRecord
 from grinder.sim.exchange.venue import Operation, Outcome, Venue, failure
 from grinder.sim.wire.frames import Wire
 from grinder.sim.wire.hub import Hub
+from grinder.sim.wire.skewed_clock import SkewedClock
 from grinder.sim.wire.sockets import SocketPace
 
 
@@ -42,7 +43,7 @@ class Context:
     def __init__(self, venue: Venue, hub: Hub, clock: Clock, pace: SocketPace | None = None) -> None:
         self.venue = venue
         self.hub = hub
-        self.clock = clock
+        self.clock = SkewedClock(clock)
         self.pace = pace or SocketPace()
         self.ws_api: dict[Connection, None] = {}
 
@@ -99,5 +100,8 @@ class Context:
         return outcome
 
     def flush(self) -> None:
-        """Send what the exchange has to say on user streams."""
-        self.hub.flush(self.venue.exchange.outbox)
+        """Send what the exchange has to say on user and market streams."""
+        exchange = self.venue.exchange
+        self.hub.flush(exchange.outbox)
+        if exchange.public_outbox:
+            self.hub.flush_public(exchange.public_outbox)

@@ -6,18 +6,25 @@ never sends. Source: USDⓈ-M futures websocket base URL change, effective 2026-
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from grinder.sim.exchange.events import UserEvent
+from grinder.sim.exchange.events import PublicEvent, UserEvent
 from grinder.sim.exchange.listen_keys import ListenKeys
+from grinder.sim.exchange.stream_faults import USER, Sending, StreamEvent, StreamFaults, symbol_of
 from grinder.sim.wire.frames import Wire, text_frame
 
 STREAMS_PER_CONNECTION_MAX: Final = 1_024
-USER: Final = "user"
-"""Stands for every user stream where a fault names streams."""
+LISTEN_KEY_EXPIRED: Final = "listenKeyExpired"
+PUBLIC_STREAMS: Final = {
+    "forceOrder": ("{}@forceOrder", "!forceOrder@arr"),
+    "contractInfo": ("!contractInfo",),
+}
+"""Streams that carry the exchange's own public events, by kind."""
 
 
 class Route(StrEnum):
@@ -61,13 +68,11 @@ class Subscriber:
 class Hub:
     """Every subscription, and the faults of streams."""
 
-    def __init__(self, listen_keys: ListenKeys) -> None:
+    def __init__(self, listen_keys: ListenKeys, faults: StreamFaults) -> None:
         self._listen_keys = listen_keys
         self._by_stream: dict[str, dict[Subscriber, None]] = {}
+        self.faults = faults
         self.subscribers: dict[Subscriber, None] = {}
-        self.silent: set[str] = set()
-        self.user_duplicates = 0
-        self.user_drops = 0
         self.sent_total = 0
 
     def add(self, subscriber: Subscriber) -> None:
@@ -83,8 +88,11 @@ class Hub:
     def subscribe(self, subscriber: Subscriber, stream: str, events: frozenset[str] = frozenset()) -> None:
         """Subscribe a connection to a stream; ``events``: the user events it wants, all if empty."""
         subscriber.streams[stream] = events
-        if subscriber.carries(stream):
-            self._by_stream.setdefault(stream, {})[subscriber] = None
+        if not subscriber.carries(stream):
+            return
+        if self.faults.active and self.faults.deafens(stream, is_user=route_of(stream) is Route.PRIVATE):
+            return
+        self._by_stream.setdefault(stream, {})[subscriber] = None
 
     def unsubscribe(self, subscriber: Subscriber, stream: str) -> None:
         """End one subscription."""
@@ -106,8 +114,96 @@ class Hub:
     def publish(self, stream: str, payload: bytes) -> None:
         """Send a payload to everyone who listens to a stream."""
         listeners = self._by_stream.get(stream)
-        if listeners is None or (self.silent and self._is_silent(stream)):
+        if listeners is None:
             return
+        if self.faults.active:
+            self._treat(StreamEvent(stream, payload, symbol_of(stream)))
+            return
+        self._fan_out(stream, listeners, payload)
+
+    def inject(self, stream: str, payload: bytes) -> int:
+        """Send raw bytes as one text frame to everyone who listens to a stream; return to how many.
+
+        Args:
+            stream: its name; ``user`` stands for every user stream.
+            payload: what the frame shall carry, unwrapped and unchecked.
+        """
+        listeners = self.listeners(stream)
+        frame = text_frame(payload)
+        for subscriber in listeners:
+            subscriber.wire.write(frame)
+        return len(listeners)
+
+    def cut(self, stream: str) -> int:
+        """Cut the connections that listen to a stream; ``user``: to any user stream. Return how many."""
+        listeners = self.listeners(stream)
+        for subscriber in listeners:
+            subscriber.wire.abort()
+        return len(listeners)
+
+    def listeners(self, stream: str) -> list[Subscriber]:
+        """Return the connections that listen to a stream, those of every user stream for ``user``."""
+        if stream != USER:
+            return list(self._by_stream.get(stream, ()))
+        return [each for each in self.subscribers if any(route_of(name) is Route.PRIVATE for name in each.streams)]
+
+    def flush(self, outbox: list[UserEvent]) -> None:
+        """Send and clear what the exchange has to say on user streams."""
+        if not outbox:
+            return
+        for event in outbox:
+            self._publish_user(event)
+        outbox.clear()
+
+    def flush_public(self, outbox: deque[PublicEvent]) -> None:
+        """Send and clear what the exchange has to say on market streams."""
+        while outbox:
+            event = outbox.popleft()
+            payload = msgspec.json.encode(event.payload)
+            for stream in PUBLIC_STREAMS.get(event.kind, ()):
+                self.publish(stream.format(event.symbol.lower()), payload)
+
+    def _publish_user(self, event: UserEvent) -> None:
+        key = event.payload.get("listenKey") or self._listen_keys.key_of(event.account)
+        if key not in self._by_stream:
+            return
+        wired = StreamEvent(key, msgspec.json.encode(event.payload), _symbol_of(event), event.name, is_user=True)
+        if self.faults.active:
+            self._treat(wired)
+            return
+        self.faults.remember(wired)
+        self._send(Sending(wired))
+
+    def _treat(self, event: StreamEvent) -> None:
+        """Send what the faults make of an event; what they hold back goes out when nothing has overtaken it."""
+        loop = asyncio.get_running_loop()
+        sendings = self.faults.treat(event)
+        for sending in sendings:
+            if sending.delay_ms:
+                loop.call_later(sending.delay_ms / 1_000, self._send, sending)
+            else:
+                self._send(sending)
+        hold_ms = self.faults.hold_ms(event)
+        if hold_ms:
+            loop.call_later(hold_ms / 1_000, self._release, event)
+
+    def _release(self, event: StreamEvent) -> None:
+        if self.faults.release(event):
+            self._send(Sending(event))
+
+    def _send(self, sending: Sending) -> None:
+        event = sending.event
+        listeners = self._by_stream.get(event.stream)
+        if not listeners:
+            return
+        if sending.disconnects:
+            self.cut(event.stream)
+            return
+        if event.is_user:
+            listeners = {each: None for each in listeners if _wants(each.streams.get(event.stream), event.name)}
+        self._fan_out(event.stream, listeners, event.payload)
+
+    def _fan_out(self, stream: str, listeners: dict[Subscriber, None], payload: bytes) -> None:
         plain = wrapped = b""
         for subscriber in list(listeners):
             if subscriber.combined:
@@ -118,53 +214,14 @@ class Hub:
                 subscriber.wire.write(plain)
             self.sent_total += 1
 
-    def inject(self, stream: str, payload: bytes) -> int:
-        """Send raw bytes as one text frame to everyone who listens to a stream; return to how many.
 
-        Args:
-            stream: its name; ``user`` stands for every user stream.
-            payload: what the frame shall carry, unwrapped and unchecked.
-        """
-        if stream == USER:
-            listeners = [
-                each for each in self.subscribers if any(route_of(name) is Route.PRIVATE for name in each.streams)
-            ]
-        else:
-            listeners = list(self._by_stream.get(stream, ()))
-        frame = text_frame(payload)
-        for subscriber in listeners:
-            subscriber.wire.write(frame)
-        return len(listeners)
+def _symbol_of(event: UserEvent) -> str:
+    """Return the symbol a user event is about, empty if it is about none."""
+    payload = event.payload
+    positions = payload.get("a", {}).get("P") or [{}]
+    return str(payload.get("o", payload).get("s") or positions[0].get("s", ""))
 
-    def flush(self, outbox: list[UserEvent]) -> None:
-        """Send and clear what the exchange has to say on user streams."""
-        if not outbox:
-            return
-        for event in outbox:
-            self._publish_user(event)
-        outbox.clear()
 
-    def _publish_user(self, event: UserEvent) -> None:
-        key = event.payload.get("listenKey") or self._listen_keys.key_of(event.account)
-        listeners = self._by_stream.get(key)
-        if not listeners or (self.silent and self._is_silent(USER)):
-            return
-        if self.user_drops:
-            self.user_drops -= 1
-            return
-        times = 1
-        if self.user_duplicates:
-            self.user_duplicates -= 1
-            times = 2
-        payload = msgspec.json.encode(event.payload)
-        for subscriber in list(listeners):
-            events = subscriber.streams.get(key, frozenset())
-            if events and event.name not in events and event.name != "listenKeyExpired":
-                continue
-            body = b'{"stream":"%b","data":%b}' % (key.encode(), payload) if subscriber.combined else payload
-            for _ in range(times):
-                subscriber.wire.write(text_frame(body))
-                self.sent_total += 1
-
-    def _is_silent(self, stream: str) -> bool:
-        return "*" in self.silent or stream in self.silent
+def _wants(events: frozenset[str] | None, name: str) -> bool:
+    """Tell whether a subscription to a listen key wants an event; the key's own end reaches everyone."""
+    return not events or name in events or name == LISTEN_KEY_EXPIRED

@@ -14,12 +14,10 @@ import msgspec
 
 from grinder.model.orders import Side
 from grinder.model.units import NS_PER_S, ZERO
-from grinder.ports import Clock
 from grinder.sim.exchange.events import plain
 from grinder.sim.exchange.queries import FUNDING_RATE, next_funding_utc_ms
-from grinder.sim.exchange.venue import Venue
 from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, Tape, TapeEvent, Top, Trade
-from grinder.sim.wire.hub import Hub
+from grinder.sim.wire.context import Context
 
 BUSY_NS_MAX: Final = 1_000_000
 """Longest that events are played without letting requests in, nanoseconds."""
@@ -52,14 +50,15 @@ class Progress(msgspec.Struct):
 class Player:
     """One tape at one speed."""
 
-    def __init__(self, tape: Tape, venue: Venue, hub: Hub, clock: Clock, speed: float, *, await_listener: bool) -> None:
+    def __init__(self, tape: Tape, context: Context, speed: float, *, await_listener: bool) -> None:
         """Keep what is needed. ``await_listener``: begin only when somebody listens to best prices."""
         assert speed > 0
         self._await_listener = await_listener
         self._tape = tape
-        self._venue = venue
-        self._hub = hub
-        self._clock = clock
+        self._context = context
+        self._venue = context.venue
+        self._hub = context.hub
+        self._clock = context.clock
         self._speed = speed
         self._mark_seen_ns: dict[str, int] = {}
         self._mark_turn = 0
@@ -133,7 +132,7 @@ class Player:
             assert isinstance(event, Snapshot)
             tape = self._venue.exchange.market(event.symbol).tape
             tape.on_snapshot(event.bids, event.asks, event.update_id)
-        self._hub.flush(self._venue.exchange.outbox)
+        self._context.flush()
 
     def _anchor(self) -> None:
         self._anchor_mono_ns, self._anchor_tape_ns = self._clock.mono_ns(), self.progress.tape_ns

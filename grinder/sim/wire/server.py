@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from grinder.sim.wire import rest, streams, ws_api
+from grinder.sim.wire.acts import Restart
 from grinder.sim.wire.admin import Admin
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.player import Player
@@ -21,6 +22,8 @@ TIME_STEP_S: Final = 0.01
 """How often what is due in the exchange is looked at; the venue checks its dead-man's switches about as often."""
 
 SHUTDOWN_S: Final = 1.0
+LAST_ANSWER_S: Final = 0.02
+"""Time for the answer to the request for a restart, seconds."""
 
 
 def _ours(record: logging.LogRecord) -> bool:
@@ -46,12 +49,12 @@ async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return web.Response(status=400, body=msgspec.json.encode(body), content_type="application/json")
 
 
-def build_application(context: Context, player: Player) -> web.Application:
+def build_application(context: Context, player: Player, restart: Restart) -> web.Application:
     """Return the server with every route."""
     application = web.Application(middlewares=[_plain_errors], client_max_size=rest.BODY_BYTES_MAX)
     application.add_routes(rest.routes(context))
     application.add_routes(ws_api.routes(context))
-    application.add_routes(Admin(context, player).routes())
+    application.add_routes(Admin(context, player, restart).routes())
     application.add_routes(streams.routes(context))
     return application
 
@@ -71,6 +74,7 @@ class Server:
         self._player = player
         self.port = port
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -79,12 +83,10 @@ class Server:
         Raises:
             OSError: if the port is taken.
         """
-        application = build_application(self._context, self._player)
+        application = build_application(self._context, self._player, self.restart)
         self._runner = web.AppRunner(application, access_log=None, logger=_log, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, self.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        await self._listen(self._runner)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._player.run()), loop.create_task(_let_time_pass(self._context))]
 
@@ -95,6 +97,26 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def restart(self, down_s: float) -> None:
+        """Be gone for a while, as a fault: the port closes, every connection is cut, nothing is forgotten."""
+        assert self._runner is not None
+        self._tasks.append(asyncio.get_running_loop().create_task(self._be_gone(self._runner, down_s)))
+
+    async def _be_gone(self, runner: web.AppRunner, down_s: float) -> None:
+        await asyncio.sleep(LAST_ANSWER_S)
+        assert self._site is not None
+        await self._site.stop()
+        assert runner.server is not None
+        for handler in list(runner.server.connections):
+            handler.force_close()
+        await asyncio.sleep(down_s)
+        await self._listen(runner)
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        self._site = web.TCPSite(runner, HOST, self.port, reuse_address=True)
+        await self._site.start()
+        self.port = runner.addresses[0][1]
 
     def failed(self) -> BaseException | None:
         """Return what ended a task of the server, None while all is well."""
