@@ -33,7 +33,7 @@ from grinder.adapters.journal_files import (
     write_whole,
 )
 from grinder.adapters.journal_format import (
-    FRAME_BYTES_MIN,
+    FIRST_SEQUENCE,
     HEADER_BYTES,
     RECORD_BYTES_MAX,
     Header,
@@ -61,30 +61,37 @@ SMALL_SHARE: Final = 8
 """Where there is no room for a whole file, this part of one is prepared: a checkpoint may make room."""
 RETRY_S: Final = 1.0
 """Wait before a checkpoint or a prepared file that failed is tried again, seconds."""
-CHECKPOINT_RECORDS_MAX: Final = 1 << 20
-"""Sequence numbers set aside for the records of a checkpoint."""
 CLOSE_S_MAX: Final = 5.0
 
 
 class _Open:
-    """A file that is written: its number, its descriptor, and where the next frame goes."""
+    """A file that is written: its number, its descriptor, the size it was prepared at, where the next frame goes."""
 
-    __slots__ = ("descriptor", "end", "number")
+    __slots__ = ("descriptor", "end", "number", "size_bytes")
 
-    def __init__(self, number: int, descriptor: int, end: int) -> None:
+    def __init__(self, number: int, descriptor: int, size_bytes: int, end: int = HEADER_BYTES) -> None:
         self.number = number
         self.descriptor = descriptor
+        self.size_bytes = size_bytes
         self.end = end
+
+    def begin(self) -> None:
+        """Make it a log.
+
+        Raises:
+            OSError: if its header cannot be written.
+        """
+        header = Header(Kind.LOG, self.number, 0, self.size_bytes)
+        write_whole(self.descriptor, header_bytes(header), 0)
 
 
 class _Checkpoint:
     """A checkpoint to be written: what it holds, its number, and the file it brings to an end."""
 
-    __slots__ = ("first_sequence", "number", "old", "records")
+    __slots__ = ("number", "old", "records")
 
-    def __init__(self, number: int, first_sequence: int, records: Iterable[bytes], old: _Open) -> None:
+    def __init__(self, number: int, records: Iterable[bytes], old: _Open) -> None:
         self.number = number
-        self.first_sequence = first_sequence
         self.records = records
         self.old = old
 
@@ -121,7 +128,7 @@ class FileJournal:
         self._size_bytes = 0
         self._spare: _Open | None = None
         self._pending: _Checkpoint | None = None
-        self._next_sequence = 1
+        self._next_sequence = FIRST_SEQUENCE
         self._loss = JournalLoss(0, 0, ())
         self._scattered = False
         self._read: list[JournalFile] = []
@@ -209,18 +216,16 @@ class FileJournal:
         spare, old = self._spare, self._current
         if spare is None or self._pending is not None:
             return False
-        first_sequence = self._next_sequence
-        behind = first_sequence + CHECKPOINT_RECORDS_MAX
         try:
-            write_whole(spare.descriptor, header_bytes(Header(Kind.LOG, spare.number, behind)), 0)
+            spare.begin()
         except OSError as error:
             self._write_problem = f"a new file cannot be begun: {error.strerror}"
             return False
         assert old.number + 1 < spare.number
         self._spare = None
-        self._next_sequence = behind
+        self._next_sequence = FIRST_SEQUENCE
         self._current = spare
-        self._pending = _Checkpoint(old.number + 1, first_sequence, records, old)
+        self._pending = _Checkpoint(old.number + 1, records, old)
         self._read.clear()
         self._wake.set()
         return True
@@ -258,29 +263,30 @@ class FileJournal:
         lost = sum(file.scan.lost for file in said)
         self._loss = JournalLoss(lost, torn_bytes, tuple(file.path.name for file in damaged))
         self._scattered = bool(damaged) or [file.scan.header.kind for file in said].count(Kind.LOG) > 1
-        self._next_sequence = max(1, *(file.scan.next_sequence for file in said)) if said else 1
         last = said[-1] if said else None
         if last is None or last.scan.torn_bytes or last.scan.header_damaged or last.scan.header.kind is not Kind.LOG:
-            # Numbers that torn records may have had are not given again.
-            self._next_sequence += last.scan.torn_bytes // FRAME_BYTES_MIN + 1 if last is not None else 0
+            # Never into a file that is not whole: numbers that torn records may have had are not given again.
             current = self._begin(max((file.number for file in files), default=0) + 1)
         else:
             descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
             with contextlib.suppress(OSError):
                 os.posix_fallocate(descriptor, 0, self._segment_bytes)
-            current = _Open(last.number, descriptor, last.scan.end)
+            current = _Open(last.number, descriptor, self._segment_bytes, last.scan.end)
+            self._next_sequence = last.scan.next_sequence
         for file in files:
             whole = len(file.data) == self._segment_bytes and file.number > current.number + 1
             if file.scan.unused and whole and self._spare is None:
-                self._spare = _Open(file.number, os.open(file.path, os.O_RDWR | os.O_CLOEXEC), HEADER_BYTES)
+                descriptor = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
+                self._spare = _Open(file.number, descriptor, self._segment_bytes)
             elif file.scan.unused:
                 file.path.unlink()
         return current
 
     def _begin(self, number: int) -> _Open:
         descriptor = create_spare(self._directory, number, self._segment_bytes)
-        write_whole(descriptor, header_bytes(Header(Kind.LOG, number, self._next_sequence)), 0)
-        return _Open(number, descriptor, HEADER_BYTES)
+        file = _Open(number, descriptor, self._segment_bytes)
+        file.begin()
+        return file
 
     def _force(self, file: _Open) -> bool:
         """Sync a file; a failure ends all trust in it until a checkpoint is written."""
@@ -334,7 +340,7 @@ class FileJournal:
                 self._spare_problem = f"no next file can be prepared in full: {error.strerror}"
                 self._retry_s = time.monotonic() + RETRY_S
             else:
-                self._spare = _Open(number, descriptor, HEADER_BYTES)
+                self._spare = _Open(number, descriptor, size_bytes)
                 self._spare_problem = self._spare_problem if size_bytes < self._segment_bytes else ""
                 self._retry_s = 0.0
                 break
@@ -381,12 +387,11 @@ def _write_file(path: Path, pending: _Checkpoint) -> None:
     try:
         end, count = HEADER_BYTES, 0
         for record in pending.records:
-            assert count < CHECKPOINT_RECORDS_MAX
-            frame = frame_bytes(record, pending.number, end, pending.first_sequence + count)
+            frame = frame_bytes(record, pending.number, end, FIRST_SEQUENCE + count)
             write_whole(descriptor, frame, end)
             end += len(frame)
             count += 1
-        write_whole(descriptor, header_bytes(Header(Kind.CHECKPOINT, pending.number, pending.first_sequence, count)), 0)
+        write_whole(descriptor, header_bytes(Header(Kind.CHECKPOINT, pending.number, count)), 0)
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)

@@ -100,7 +100,7 @@ def create_spare(directory: Path, number: int, size_bytes: int) -> int:
         os.posix_fallocate(descriptor, 0, size_bytes)
         for offset in range(0, size_bytes, len(_ZEROS)):
             write_whole(descriptor, _ZEROS[: size_bytes - offset], offset)
-        write_whole(descriptor, header_bytes(Header(Kind.SPARE, number, 0)), 0)
+        write_whole(descriptor, header_bytes(Header(Kind.SPARE, number, 0, size_bytes)), 0)
         os.fdatasync(descriptor)
         sync_directory(directory)
     except OSError:

@@ -1,7 +1,8 @@
 """The bytes of a journal file: a header, frames with a CRC each, zeros after the last. Pure: bytes in, values out.
 
-A frame's CRC covers its place (file number and offset) and its sequence number, so that bytes of another place, an old
-file or inside a record never pass for a record. Must never take damage for the end while a whole frame follows.
+Records are numbered from one in each file, and a file's number is never given again. A frame's CRC covers its place
+(file number and offset) and its number, so that bytes of another place, an old file or inside a record never pass for
+a record. Must never take damage for the end while a whole frame follows.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ RECORD_BYTES_MAX: Final = 1 << 16
 _HEADER: Final = struct.Struct("<8sIIQQQ20xI")
 _FRAME: Final = struct.Struct("<4sIQI")
 _PLACE: Final = struct.Struct("<QQQI")
+FIRST_SEQUENCE: Final = 1
 FRAME_BYTES_MIN: Final = _FRAME.size + 1
 _NAME: Final = re.compile(r"^journal-([0-9]{10})\.log$")
 
@@ -40,12 +42,12 @@ class Kind(IntEnum):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """``first_sequence``: sequence number of its first record. ``records``: how many a checkpoint holds, else 0."""
+    """``records``: how many a checkpoint holds, else 0. ``size_bytes``: as prepared; a shorter file was cut."""
 
     kind: Kind
     number: int
-    first_sequence: int
     records: int = 0
+    size_bytes: int = 0
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ class Scan(msgspec.Struct, frozen=True):
 
     ``records``: start and end of each whole record, in order. ``end``: offset behind the last whole frame.
     ``next_sequence``: of the next record. ``lost``: records that damage between whole ones has taken, or that a
-    checkpoint lacks. ``torn_bytes``: bytes behind the last whole frame that are not zero and belong to none.
+    checkpoint lacks. ``torn_bytes``: bytes behind the last whole frame that are cut off, or not zero and of no frame.
     ``header_damaged``: its header had to be guessed from its name.
     """
 
@@ -89,7 +91,7 @@ def number_of(name: str) -> int | None:
 
 def header_bytes(header: Header) -> bytes:
     """Return a file's header; the magic is not under its CRC, so that either of the two survives one bad byte."""
-    fields = (MAGIC, FORMAT, header.kind, header.number, header.first_sequence, header.records)
+    fields = (MAGIC, FORMAT, header.kind, header.number, header.records, header.size_bytes)
     whole = _HEADER.pack(*fields, 0)
     return _HEADER.pack(*fields, zlib.crc32(whole[len(MAGIC) : -4]))
 
@@ -109,14 +111,15 @@ def scan(data: bytes, name_number: int) -> Scan | str:
     header, foreign, other = _header(data, name_number)
     if other:
         return other
-    first_sequence = header.first_sequence if header is not None else 0
-    spans, end, next_sequence, lost = _frames(data, name_number, first_sequence)
+    spans, end, next_sequence = _frames(data, name_number)
+    lost = next_sequence - FIRST_SEQUENCE - len(spans)
     if foreign and not spans:
         return "it does not begin like one"
     torn = len(data[max(end, HEADER_BYTES) :].rstrip(b"\0"))
     if header is None:
         kind = Kind.SPARE if _blank(data) else Kind.LOG
-        return Scan(Header(kind, name_number, 0), spans, end, next_sequence, lost, torn, kind is Kind.LOG)
+        return Scan(Header(kind, name_number), spans, end, next_sequence, lost, torn, kind is Kind.LOG)
+    torn += max(0, header.size_bytes - len(data))
     lost += max(0, header.records - lost - len(spans)) if header.kind is Kind.CHECKPOINT else 0
     return Scan(header, spans, end, next_sequence, lost, torn, False)
 
@@ -125,14 +128,14 @@ def _header(data: bytes, name_number: int) -> tuple[Header | None, bool, str]:
     """Return the header if it is whole, whether nothing of it is ours, and what else than ours it surely is."""
     if len(data) < HEADER_BYTES:
         return None, not _blank(data) and not MAGIC.startswith(data[: len(MAGIC)]), ""
-    magic, version, kind, number, first_sequence, records, checksum = _HEADER.unpack_from(data)
+    magic, version, kind, number, records, size_bytes, checksum = _HEADER.unpack_from(data)
     if zlib.crc32(data[len(MAGIC) : HEADER_BYTES - 4]) != checksum:
         return None, magic != MAGIC and not _blank(data[:HEADER_BYTES]), ""
     if version != FORMAT:
         return None, False, f"it has format {version}, this version reads format {FORMAT}"
     if kind not in tuple(Kind) or number != name_number:
         return None, False, f"its header says that it is file {number}, of kind {kind}"
-    return Header(Kind(kind), number, first_sequence, records), False, ""
+    return Header(Kind(kind), number, records, size_bytes), False, ""
 
 
 def _blank(data: bytes) -> bool:
@@ -140,20 +143,15 @@ def _blank(data: bytes) -> bool:
     return not data.rstrip(b"\0")
 
 
-def _frames(data: bytes, number: int, first_sequence: int) -> tuple[tuple[tuple[int, int], ...], int, int, int]:
-    """Return the records' spans, the end of the last, the next sequence number, and how many are missing between.
-
-    ``first_sequence`` is 0 where it is not known.
-    """
+def _frames(data: bytes, number: int) -> tuple[tuple[tuple[int, int], ...], int, int]:
+    """Return the records' spans, the end of the last whole frame, and the next sequence number."""
     spans: list[tuple[int, int]] = []
-    offset, end, expected, lost = HEADER_BYTES, HEADER_BYTES, first_sequence, 0
-    while (found := _next_frame(data, number, offset, expected)) is not None:
-        start, stop, sequence = found
-        if expected:
-            lost += sequence - expected
-        spans.append((start, stop))
-        offset, end, expected = stop, stop, sequence + 1
-    return tuple(spans), end, expected, lost
+    end, expected = HEADER_BYTES, FIRST_SEQUENCE
+    while (found := _next_frame(data, number, end, expected)) is not None:
+        start, end, sequence = found
+        spans.append((start, end))
+        expected = sequence + 1
+    return tuple(spans), end, expected
 
 
 def _next_frame(data: bytes, number: int, offset: int, expected: int) -> tuple[int, int, int] | None:
@@ -168,11 +166,8 @@ def _next_frame(data: bytes, number: int, offset: int, expected: int) -> tuple[i
         end = start + length
         room = (at - offset) // FRAME_BYTES_MIN
         fits = 0 < length <= RECORD_BYTES_MAX and end <= len(data)
-        if (
-            fits
-            and (expected == 0 or expected <= sequence <= expected + room)
-            and _checksum(data[start:end], number, at, sequence) == checksum
-        ):
+        fits = fits and expected <= sequence <= expected + room
+        if fits and _checksum(data[start:end], number, at, sequence) == checksum:
             return start, end, sequence
         at += 1
     return None
