@@ -10,6 +10,7 @@ from typing import Protocol
 
 from grinder.core.events import Effect, Event
 from grinder.core.recording import Header
+from grinder.core.remedy_budget import BudgetState
 from grinder.core.sequence import Gap
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import Process, TripReason
@@ -176,6 +177,26 @@ class EvidenceSink(Protocol):
 
     def write(self, folder: str, name: str, text: str) -> None:
         """Queue one text file and its sha256 sidecar below the artifact directory; never blocks, never raises."""
+        ...
+
+
+class AuditSink(Protocol):
+    """Where the lines of the reconcile audit go, off the hot path."""
+
+    def write(self, line: str) -> None:
+        """Queue one line; never blocks, never raises."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """The reconcile loop's budget on the disk."""
+
+    def load(self) -> BudgetState | None:
+        """Return what was spent, None if it is there and cannot be read; nothing spent where there is no file."""
+        ...
+
+    def save(self, state: BudgetState) -> bool:
+        """Make a budget durable; return False if that failed."""
         ...
 
 

@@ -48,6 +48,7 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
         run_id=run_id,
         sends=sends(settings),
         emergency_exit_enabled=settings.emergency_exit_enabled,
+        remedy_notional_max=settings.flatten_max_notional_per_call,
     )
 
 

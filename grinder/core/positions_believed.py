@@ -13,8 +13,9 @@ import msgspec
 from grinder.core.account import Key, Snapshot
 from grinder.core.reconcile import GRACE_MS, Finding
 from grinder.model.account import Position
-from grinder.model.orders import Fill, Side
+from grinder.model.orders import Fill, Side, parse_order_id
 from grinder.model.reasons import MismatchRule
+from grinder.model.remedy import REMEDY_LEVEL
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import AccountEvent
 
@@ -52,13 +53,11 @@ class PositionBelief:
         self._settled.clear()
         self._differs.clear()
 
-    def adopt(self, symbol: str, venue_qty: Decimal) -> None:
-        """Take the venue's quantity of a symbol as the truth: what is done about the difference is under way."""
-        self._expected[symbol] = venue_qty
-        self._differs.pop(symbol, None)
-
     def on_fill(self, fill: Fill) -> None:
-        """Add a fill."""
+        """Add a fill; one of a remedy closes what was not expected in the first place."""
+        parts = parse_order_id(fill.client_order_id)
+        if parts is not None and parts.level == REMEDY_LEVEL:
+            return
         if fill.symbol in self._expected:
             self._expected[fill.symbol] += fill.qty if fill.side is Side.BUY else -fill.qty
 
@@ -88,7 +87,8 @@ class PositionBelief:
         self._differs[symbol] = seen
         notional = abs(difference) * mark_price if mark_price > ZERO else None
         if self._is_truth(symbol, seen, venue_qty, notional, now_mono_ns):
-            self.adopt(symbol, venue_qty)
+            self._expected[symbol] = venue_qty
+            self._differs.pop(symbol, None)
             return None
         if symbol not in self._settled:
             return None

@@ -25,6 +25,7 @@ from grinder.model.orders import (
     Place,
     ResyncOrders,
 )
+from grinder.model.remedy import Remedy, RemedyResult
 
 
 class LoopState(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -76,8 +77,8 @@ class Telemetry(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 MarketFrame = BookTop | MarkPrice | TradeTick | StreamHealth
 IntentFrame = Place | Amend | Cancel | ResyncOrders
-OrdersFrame = OrderUpdate | Fill | CommandRefused | OrdersSnapshot | OrderBudget
-AccountFrame = AccountState | Instruments | Mismatch | SyncError
+OrdersFrame = OrderUpdate | Fill | CommandRefused | OrdersSnapshot | OrderBudget | RemedyResult
+AccountFrame = AccountState | Instruments | Mismatch | SyncError | Remedy
 StateFrame = LoopState | PlanSummary
 TelemetryFrame = Telemetry
 Frame = MarketFrame | IntentFrame | OrdersFrame | AccountFrame | StateFrame | TelemetryFrame

@@ -11,6 +11,7 @@ from typing import Final
 from grinder.model.control import TREE, FsmState, HaRole, RiskIntent, TripReason
 from grinder.model.market import StreamKind
 from grinder.model.metric import LATENCY_BUCKETS_S, Kind, Metric, Origin
+from grinder.model.metrics_reconcile import RECONCILE
 from grinder.model.reasons import BlockReason, DenyReason, DropReason, MismatchRule
 
 
@@ -336,7 +337,7 @@ SYSTEM: Final[tuple[Metric, ...]] = (
 )
 """Rows of the metrics process itself."""
 
-METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + BUS + VENUE_WIRE + SYSTEM
+METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + RECONCILE + BUS + VENUE_WIRE + SYSTEM
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 assert len(BY_NAME) == len(METRICS)

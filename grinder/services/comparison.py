@@ -1,13 +1,12 @@
 """The syncer's comparisons: snapshots, the executor's orders, our fills and the user stream against each other.
 
-It holds what is believed and since when it differs, tells each mismatch once, and says what the loop must do about those
-that last. Must never compare with beliefs that are themselves stale.
+It holds what is believed and since when it differs, tells each mismatch once, and says what the loop must do about
+those that last. Must never compare with beliefs that are themselves stale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Final
 
 from grinder.core.account import Account, Snapshot
@@ -102,10 +101,6 @@ class Comparison:
     def begin_positions_anew(self) -> None:
         """Take the account's positions as they are: fills may be missing, or an operator has accepted them."""
         self._positions.forget()
-
-    def adopt(self, symbol: str, qty: Decimal) -> None:
-        """Take the venue's quantity of a symbol as the truth: what is done about the difference is under way."""
-        self._positions.adopt(symbol, qty)
 
     def on_stream_up(self) -> None:
         """Begin the comparison of the stream anew: what happened before it was up was not told."""

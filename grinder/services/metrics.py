@@ -252,6 +252,7 @@ class MetricsService:
             "grinder_kill_switch_trips_total": {(name,): float(count) for name, count in self._trips.items()},
             "grinder_operator_override": {(): float(self.override)},
             "grinder_account_sync_age_seconds": {(): self.account_age_s},
+            "grinder_reconcile_last_snapshot_age_seconds": {(): self.account_age_s},
             "grinder_account_sync_last_wall_ts": {(): float(self.account_wall_utc_ms)},
             "grinder_account_sync_data_age_seconds": {
                 (): max(0.0, (self._clock.utc_ms() - data_utc_ms) / 1_000) if data_utc_ms else 0.0

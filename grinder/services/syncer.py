@@ -21,10 +21,23 @@ from grinder.model.frames import AccountFrame, Envelope, Frame
 from grinder.model.limits import ACCOUNT_STALE_MS, INSTRUMENTS_PERIOD_MS
 from grinder.model.orders import Fill, OrdersSnapshot, OrderUpdate
 from grinder.model.reasons import MismatchRule
+from grinder.model.remedy import RemedyResult
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
-from grinder.ports import Clock, EvidenceSink, Log, PriceBoard, Publisher, StreamControl, Telemetry, Venue
+from grinder.ports import (
+    AuditSink,
+    BudgetStore,
+    Clock,
+    EvidenceSink,
+    Log,
+    PriceBoard,
+    Publisher,
+    StreamControl,
+    Telemetry,
+    Venue,
+)
 from grinder.services.comparison import Comparison
+from grinder.services.reconcile import ReconcileConfig, ReconcileLoop, ReconcilePorts
 from grinder.services.snapshots import SnapshotReader
 from grinder.services.venue_facts import VenueFacts
 
@@ -41,7 +54,8 @@ class SyncerConfig(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     prefix: str
     term: int
-    grades: Grades = Grades()
+    grades: Grades
+    reconcile: ReconcileConfig
 
 
 class SyncerPorts(msgspec.Struct, frozen=True):
@@ -55,6 +69,8 @@ class SyncerPorts(msgspec.Struct, frozen=True):
     log: Log
     evidence: EvidenceSink
     stream: StreamControl
+    audit: AuditSink
+    budget: BudgetStore
 
 
 class SyncerService:
@@ -77,6 +93,10 @@ class SyncerService:
         self._comparison = Comparison(
             ports.clock, ports.board, config.symbols, config.prefix, config.term, config.grades, self._tell
         )
+        reconcile_ports = ReconcilePorts(
+            ports.publisher, ports.board, ports.clock, ports.telemetry, ports.log, ports.audit, ports.budget
+        )
+        self._reconcile = ReconcileLoop(reconcile_ports, config.reconcile, self._comparison)
         self._account = empty_account()
         self._response = AccountResponse.NONE
         self._tripped = False
@@ -92,6 +112,7 @@ class SyncerService:
         """Begin to ask."""
         if not self._config.enabled:
             self._ports.log.event("ACCOUNT_SYNC_OFF", consequence="no account state, hence no new risk")
+        self._reconcile.on_start()
         self.on_timer()
 
     def on_envelope(self, envelope: Envelope[Frame]) -> None:
@@ -99,11 +120,14 @@ class SyncerService:
         frame = envelope.frame
         self._seen["orders"] = self._ports.clock.mono_ns()
         self._comparison.on_orders(frame if isinstance(frame, OrderUpdate | OrdersSnapshot | Fill) else None)
+        if isinstance(frame, RemedyResult):
+            self._reconcile.on_result(frame)
 
     def on_gap(self, channel: str, missing: int) -> None:
         """Begin the comparison of positions anew: fills may have been among the lost frames."""
         self._ports.log.event("GAP", channel=channel, missing=missing)
         self._comparison.begin_positions_anew()
+        self._reconcile.on_gap()
 
     def on_user_event(self, event: UserEvent) -> None:
         """Take one event of the user stream."""
@@ -134,6 +158,7 @@ class SyncerService:
             self._reader.on_timer()
             self._comparison.compare_positions(self._account)
             self._respond()
+            self._reconcile.on_timer(self._account)
         repeat = now >= self._publish_due_mono_ns
         if repeat:
             self._publish_due_mono_ns = now + INSTRUMENTS_PERIOD_MS * NS_PER_MS

@@ -12,6 +12,7 @@ import msgspec
 
 from grinder.model.control import ExchangePort, Process, TradingMode
 from grinder.model.limits import LEVELS_MAX, ORDERS_TRACKED_MAX, SYMBOLS_MAX
+from grinder.model.remedy import Stage
 from grinder.model.units import BPS, MS_PER_S
 from grinder.settings import endpoints
 from grinder.settings.parse import is_loopback
@@ -181,6 +182,28 @@ def _lease_outlives_renewal(settings: Settings) -> Problems:
         yield f"GRINDER_HA_RENEW_INTERVAL_MS: {shape} must be at most {RISK_WINDOW_MS} ms; it is {renewal_ms} ms"
 
 
+def _mismatches_are_graded(settings: Settings) -> Problems:
+    for name in ("GRINDER_MISMATCH_PAUSED_MS", "GRINDER_MISMATCH_EMERGENCY_MS"):
+        value: int = getattr(settings, VARIABLES[name].attribute)
+        if 0 < value < settings.mismatch_degraded_ms:
+            yield f"{name}: must be 0 or at least GRINDER_MISMATCH_DEGRADED_MS, {settings.mismatch_degraded_ms} ms"
+    if settings.mismatch_emergency_usd < settings.mismatch_paused_usd:
+        least = settings.mismatch_paused_usd
+        yield f"GRINDER_MISMATCH_EMERGENCY_USD: must be at least GRINDER_MISMATCH_PAUSED_USD, {least}"
+
+
+def _reconciling_has_an_account(settings: Settings) -> Problems:
+    if settings.reconcile_enabled and not settings.account_sync_enabled:
+        yield "RECONCILE_ENABLED: needs GRINDER_ACCOUNT_SYNC_ENABLED"
+
+
+def _budgets_fit(settings: Settings) -> Problems:
+    if settings.max_calls_per_run > settings.max_calls_per_day:
+        yield f"MAX_CALLS_PER_RUN: must be at most MAX_CALLS_PER_DAY, {settings.max_calls_per_day}"
+    if settings.max_notional_per_run > settings.max_notional_per_day:
+        yield f"MAX_NOTIONAL_PER_RUN: must be at most MAX_NOTIONAL_PER_DAY, {settings.max_notional_per_day}"
+
+
 def _run_dir_fits(settings: Settings) -> Problems:
     length = len(str(settings.run_dir.absolute()).encode())
     if length > RUN_DIR_BYTES_MAX:
@@ -220,6 +243,18 @@ RULES: Final = (
         ("GRINDER_HA_LEASE_TTL_S", "GRINDER_HA_RENEW_INTERVAL_MS", "GRINDER_HA_REQUEST_TIMEOUT_MS"),
         _lease_outlives_renewal,
     ),
+    Rule(
+        (
+            "GRINDER_MISMATCH_DEGRADED_MS",
+            "GRINDER_MISMATCH_PAUSED_MS",
+            "GRINDER_MISMATCH_EMERGENCY_MS",
+            "GRINDER_MISMATCH_PAUSED_USD",
+            "GRINDER_MISMATCH_EMERGENCY_USD",
+        ),
+        _mismatches_are_graded,
+    ),
+    Rule(("RECONCILE_ENABLED", "GRINDER_ACCOUNT_SYNC_ENABLED"), _reconciling_has_an_account),
+    Rule(("MAX_CALLS_PER_RUN", "MAX_CALLS_PER_DAY", "MAX_NOTIONAL_PER_RUN", "MAX_NOTIONAL_PER_DAY"), _budgets_fit),
     Rule(("GRINDER_RUN_DIR", "GRINDER_NODE_ID"), _run_dir_fits),
 )
 
@@ -266,6 +301,10 @@ def notes(settings: Settings) -> tuple[str, ...]:
         )
     if settings.fill_model_enforce:
         found.append("GRINDER_FILL_MODEL_ENFORCE is on: this version evaluates no model; no new risk passes")
+    acts = settings.remediation_mode in (Stage.EXECUTE_CANCEL_ALL, Stage.EXECUTE_FLATTEN)
+    if settings.reconcile_enabled and acts and not settings.reconcile_dry_run:
+        symbols = ",".join(settings.remediation_symbol_allowlist) or "no symbol: REMEDIATION_SYMBOL_ALLOWLIST is unset"
+        found.append(f"REMEDIATION_MODE is {settings.remediation_mode}: remedies may act on {symbols}")
     if settings.order_transport is OrderTransport.REST:
         found.append("GRINDER_ORDER_TRANSPORT is rest: orders take the slower path")
     return tuple(found)

@@ -78,8 +78,12 @@ def no_files(path: str) -> str:
     raise FileNotFoundError(f"no way to read {path} was given")
 
 
+_PREFIXES: Final = (PREFIX, "RECONCILE_", "REMEDIATION_", "BUDGET_STATE_")
+"""A name that begins with one of these is ours, and refused if it is not in the table."""
+
+
 def _is_ours(name: str) -> bool:
-    return name.startswith(PREFIX)
+    return name.startswith(_PREFIXES)
 
 
 def _check_names(draft: _Draft) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from grinder.settings import table_host, table_trading
+from grinder.settings import table_host, table_reconcile, table_trading
 from grinder.settings.variable import Section, Variable
 
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -17,6 +17,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
     table_trading.GRID,
     table_trading.FILL_PROBABILITY,
     table_trading.ACCOUNT,
+    table_reconcile.MISMATCHES,
+    table_reconcile.RECONCILE,
     table_host.VENUE,
     table_host.SIMULATION,
     table_host.CLUSTER,
@@ -36,6 +38,7 @@ RETIRED: Final[dict[str, str]] = {
     "GRINDER_LIVE_REDUCE_ONLY_ENFORCEMENT": "reduce-only is always enforced; unset it",
     "GRINDER_LIVE_REPLENISH_ENABLED": "a level whose lot closed is planned again by itself; unset it",
     "GRINDER_REPLENISH_MAX_LEVELS": "a level whose lot closed is planned again by itself; unset it",
+    "BUDGET_STATE_STALE_HOURS": "the budget is one of a UTC day and begins anew with it; unset it",
     "GRINDER_LIVE_REPLENISH_ON_TP_FILL": "a level whose lot closed is planned again by itself; unset it",
 }
 """Names of the system before this one, and what to do instead."""

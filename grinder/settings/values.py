@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from grinder.model.control import ExchangePort, Override, TradingMode
+from grinder.model.remedy import Stage
 from grinder.settings.secret import Secret
 from grinder.settings.variable import JournalSync, OrderTransport, TpQuantityMode
 
@@ -75,6 +76,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     account_sync_evidence: bool
     fsm_evidence: bool
     artifact_dir: Path
+    evidence_keep: int
+
+    mismatch_degraded_ms: int
+    mismatch_paused_ms: int
+    mismatch_emergency_ms: int
+    mismatch_paused_usd: Decimal
+    mismatch_emergency_usd: Decimal
+
+    reconcile_enabled: bool
+    reconcile_interval_ms: int
+    remediation_mode: Stage
+    reconcile_dry_run: bool
+    reconcile_allow_active: bool
+    remediation_strategy_allowlist: str
+    remediation_symbol_allowlist: tuple[str, ...]
+    remediation_cooldown_s: int
+    remediation_max_orders: int
+    remediation_max_symbols: int
+    max_calls_per_run: int
+    max_calls_per_day: int
+    max_notional_per_run: Decimal
+    max_notional_per_day: Decimal
+    flatten_max_notional_per_call: Decimal
+    budget_state_path: str
+    audit_enabled: bool
+    audit_path: str
     evidence_keep: int
 
     venue_rest_url: str

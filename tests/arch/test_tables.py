@@ -22,7 +22,7 @@ from grinder.settings.table import CREDENTIALS_DIRECTORY, RETIRED
 from tests.arch.sources import ROOT, name_of, project_files, python_files
 
 RESOLVED_ONLY = {"venue_embedded"}
-JUDGED_ONLY = {"trading_loop_ack", "real_port_ack", "max_orders_ack", "allow_mainnet_trade"}
+JUDGED_ONLY = {"trading_loop_ack", "real_port_ack", "max_orders_ack"}
 """Settings that only the guards look at."""
 AWAITED = {
     "cluster", "etcd_endpoints", "ha_lease_ttl_s", "ha_renew_interval_ms", "ha_request_timeout_ms",

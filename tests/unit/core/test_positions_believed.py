@@ -78,12 +78,13 @@ def test_positions_when_the_difference_keeps_moving_then_it_lasts_and_is_not_tak
         assert found.key == SYMBOL
 
 
-def test_positions_when_a_remedy_is_under_way_then_the_venue_is_believed() -> None:
+def test_positions_when_a_remedy_closes_the_excess_then_its_fill_is_not_counted_against_what_was_expected() -> None:
     belief = believing("1")
     assert look(belief, "4", 3_000) is not None
-    belief.adopt(SYMBOL, D(4))
-    belief.on_fill(fill("3", Side.SELL))
+    belief.on_fill(msgspec.structs.replace(fill("3", Side.SELL), client_order_id="grd-0-1-x2"))
     assert look(belief, "1", 4_000) is None
+    belief.on_fill(msgspec.structs.replace(fill("1", Side.SELL), client_order_id="grd-0-1-x1"))
+    assert look(belief, "0", 5_000) is None
 
 
 def test_positions_when_the_start_was_off_then_taken_over_without_a_word() -> None:

@@ -7,9 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from grinder.model.account import AccountState, Instruments, Mismatch, SyncError
+from grinder.model.account import AccountState, Instruments, SyncError
 from grinder.model.board import Word
-from grinder.model.frames import Envelope, Frame
 from grinder.model.orders import Fill, OrderKind, OrdersSnapshot, OrderState, OrderUpdate, Side, TimeInForce
 from grinder.model.reasons import MismatchRule
 from grinder.model.units import NS_PER_MS, ZERO
@@ -23,74 +22,15 @@ from grinder.model.venue import (
     QueryPositions,
     UserStreamUp,
 )
-from grinder.services.syncer import SyncerConfig, SyncerPorts, SyncerService
 from tests.account_world import order_id
-from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
-from tests.fakes import FakeBoard, FakeClock
-from tests.market import RecordingLog, RecordingPublisher, RecordingTelemetry
+from tests.fake_venue import SYMBOL, Outcome, position
+from tests.syncer_world import SyncerWorld
 
 D = Decimal
 
 
-class Evidence:
-    def __init__(self) -> None:
-        self.files: dict[str, str] = {}
-
-    def write(self, folder: str, name: str, text: str) -> None:
-        self.files[f"{folder}/{name}"] = text
-
-
-class World:
-    def __init__(
-        self, *, enabled: bool = True, evidence: bool = False, qty: str = "0", failing: type | None = None
-    ) -> None:
-        self.clock = FakeClock()
-        self.venue = FakeVenue(self.clock)
-        self.venue.positions[SYMBOL] = D(qty)
-        if failing is not None:
-            self.venue.outcomes[failing] = [Outcome.LOST_BEFORE] * 100
-        self.board = FakeBoard()
-        self.publisher = RecordingPublisher()
-        self.telemetry = RecordingTelemetry()
-        self.log = RecordingLog()
-        self.evidence = Evidence()
-        self.renewals: list[str] = []
-        ports = SyncerPorts(
-            self.venue, self.publisher, self.board, self.clock, self.telemetry, self.log, self.evidence, self
-        )
-        self.service = SyncerService(ports, SyncerConfig(enabled, 2_000, evidence, (SYMBOL, "ETHUSDT"), "grd", 0))
-        self.service.on_start()
-
-    def renew(self, why: str) -> None:
-        """The user stream, as StreamControl."""
-        self.renewals.append(why)
-
-    def run(self, milliseconds: int, *frames: Frame) -> None:
-        for _ in range(max(1, milliseconds // 50)):
-            self.clock.advance_ms(50)
-            for frame in frames or (OrdersSnapshot((), 0, 0, True, "", 0),):
-                self.service.on_envelope(Envelope(1, 1, 0, 0, frame))
-            replies, self.venue.replies = self.venue.replies, []
-            for on_reply, reply in replies:
-                on_reply(reply)
-            self.service.on_timer()
-
-    def tell(self, qty: str) -> None:
-        """Have the user stream tell of the position."""
-        utc_ms = self.clock.utc_ms()
-        self.service.on_user_event(AccountEvent("ORDER", None, (position(SYMBOL, D(qty), utc_ms),), utc_ms))
-
-    def account(self) -> AccountState:
-        last = self.publisher.of(AccountState)[-1]
-        assert isinstance(last, AccountState)
-        return last
-
-    def mismatches(self) -> list[MismatchRule]:
-        return [frame.rule for frame in self.publisher.of(Mismatch) if isinstance(frame, Mismatch)]
-
-
 def test_account_when_every_part_was_read_then_published_and_ready() -> None:
-    world = World(qty="2")
+    world = SyncerWorld(qty="2")
     assert world.service.readiness()
     world.run(300)
     assert world.service.readiness() == ""
@@ -102,7 +42,7 @@ def test_account_when_every_part_was_read_then_published_and_ready() -> None:
 
 @pytest.mark.parametrize("part", [QueryPositions, QueryOpenOrders, QueryBalance, QueryPositionMode])
 def test_account_when_a_part_cannot_be_read_then_nothing_is_published_and_it_is_counted(part: type) -> None:
-    world = World(failing=part)
+    world = SyncerWorld(failing=part)
     world.run(7_000)
     assert not world.publisher.of(AccountState)
     assert world.publisher.of(SyncError)
@@ -110,7 +50,7 @@ def test_account_when_a_part_cannot_be_read_then_nothing_is_published_and_it_is_
 
 
 def test_account_when_queries_begin_to_fail_then_never_flat_and_not_ready_when_old() -> None:
-    world = World(qty="2")
+    world = SyncerWorld(qty="2")
     world.run(300)
     world.venue.outcomes[QueryPositions] = [Outcome.LOST_BEFORE] * 100
     world.run(16_000)
@@ -119,7 +59,7 @@ def test_account_when_queries_begin_to_fail_then_never_flat_and_not_ready_when_o
 
 
 def test_account_when_an_answer_never_comes_then_it_is_asked_for_again() -> None:
-    world = World()
+    world = SyncerWorld()
     on_reply, reply = world.venue.replies.pop(world.venue.requests.index(QueryPositions()))
     world.run(9_000)
     assert not world.publisher.of(AccountState)
@@ -130,7 +70,7 @@ def test_account_when_an_answer_never_comes_then_it_is_asked_for_again() -> None
 
 
 def test_stream_when_a_position_changes_then_published_at_once() -> None:
-    world = World()
+    world = SyncerWorld()
     world.run(300)
     changed = position(SYMBOL, D(3), world.clock.utc_ms())
     world.service.on_user_event(AccountEvent("ORDER", D(9_990), (changed,), world.clock.utc_ms()))
@@ -139,7 +79,7 @@ def test_stream_when_a_position_changes_then_published_at_once() -> None:
 
 
 def test_stream_when_it_is_up_again_then_a_snapshot_is_asked_for_at_once() -> None:
-    world = World()
+    world = SyncerWorld()
     world.run(300)
     asked = len(world.venue.sent(QueryPositions))
     world.service.on_user_event(UserStreamUp())
@@ -148,7 +88,7 @@ def test_stream_when_it_is_up_again_then_a_snapshot_is_asked_for_at_once() -> No
 
 
 def test_orders_when_one_of_ours_is_not_known_then_orphan_and_no_new_risk() -> None:
-    world = World()
+    world = SyncerWorld()
     name = order_id(1)
     world.venue.rest(PlaceOrder(name, SYMBOL, Side.BUY, OrderType.LIMIT, D(99), D(1), TimeInForce.GTX, False))
     world.run(4_000)
@@ -163,7 +103,7 @@ def test_orders_when_one_of_ours_is_not_known_then_orphan_and_no_new_risk() -> N
 
 
 def test_orders_when_the_whole_list_weighs_much_then_swept_now_and_then_and_kept_in_between() -> None:
-    world = World()
+    world = SyncerWorld()
     world.venue.rest(PlaceOrder("by-hand", "XRPUSDT", Side.BUY, OrderType.LIMIT, D(1), D(7), TimeInForce.GTC, False))
     world.run(29_000)
     assert world.account().open_orders_count == 0
@@ -177,14 +117,14 @@ def test_orders_when_the_whole_list_weighs_much_then_swept_now_and_then_and_kept
 
 
 def test_orders_when_one_is_missing_at_the_venue_then_told() -> None:
-    world = World()
+    world = SyncerWorld()
     live = OrderUpdate(order_id(1), SYMBOL, Side.BUY, OrderKind.GRID, OrderState.OPEN, D(99), D(1), ZERO, False, "", 0)
     world.run(12_000, OrdersSnapshot((live,), 0, 0, True, "", 0))
     assert world.mismatches() == [MismatchRule.ORDER_MISSING_AT_VENUE]
 
 
 def test_positions_when_nobody_filled_them_then_told_and_taken_over_in_the_end() -> None:
-    world = World()
+    world = SyncerWorld()
     world.run(3_000)
     world.venue.positions[SYMBOL] = D(1)
     world.run(8_000)
@@ -195,7 +135,7 @@ def test_positions_when_nobody_filled_them_then_told_and_taken_over_in_the_end()
 
 
 def test_positions_when_our_fills_made_them_then_nothing() -> None:
-    world = World()
+    world = SyncerWorld()
     world.run(3_000)
     world.venue.positions[SYMBOL] = D(1)
     world.tell("1")
@@ -206,7 +146,7 @@ def test_positions_when_our_fills_made_them_then_nothing() -> None:
 
 
 def test_positions_when_frames_were_lost_then_no_false_alarm() -> None:
-    world = World()
+    world = SyncerWorld()
     world.run(3_000)
     world.venue.positions[SYMBOL] = D(1)
     world.tell("1")
@@ -216,7 +156,7 @@ def test_positions_when_frames_were_lost_then_no_false_alarm() -> None:
 
 
 def test_clock_when_measured_then_on_the_board_with_its_error() -> None:
-    world = World()
+    world = SyncerWorld()
     world.run(1_500)
     assert world.board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS) > 0
     assert abs(world.board.read(Word.VENUE_CLOCK_OFFSET_US)) <= world.board.read(Word.VENUE_CLOCK_ERROR_US) + 50_000
@@ -226,7 +166,7 @@ def test_clock_when_measured_then_on_the_board_with_its_error() -> None:
 
 
 def test_off_when_account_sync_is_not_enabled_then_rules_and_clock_but_never_an_account() -> None:
-    world = World(enabled=False)
+    world = SyncerWorld(enabled=False)
     world.service.on_user_event(AccountEvent("ORDER", D(1), (), 1))
     world.run(5_000)
     assert world.publisher.of(Instruments)
@@ -237,7 +177,7 @@ def test_off_when_account_sync_is_not_enabled_then_rules_and_clock_but_never_an_
 
 
 def test_evidence_when_enabled_then_six_files_that_agree() -> None:
-    world = World(evidence=True, qty="2.50")
+    world = SyncerWorld(evidence=True, qty="2.50")
     world.run(300)
     names = {name.rpartition("/")[2] for name in world.evidence.files}
     assert names == {
@@ -257,7 +197,7 @@ def test_evidence_when_enabled_then_six_files_that_agree() -> None:
 
 
 def test_evidence_when_the_mismatches_change_then_written_again_and_not_with_every_snapshot() -> None:
-    world = World(evidence=True)
+    world = SyncerWorld(evidence=True)
     world.run(300)
     first = len(world.evidence.files)
     world.run(10_000)
@@ -273,6 +213,6 @@ def test_evidence_when_the_mismatches_change_then_written_again_and_not_with_eve
 
 
 def test_stop_when_asked_then_at_once() -> None:
-    world = World()
+    world = SyncerWorld()
     world.service.on_stop()
     assert world.service.stopped

@@ -1,0 +1,185 @@
+"""The executor's part in reconciling: carries out what the syncer asks for, after looking again with its own eyes.
+
+The kill switch does not stop it: a remedy cancels, or closes reduce-only. Must never carry one out twice, or late, or
+where this host may not act, and never close more than the account holds on that side.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from grinder.core.interlocks import ROLE_ACTIVE
+from grinder.model.account import AccountState
+from grinder.model.board import Word
+from grinder.model.instrument import Instrument
+from grinder.model.limits import ACCOUNT_STALE_MS
+from grinder.model.orders import (
+    INTENTS_PER_INCARNATION,
+    OrderId,
+    Side,
+    TimeInForce,
+    format_order_id,
+    parse_order_id,
+)
+from grinder.model.remedy import REMEDY_LEVEL, Remedy, RemedyAction, RemedyResult
+from grinder.model.units import NS_PER_MS, ZERO, floor_to
+from grinder.model.venue import Advice, CancelOrder, Confirmed, OrderType, PlaceOrder, Rejected, VenueReply
+from grinder.ports import PriceBoard
+from grinder.services.order_desk import OrderDesk
+from grinder.services.order_store import ExecutorPorts, OrderStore
+
+TAKEN_MAX: Final = 1_024
+"""Requests remembered against a second delivery."""
+
+CANCEL_MS: Final = 5_000
+"""Time for the cancel of an order that we know, milliseconds; less than the syncer waits."""
+
+
+class RemedyConfig(msgspec.Struct, frozen=True):
+    """Who this executor is, and the largest close, quote currency."""
+
+    prefix: str
+    term: int
+    incarnation: int
+    notional_max: Decimal
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """What the executor knows now. ``refusal``: why it carries nothing out at all, or empty."""
+
+    refusal: str
+    account: AccountState | None
+    instruments: dict[str, Instrument]
+
+
+class RemedyDesk:
+    """Takes Remedy frames and answers each with a RemedyResult."""
+
+    def __init__(
+        self, ports: ExecutorPorts, board: PriceBoard, store: OrderStore, desk: OrderDesk, config: RemedyConfig
+    ) -> None:
+        self._ports = ports
+        self._board = board
+        self._store = store
+        self._desk = desk
+        self._config = config
+        self._taken: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._cancelling: dict[tuple[str, int], tuple[Remedy, int]] = {}
+        self._closes = 0
+
+    def on_remedy(self, remedy: Remedy, conditions: Conditions) -> None:
+        """Carry a request out, or answer why not; a second delivery is not even answered."""
+        key = (remedy.run_id, remedy.number)
+        if key in self._taken:
+            return
+        self._taken[key] = None
+        if len(self._taken) > TAKEN_MAX:
+            self._taken.popitem(last=False)
+        reason = self._refusal(remedy, conditions)
+        if reason:
+            self._answer(remedy, False, reason)
+        elif remedy.action is RemedyAction.CANCEL_ALL:
+            self._cancel(remedy)
+        else:
+            self._close(remedy, conditions)
+
+    def on_timer(self) -> None:
+        """Answer the cancels of orders that we know, once they ended or took too long."""
+        now = self._ports.clock.mono_ns()
+        for key, (remedy, by_mono_ns) in tuple(self._cancelling.items()):
+            order = self._store.get(remedy.client_order_id)
+            if order is None or order.terminal:
+                del self._cancelling[key]
+                self._answer(remedy, True, "ended")
+            elif now >= by_mono_ns:
+                del self._cancelling[key]
+                self._answer(remedy, False, "not_confirmed")
+
+    def _refusal(self, remedy: Remedy, conditions: Conditions) -> str:
+        if conditions.refusal:
+            return conditions.refusal
+        if self._ports.clock.mono_ns() > remedy.deadline_mono_ns:
+            return "deadline_passed"
+        if self._board.read(Word.ROLE) != ROLE_ACTIVE:
+            return "not_leader"
+        if remedy.action is RemedyAction.CANCEL_ALL:
+            parts = parse_order_id(remedy.client_order_id)
+            ours = parts is not None and parts.prefix == self._config.prefix and parts.term <= self._config.term
+            return "" if ours else "not_ours"
+        return "" if remedy.action is RemedyAction.FLATTEN else "nothing_to_do"
+
+    def _cancel(self, remedy: Remedy) -> None:
+        order = self._store.get(remedy.client_order_id)
+        if order is not None and not order.terminal:
+            self._desk.cancel(order)
+            by_mono_ns = self._ports.clock.mono_ns() + CANCEL_MS * NS_PER_MS
+            self._cancelling[remedy.run_id, remedy.number] = (remedy, by_mono_ns)
+            return
+        request = CancelOrder(remedy.client_order_id, remedy.symbol)
+        self._ports.venue.submit(request, partial(self._on_reply, remedy, Advice.NOT_FOUND))
+
+    def _close(self, remedy: Remedy, conditions: Conditions) -> None:
+        request = self._closing_order(remedy, conditions)
+        if isinstance(request, str):
+            self._answer(remedy, False, request)
+            return
+        self._closes += 1
+        price = self._price(remedy.symbol, conditions.account)
+        self._desk.exit(request, price, partial(self._on_reply, remedy, Advice.REDUCE_ONLY))
+
+    def _closing_order(self, remedy: Remedy, conditions: Conditions) -> PlaceOrder | str:
+        """Return the order that closes what was asked for, or why it must not be."""
+        account, rules = conditions.account, conditions.instruments.get(remedy.symbol)
+        if account is None or rules is None:
+            return "account_unknown"
+        if self._ports.clock.mono_ns() - account.snapshot_mono_ns > ACCOUNT_STALE_MS * NS_PER_MS:
+            return "account_old"
+        if account.hedge_mode:
+            return "hedge_mode"
+        held = sum((item.qty for item in account.positions if item.symbol == remedy.symbol), ZERO)
+        if abs(held) < remedy.qty or (held > ZERO) is not (remedy.side is Side.SELL):
+            return "position_changed"
+        qty = floor_to(min(remedy.qty, rules.market_max_qty), rules.market_step_size)
+        if qty <= ZERO or qty < remedy.qty:
+            return "not_one_market_order"
+        price = self._price(remedy.symbol, account)
+        if price <= ZERO or price * qty > self._config.notional_max:
+            return "notional_exceeds_limit"
+        config = self._config
+        sequence = config.incarnation * INTENTS_PER_INCARNATION + self._closes
+        name = format_order_id(OrderId(config.prefix, config.term, sequence, REMEDY_LEVEL))
+        side, tif = remedy.side, TimeInForce.IOC
+        return PlaceOrder(name, remedy.symbol, side, OrderType.MARKET, ZERO, qty, tif, reduce_only=True)
+
+    def _price(self, symbol: str, account: AccountState | None) -> Decimal:
+        mark = self._board.mark(symbol)
+        if mark is not None:
+            return mark.mark_price
+        positions = account.positions if account is not None else ()
+        return next((item.mark_price for item in positions if item.symbol == symbol), ZERO)
+
+    def _on_reply(self, remedy: Remedy, moot: Advice, reply: VenueReply) -> None:
+        """Take the venue's word; ``moot``: the refusal that says there is nothing left to do."""
+        if isinstance(reply, Confirmed):
+            self._answer(remedy, True, "confirmed")
+        elif isinstance(reply, Rejected):
+            self._answer(remedy, reply.advice is moot, f"rejected_{reply.advice.value.lower()}")
+        else:
+            self._answer(remedy, False, type(reply).__name__)
+
+    def _answer(self, remedy: Remedy, done: bool, reason: str) -> None:
+        self._ports.log.event(
+            "REMEDY",
+            run_id=remedy.run_id,
+            number=remedy.number,
+            action=remedy.action,
+            symbol=remedy.symbol,
+            done=done,
+            reason=reason,
+        )
+        self._store.publish(RemedyResult(remedy.run_id, remedy.number, done, reason))
