@@ -32,6 +32,7 @@ class Code(IntEnum):
     INVALID_TIF = -1115
     INVALID_ORDER_TYPE = -1116
     INVALID_SIDE = -1117
+    INVALID_INTERVAL = -1120
     BAD_SYMBOL = -1121
     INVALID_LISTEN_KEY = -1125
     OPTIONAL_PARAMS_BAD_COMBO = -1128
@@ -88,7 +89,7 @@ class Code(IntEnum):
     USE_ALGO_ENDPOINT = -4120
     MARKET_ORDER_REJECT = -4131
     INVALID_ACTIVATION_PRICE = -4135
-    INVALID_CALLBACK_RATE = -4136
+    TARGET_STRATEGY = -4136
     QUANTITY_WITH_CLOSE_POSITION = -4137
     REDUCE_ONLY_MUST_BE_TRUE = -4138
     SYMBOL_NOT_OPEN = -4140
@@ -144,6 +145,7 @@ _TABLE: Final[dict[Code, tuple[int, str]]] = {
     Code.INVALID_TIF: (400, "Invalid timeInForce."),
     Code.INVALID_ORDER_TYPE: (400, "Invalid orderType."),
     Code.INVALID_SIDE: (400, "Invalid side."),
+    Code.INVALID_INTERVAL: (400, "Invalid interval."),
     Code.BAD_SYMBOL: (400, "Invalid symbol."),
     Code.INVALID_LISTEN_KEY: (400, "This listenKey does not exist."),
     Code.OPTIONAL_PARAMS_BAD_COMBO: (400, "Combination of optional parameters invalid."),
@@ -223,7 +225,7 @@ _TABLE: Final[dict[Code, tuple[int, str]]] = {
     Code.REDUCE_ONLY_SUM: (400, "ReduceOnly Order Failed. Please check your existing position and open orders"),
     Code.MARKET_ORDER_REJECT: (400, "The counterparty's best price does not meet the PERCENT_PRICE filter limit."),
     Code.INVALID_ACTIVATION_PRICE: (400, "Invalid activation price."),
-    Code.INVALID_CALLBACK_RATE: (400, "Invalid callback rate."),
+    Code.TARGET_STRATEGY: (400, "Target strategy invalid for orderType '{}',closePosition 'true'"),
     Code.QUANTITY_WITH_CLOSE_POSITION: (400, "Quantity must be zero with closePosition equals true."),
     Code.REDUCE_ONLY_MUST_BE_TRUE: (400, "Reduce only must be true with closePosition equals true."),
     Code.SYMBOL_NOT_OPEN: (400, "Invalid symbol status for opening position."),

@@ -5,11 +5,13 @@ Source: USDⓈ-M futures, user data streams, 2026-05-28; change log up to 2026-1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from grinder.model.units import ZERO
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.holdings import Holding, MarginMode
 from grinder.sim.exchange.orders import Fill, Order
@@ -46,7 +48,7 @@ def plain(value: Decimal) -> str:
 
 
 def order_update(order: Order, execution: str, fill: Fill | None, utc_ms: int) -> UserEvent:
-    """Return ORDER_TRADE_UPDATE. ``execution``: NEW, CANCELED, EXPIRED, TRADE or AMENDMENT."""
+    """Return ORDER_TRADE_UPDATE. ``execution``: NEW, CANCELED, EXPIRED, TRADE, CALCULATED or AMENDMENT."""
     zero = "0"
     body: dict[str, Any] = {
         "s": order.symbol,
@@ -57,7 +59,7 @@ def order_update(order: Order, execution: str, fill: Fill | None, utc_ms: int) -
         "q": plain(order.qty),
         "p": plain(order.price),
         "ap": plain(order.average_price.normalize()) if order.filled else zero,
-        "sp": zero,
+        "sp": plain(order.trigger_price),
         "x": execution,
         "X": order.status.value,
         "i": order.order_id,
@@ -70,16 +72,16 @@ def order_update(order: Order, execution: str, fill: Fill | None, utc_ms: int) -
         "a": zero,
         "m": fill.maker if fill else False,
         "R": order.reduce_only,
-        "wt": "CONTRACT_PRICE",
-        "ot": order.kind.value,
+        "wt": order.working_type.value,
+        "ot": order.origin_type or order.kind.value,
         "ps": order.position_side.value,
-        "cp": False,
+        "cp": order.close_position,
         "rp": plain(fill.realized_pnl) if fill else zero,
-        "pP": False,
+        "pP": order.price_protect,
         "si": 0,
         "ss": 0,
         "V": order.self_trade.value,
-        "pm": "NONE",
+        "pm": order.price_match.value,
         "gtd": order.good_till_utc_ms,
         "er": order.expiry.value,
     }
@@ -112,33 +114,103 @@ def trade_lite(order: Order, fill: Fill) -> UserEvent:
     return UserEvent(fill.account, "TRADE_LITE", payload)
 
 
-def account_update(account: Account, holding: Holding, mark: Decimal, reason: str, utc_ms: int) -> UserEvent:
-    """Return ACCOUNT_UPDATE with the wallet and the one position that changed."""
-    wallet = money(account.wallet)
-    payload = {
-        "e": "ACCOUNT_UPDATE",
-        "E": utc_ms,
-        "T": utc_ms,
-        "a": {
-            "m": reason,
-            "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": "0"}],
-            "P": [
-                {
-                    "s": holding.symbol,
-                    "pa": plain(holding.qty),
-                    "ep": money(holding.entry_price),
-                    "bep": money(holding.entry_price),
-                    "cr": money(holding.realized),
-                    "up": money(holding.unrealized(mark)),
-                    "mt": "cross",
-                    "iw": "0",
-                    "ps": holding.position_side.value,
-                    "ma": "USDT",
-                }
-            ],
-        },
+def account_update(
+    account: Account,
+    reason: str,
+    utc_ms: int,
+    positions: Sequence[tuple[Holding, Decimal]] = (),
+    *,
+    change: Decimal = ZERO,
+    symbol: str = "",
+) -> UserEvent:
+    """Return ACCOUNT_UPDATE with the wallet and the positions that changed.
+
+    Args:
+        account: whose.
+        reason: the venue's word for what happened, as ORDER or FUNDING_FEE.
+        utc_ms: when.
+        positions: each with the mark price of its symbol.
+        change: of the balance, other than by pnl and commission.
+        symbol: of a funding fee; '' for any other reason.
+    """
+    body: dict[str, Any] = {
+        "m": reason,
+        "B": [
+            {
+                "a": "USDT",
+                "wb": money(account.wallet),
+                "cw": money(account.cross_wallet),
+                "bc": money(change) if change else "0",
+            }
+        ],
+        "P": [_position(holding, mark) for holding, mark in positions],
     }
-    return UserEvent(account.key, "ACCOUNT_UPDATE", payload)
+    if symbol:
+        body["S"] = symbol
+    return UserEvent(account.key, "ACCOUNT_UPDATE", {"e": "ACCOUNT_UPDATE", "E": utc_ms, "T": utc_ms, "a": body})
+
+
+def _position(holding: Holding, mark: Decimal) -> dict[str, Any]:
+    return {
+        "s": holding.symbol,
+        "pa": plain(holding.qty),
+        "ep": money(holding.entry_price),
+        "bep": money(holding.break_even_price),
+        "cr": money(holding.realized),
+        "up": money(holding.unrealized(mark)),
+        "mt": MARGIN_TYPES[holding.margin_mode],
+        "iw": money(holding.isolated_wallet) if holding.isolated else "0",
+        "ps": holding.position_side.value,
+        "ma": "USDT",
+    }
+
+
+def margin_call(account: Account, rows: Sequence[tuple[Holding, Decimal, Decimal]], utc_ms: int) -> UserEvent:
+    """Return MARGIN_CALL. ``rows``: each position with its mark price and its maintenance margin."""
+    payload = {
+        "e": "MARGIN_CALL",
+        "E": utc_ms,
+        "cw": money(account.cross_wallet),
+        "p": [
+            {
+                "s": holding.symbol,
+                "ps": holding.position_side.value,
+                "pa": plain(holding.qty),
+                "mt": holding.margin_mode.value,
+                "iw": money(holding.isolated_wallet),
+                "mp": money(mark),
+                "up": money(holding.unrealized(mark)),
+                "mm": money(maintenance),
+            }
+            for holding, mark, maintenance in rows
+        ],
+    }
+    return UserEvent(account.key, "MARGIN_CALL", payload)
+
+
+def force_order(order: Order, utc_ms: int) -> PublicEvent:
+    """Return the market stream's word on a liquidation."""
+    body = {
+        "s": order.symbol,
+        "S": order.side.value,
+        "o": order.kind.value,
+        "f": order.tif.value,
+        "q": plain(order.qty),
+        "p": plain(order.price),
+        "ap": plain(order.average_price.normalize()),
+        "X": order.status.value,
+        "l": plain(order.filled),
+        "z": plain(order.filled),
+        "T": utc_ms,
+        "ps": order.symbol,
+    }
+    return PublicEvent(order.symbol, "forceOrder", {"e": "forceOrder", "E": utc_ms, "o": body, "st": 1})
+
+
+def multi_assets_update(account: Account, utc_ms: int) -> UserEvent:
+    """Return ACCOUNT_CONFIG_UPDATE for a new multi-assets mode."""
+    payload = {"e": "ACCOUNT_CONFIG_UPDATE", "E": utc_ms, "T": utc_ms, "ai": {"j": account.multi_assets}}
+    return UserEvent(account.key, "ACCOUNT_CONFIG_UPDATE", payload)
 
 
 def account_config_update(account: Account, symbol: str, leverage: int, utc_ms: int) -> UserEvent:
@@ -171,14 +243,14 @@ def acknowledged(order: Order, *, as_new: bool) -> dict[str, Any]:
         "timeInForce": order.tif.value,
         "type": order.kind.value,
         "reduceOnly": order.reduce_only,
-        "closePosition": False,
+        "closePosition": order.close_position,
         "side": order.side.value,
         "positionSide": order.position_side.value,
-        "stopPrice": "0",
-        "workingType": "CONTRACT_PRICE",
-        "priceProtect": False,
-        "origType": order.kind.value,
-        "priceMatch": "NONE",
+        "stopPrice": plain(order.trigger_price),
+        "workingType": order.working_type.value,
+        "priceProtect": order.price_protect,
+        "origType": order.origin_type or order.kind.value,
+        "priceMatch": order.price_match.value,
         "selfTradePreventionMode": order.self_trade.value,
         "goodTillDate": order.good_till_utc_ms,
         "updateTime": order.updated_utc_ms,

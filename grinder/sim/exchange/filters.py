@@ -18,6 +18,16 @@ def _places(value: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
+def check_places(value: Decimal, precision: int) -> None:
+    """Check that a number has no more decimals than ``precision``.
+
+    Raises:
+        VenueError: -1111.
+    """
+    if _places(value) > precision:
+        raise refusal(Code.BAD_PRECISION)
+
+
 def check_price(rules: SymbolRules, side: Side, price: Decimal, mark: Decimal) -> None:
     """Check a limit price. ``mark``: 0 where there is none yet, then PERCENT_PRICE does not act.
 
@@ -26,8 +36,7 @@ def check_price(rules: SymbolRules, side: Side, price: Decimal, mark: Decimal) -
     """
     if price <= ZERO:
         raise refusal(Code.PRICE_LESS_THAN_ZERO)
-    if _places(price) > rules.price_precision:
-        raise refusal(Code.BAD_PRECISION)
+    check_places(price, rules.price_precision)
     if price > rules.max_price:
         raise refusal(Code.PRICE_ABOVE_MAX)
     if price < rules.min_price:
@@ -48,8 +57,7 @@ def check_quantity(rules: SymbolRules, qty: Decimal, largest: Decimal) -> None:
     """
     if qty <= ZERO:
         raise refusal(Code.QTY_NOT_ABOVE_ZERO)
-    if _places(qty) > rules.qty_precision:
-        raise refusal(Code.BAD_PRECISION)
+    check_places(qty, rules.qty_precision)
     if qty < rules.min_qty:
         raise refusal(Code.QTY_BELOW_MIN)
     if qty > largest:

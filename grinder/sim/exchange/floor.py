@@ -137,6 +137,21 @@ class TradingFloor:
             if order.tif is Tif.GTD:
                 self.good_till[order.order_id] = order
 
+    def enforce(self, account: Account, order: Order, now: int, *, in_book: bool) -> None:
+        """Fill an order of the venue itself: from the book where it may, the remainder at its own price."""
+        self.now_utc_ms = now
+        market = self.markets[order.symbol]
+        order.rank = self.next_order_id()
+        self.records.add(order)
+        self.counts.placed += 1
+        account.opened(order)
+        self._say(order, "NEW")
+        if in_book and market.matcher.crosses(order.side, order.price):
+            self._take(market, order, order.price)
+        if order.live:
+            self.settle(order, order.price, order.remaining, maker=False)
+        assert order.status is Status.FILLED
+
     def amend(
         self, account: Account, order: Order, price: Decimal, qty: Decimal, now: int, modify_id: int | None = None
     ) -> None:
@@ -222,7 +237,7 @@ class TradingFloor:
         forced = order.origin in FORCED
         if not forced:
             self.outbox.append(events.trade_lite(order, fill))
-        self.outbox.append(events.account_update(account, holding, market.mark, "ORDER", now))
+        self.outbox.append(events.account_update(account, "ORDER", now, [(holding, market.mark)]))
         self.outbox.append(events.order_update(order, "CALCULATED" if forced else "TRADE", fill, now))
         if done:
             self.counts.filled += 1

@@ -1,7 +1,8 @@
 """The whole state of an exchange as one value, for a restart that forgets nothing.
 
-Kept: accounts, orders with their places in the queues, trades, incomes, countdowns, prices. Not kept: the depth of the
-tape, which a tape tells again, and user events that were not sent, which a dead venue does not send either.
+Kept: accounts, orders with their places in the queues, conditional orders, trades, incomes, countdowns, prices. Not
+kept: the depth of the tape, which a tape tells again, and user events that were not sent, which a dead venue does not
+send either.
 
 Invariant: ``take(restored)`` equals the state it was restored from.
 """
@@ -14,6 +15,7 @@ import msgspec
 
 from grinder.model.orders import Side
 from grinder.sim.exchange.accounts import Account
+from grinder.sim.exchange.algo_orders import AlgoOrder
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.floor import Counts
 from grinder.sim.exchange.holdings import Holding, MarginMode
@@ -58,7 +60,7 @@ class MarketState(msgspec.Struct, frozen=True):
 class ExchangeState(msgspec.Struct, frozen=True):
     """Everything. ``orders`` in the order they came, ``finished`` in the order they ended.
 
-    ``countdowns``: account, symbol, deadline in Unix milliseconds.
+    ``countdowns``: account, symbol, deadline in Unix milliseconds. ``called``: accounts that had their margin call.
     """
 
     now_utc_ms: int
@@ -72,6 +74,9 @@ class ExchangeState(msgspec.Struct, frozen=True):
     incomes: list[Income]
     counts: Counts
     countdowns: list[tuple[str, str, int]]
+    algos: list[AlgoOrder]
+    called: list[str]
+    next_funding_utc_ms: int
 
 
 def snapshot(exchange: Exchange) -> ExchangeState:
@@ -88,6 +93,9 @@ def snapshot(exchange: Exchange) -> ExchangeState:
         incomes=list(exchange.incomes),
         counts=msgspec.structs.replace(exchange.counts),
         countdowns=[(key, symbol, deadline) for (key, symbol), deadline in exchange.countdowns.items()],
+        algos=[msgspec.structs.replace(algo) for algo in exchange.conditional.algos.values()],
+        called=sorted(exchange.risk.called),
+        next_funding_utc_ms=exchange.next_funding_utc_ms,
     )
 
 
@@ -117,6 +125,9 @@ def restore(exchange: Exchange, state: ExchangeState) -> None:
     exchange.incomes.extend(state.incomes)
     exchange.counts = msgspec.structs.replace(state.counts)
     exchange.countdowns = {(key, symbol): deadline for key, symbol, deadline in state.countdowns}
+    exchange.conditional.restore([msgspec.structs.replace(algo) for algo in state.algos])
+    exchange.risk.called = set(state.called)
+    exchange.next_funding_utc_ms = state.next_funding_utc_ms
 
 
 def _account_state(account: Account) -> AccountState:

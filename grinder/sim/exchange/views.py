@@ -1,6 +1,7 @@
 """What account queries answer from: a frozen view of one account, now or some seconds ago.
 
-The venue's snapshots can lag behind its own streams; ``ViewHistory`` lets a test make them lag by a known time.
+The venue's snapshots can lag behind its own streams; ``ViewHistory`` lets a test make them lag by a known time. Prices
+are those of the moment of the answer.
 """
 
 from __future__ import annotations
@@ -12,41 +13,61 @@ from typing import Any, Final
 import msgspec
 
 from grinder.model.account import PositionSide
-from grinder.model.units import ZERO
-from grinder.sim.exchange.accounts import Account, MarkOf
-from grinder.sim.exchange.events import described, money, plain
-from grinder.sim.exchange.holdings import MONEY, Holding
+from grinder.model.orders import Side
+from grinder.sim.exchange.accounts import DEFAULT_LEVERAGE, Account, MarkOf
+from grinder.sim.exchange.events import described
+from grinder.sim.exchange.holdings import Holding, MarginMode
 
 VIEWS_KEPT_MAX: Final = 2_000
 """Views kept while snapshots lag: at most one per 10 ms, so 20 s of steady change."""
 
 
 class AccountView(msgspec.Struct, frozen=True):
-    """One account at one moment; open orders already in the venue's form. ``taken_utc_ms``: when."""
+    """One account at one moment; open orders already in the venue's form. ``taken_utc_ms``: when.
+
+    ``notional``: value of the orders that may add to a position, by symbol, position side and side, USDT.
+    """
 
     taken_utc_ms: int
     changes: int
     wallet: Decimal
+    cross_wallet: Decimal
     available: Decimal
     order_margin: Decimal
     hedge_mode: bool
+    multi_assets: bool
     positions: tuple[Holding, ...]
     leverage: dict[str, int]
+    margin_modes: dict[str, MarginMode]
+    notional: dict[tuple[str, PositionSide, Side], Decimal]
     open_orders: tuple[dict[str, Any], ...]
     updated_utc_ms: int
+
+    def leverage_of(self, symbol: str) -> int:
+        """Return the leverage set for a symbol."""
+        return self.leverage.get(symbol, DEFAULT_LEVERAGE)
+
+    def margin_mode_of(self, symbol: str) -> MarginMode:
+        """Return the margin mode set for a symbol."""
+        return self.margin_modes.get(symbol, MarginMode.CROSSED)
 
 
 def take_view(account: Account, mark_of: MarkOf, now: int) -> AccountView:
     """Return the account as it is now."""
+    keys = [(holding.symbol, holding.position_side) for holding in account.holdings.values()]
     return AccountView(
         taken_utc_ms=now,
         changes=account.changes,
         wallet=account.wallet,
+        cross_wallet=account.cross_wallet,
         available=account.available(mark_of),
         order_margin=account.order_margin(mark_of),
         hedge_mode=account.hedge_mode,
+        multi_assets=account.multi_assets,
         positions=tuple(msgspec.structs.replace(each) for each in account.holdings.values()),
-        leverage={each.symbol: account.leverage_of(each.symbol) for each in account.holdings.values()},
+        leverage=dict(account.leverage),
+        margin_modes=dict(account.margin_modes),
+        notional={(*key, side): account.open_notional(*key, side) for key in keys for side in Side},
         open_orders=tuple(described(order) for order in account.open.values()),
         updated_utc_ms=account.updated_utc_ms,
     )
@@ -79,154 +100,3 @@ class ViewHistory:
         while len(self._views) > 1 and self._views[1].taken_utc_ms <= now - self.lag_ms:
             self._views.popleft()
         return self._views[0]
-
-
-def _initial_margin(view: AccountView, holding: Holding, mark: Decimal) -> Decimal:
-    leverage = view.leverage.get(holding.symbol, 1)
-    return (abs(holding.qty) * mark / leverage).quantize(MONEY)
-
-
-def position_risk(view: AccountView, symbols: list[str], mark_of: MarkOf, *, full: bool) -> list[dict[str, Any]]:
-    """Return positionRisk rows. ``full``: the v2 form, every listed symbol, with leverage and margin type."""
-    rows: list[dict[str, Any]] = []
-    by_key = {(each.symbol, each.position_side): each for each in view.positions}
-    sides = (PositionSide.LONG, PositionSide.SHORT) if view.hedge_mode else (PositionSide.BOTH,)
-    ordered = {order["symbol"] for order in view.open_orders}
-    for symbol in symbols:
-        for side in sides:
-            holding = by_key.get((symbol, side), Holding(symbol, side))
-            if full or holding.qty or symbol in ordered:
-                rows.append(_position_row(view, holding, mark_of(symbol), full=full))
-    return rows
-
-
-def _position_row(view: AccountView, holding: Holding, mark: Decimal, *, full: bool) -> dict[str, Any]:
-    margin = _initial_margin(view, holding, mark)
-    row: dict[str, Any] = {
-        "symbol": holding.symbol,
-        "positionSide": holding.position_side.value,
-        "positionAmt": plain(holding.qty),
-        "entryPrice": money(holding.entry_price),
-        "breakEvenPrice": money(holding.entry_price),
-        "markPrice": money(mark),
-        "unRealizedProfit": money(holding.unrealized(mark)),
-        "liquidationPrice": "0",
-        "isolatedMargin": "0",
-        "notional": money(holding.qty * mark),
-        "isolatedWallet": "0",
-        "updateTime": holding.updated_utc_ms,
-    }
-    if full:
-        return row | {
-            "leverage": str(view.leverage.get(holding.symbol, 20)),
-            "maxNotionalValue": "10000000",
-            "marginType": "cross",
-            "isAutoAddMargin": "false",
-            "isolated": False,
-            "adlQuantile": 0,
-        }
-    return row | {
-        "marginAsset": "USDT",
-        "initialMargin": money(margin),
-        "maintMargin": money(margin / 10),
-        "positionInitialMargin": money(margin),
-        "openOrderInitialMargin": "0",
-        "adl": 0,
-        "bidNotional": "0",
-        "askNotional": "0",
-    }
-
-
-def _totals(view: AccountView, mark_of: MarkOf) -> dict[str, str]:
-    unrealized = sum((each.unrealized(mark_of(each.symbol)) for each in view.positions), ZERO)
-    margin = sum((_initial_margin(view, each, mark_of(each.symbol)) for each in view.positions), ZERO)
-    return {
-        "initialMargin": money(margin + view.order_margin),
-        "maintMargin": money(margin / 10),
-        "walletBalance": money(view.wallet),
-        "unrealizedProfit": money(unrealized),
-        "marginBalance": money(view.wallet + unrealized),
-        "positionInitialMargin": money(margin),
-        "openOrderInitialMargin": money(view.order_margin),
-        "crossWalletBalance": money(view.wallet),
-        "crossUnPnl": money(unrealized),
-        "availableBalance": money(view.available),
-        "maxWithdrawAmount": money(view.available),
-    }
-
-
-def account_info(view: AccountView, symbols: list[str], mark_of: MarkOf, *, full: bool) -> dict[str, Any]:
-    """Return the account document. ``full``: the v2 form, with flags and every listed symbol."""
-    totals = _totals(view, mark_of)
-    document: dict[str, Any] = {
-        "totalInitialMargin": totals["initialMargin"],
-        "totalMaintMargin": totals["maintMargin"],
-        "totalWalletBalance": totals["walletBalance"],
-        "totalUnrealizedProfit": totals["unrealizedProfit"],
-        "totalMarginBalance": totals["marginBalance"],
-        "totalPositionInitialMargin": totals["positionInitialMargin"],
-        "totalOpenOrderInitialMargin": totals["openOrderInitialMargin"],
-        "totalCrossWalletBalance": totals["crossWalletBalance"],
-        "totalCrossUnPnl": totals["crossUnPnl"],
-        "availableBalance": totals["availableBalance"],
-        "maxWithdrawAmount": totals["maxWithdrawAmount"],
-        "assets": [{"asset": "USDT", **totals, "marginAvailable": True, "updateTime": view.updated_utc_ms}],
-        "positions": [
-            _account_position(view, row, full=full) for row in position_risk(view, symbols, mark_of, full=full)
-        ],
-    }
-    if full:
-        document |= {
-            "feeTier": 0,
-            "canTrade": True,
-            "canDeposit": True,
-            "canWithdraw": True,
-            "multiAssetsMargin": False,
-            "tradeGroupId": -1,
-            "updateTime": 0,
-        }
-    return document
-
-
-def _account_position(view: AccountView, row: dict[str, Any], *, full: bool) -> dict[str, Any]:
-    position = {
-        "symbol": row["symbol"],
-        "positionSide": row["positionSide"],
-        "positionAmt": row["positionAmt"],
-        "unrealizedProfit": row["unRealizedProfit"],
-        "isolatedMargin": "0",
-        "notional": row["notional"],
-        "isolatedWallet": "0",
-        "initialMargin": row.get("initialMargin", "0"),
-        "maintMargin": row.get("maintMargin", "0"),
-        "updateTime": row["updateTime"],
-    }
-    if full:
-        position |= {
-            "leverage": str(view.leverage.get(row["symbol"], 20)),
-            "isolated": False,
-            "entryPrice": row["entryPrice"],
-            "breakEvenPrice": row["breakEvenPrice"],
-            "maxNotional": "10000000",
-            "positionInitialMargin": "0",
-            "openOrderInitialMargin": "0",
-        }
-    return position
-
-
-def balances(view: AccountView, mark_of: MarkOf) -> list[dict[str, Any]]:
-    """Return the balance rows: USDT alone."""
-    totals = _totals(view, mark_of)
-    return [
-        {
-            "accountAlias": "sim",
-            "asset": "USDT",
-            "balance": totals["walletBalance"],
-            "crossWalletBalance": totals["crossWalletBalance"],
-            "crossUnPnl": totals["crossUnPnl"],
-            "availableBalance": totals["availableBalance"],
-            "maxWithdrawAmount": totals["maxWithdrawAmount"],
-            "marginAvailable": True,
-            "updateTime": view.updated_utc_ms,
-        }
-    ]
