@@ -20,6 +20,7 @@ from grinder.sim.exchange.events import listen_key_expired
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.faults import Faults
 from grinder.sim.exchange.listen_keys import LIFE_MS, ListenKeys
+from grinder.sim.exchange.market_history import MarketHistory
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rate_limits import LimitTable, RateLimits
 from grinder.sim.exchange.security import ApiKey, Gatekeeper, Permission, check_engine_time, hmac_keys
@@ -99,6 +100,7 @@ class Venue:
         self.faults = Faults(random)
         self.stream_faults = StreamFaults(random)
         self.truth = Truth()
+        self.market_histories: dict[str, MarketHistory] = {}
         self.histories = {key: ViewHistory() for key in exchange.accounts}
 
     def register_key(self, key: ApiKey) -> None:
@@ -160,6 +162,13 @@ class Venue:
         if operation.orders_10s:
             self.limits.use_orders(account, operation.orders_10s, operation.orders_1m, now)
         return self.exchange.accounts[account]
+
+    def history_of(self, symbol: str) -> MarketHistory:
+        """Return what the market of a symbol did."""
+        history = self.market_histories.get(symbol)
+        if history is None:
+            history = self.market_histories[symbol] = MarketHistory()
+        return history
 
     def view(self, account: Account, now: int) -> AccountView:
         """Return the account as snapshots show it: now, or late while a lag is set."""

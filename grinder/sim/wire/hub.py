@@ -111,6 +111,10 @@ class Hub:
         """Tell whether anybody listens to a stream of this kind, of whatever symbol."""
         return any(stream.endswith(kind) for stream in self._by_stream)
 
+    def streams_with(self, text: str) -> list[str]:
+        """Return the streams with a text in their name that somebody listens to."""
+        return [stream for stream in self._by_stream if text in stream]
+
     def publish(self, stream: str, payload: bytes) -> None:
         """Send a payload to everyone who listens to a stream."""
         listeners = self._by_stream.get(stream)
