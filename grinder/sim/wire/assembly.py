@@ -94,6 +94,9 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
     tape = open_tape(config)
     exchange_config = msgspec.structs.replace(config.exchange, first_id=clock.utc_ms() * ID_SPACE_PER_MS)
     exchange = Exchange(config.credentials, tape.rules, exchange_config)
+    for account in exchange.accounts.values():
+        # The venue dates every balance that is there; a client may ignore one of the time 0.
+        account.updated_utc_ms = clock.utc_ms()
     for rules in _rules(tuple(symbol for symbol in config.symbols if symbol in BUILT_IN)):
         if rules.symbol not in exchange.markets:
             exchange.list_symbol(rules)
