@@ -49,6 +49,7 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
         sends=sends(settings),
         emergency_exit_enabled=settings.emergency_exit_enabled,
         remedy_notional_max=settings.flatten_max_notional_per_call,
+        emergency_slippage_bps=settings.emergency_slippage_bps,
     )
 
 

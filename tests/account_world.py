@@ -119,6 +119,8 @@ class ExecutorWorld:
             run_id=run_id,
             sends=sends,
             emergency_exit_enabled=exits,
+            remedy_notional_max=D(500),
+            emergency_slippage_bps=200,
         )
         self.service = ExecutorService(ports, self.board, config)
         self.service.on_start()

@@ -9,9 +9,8 @@ from decimal import Decimal
 from enum import Enum, auto
 
 from grinder.model.account import Balance, OpenOrder, Position, PositionSide
-from grinder.model.orders import (
-    Side,
-)
+from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
+from grinder.model.orders import Side, TimeInForce
 from grinder.model.units import ZERO
 from grinder.model.venue import (
     Advice,
@@ -90,6 +89,8 @@ class FakeVenue:
         self.hedge_mode = False
         self.countdowns: dict[str, int] = {}
         self.market_fill_max: Decimal | None = None
+        self.gap_bps = 0
+        self.conditional: dict[str, ConditionalOrder] = {}
         self._trades = 0
 
     def submit(self, request: VenueRequest, on_reply: Callable[[VenueReply], None]) -> None:
@@ -107,6 +108,11 @@ class FakeVenue:
             if outcome is Outcome.LOST_AFTER:
                 reply = InDoubt("timeout")
         self.replies.append((on_reply, reply))
+
+    def ioc_fill(self, request: PlaceOrder) -> Decimal:
+        """Return how much of an IOC order meets the book, which is ``gap_bps`` away from the mark price."""
+        way = (MARK - request.price) if request.side is Side.SELL else (request.price - MARK)
+        return request.qty if way * 10_000 >= MARK * self.gap_bps else ZERO
 
     def sent(self, kind: type) -> list[VenueRequest]:
         return [request for request in self.requests if isinstance(request, kind)]
@@ -190,6 +196,11 @@ class FakeVenue:
                     if order.open and order.request.symbol == request.symbol:
                         self.end(name)
                 return Confirmed(None, 1)
+            case CancelAllConditional():
+                for name, waiting in tuple(self.conditional.items()):
+                    if waiting.symbol == request.symbol:
+                        del self.conditional[name]
+                return Confirmed(None, 1)
             case ArmCountdown():
                 self.countdowns[request.symbol] = request.countdown_ms
                 return Confirmed(None, 1)
@@ -200,6 +211,8 @@ class FakeVenue:
             case QueryOpenOrders():
                 wanted = request.symbol
                 return tuple(open_order(order) for order in self.open_orders() if wanted in ("", order.request.symbol))
+            case QueryOpenConditional():
+                return tuple(each for each in self.conditional.values() if request.symbol in ("", each.symbol))
             case QueryPositions():
                 return tuple(
                     position(symbol, qty, self.clock.utc_ms()) for symbol, qty in self.positions.items() if qty
@@ -218,23 +231,24 @@ class FakeVenue:
         known = self.orders.get(request.client_order_id)
         if known is not None and known.open:
             return Rejected(400, -4116, "ClientOrderId is duplicated.", Advice.DUPLICATE_ID)
-        if request.order_type is OrderType.MARKET:
-            return self._market(request)
+        if request.order_type is OrderType.MARKET or request.tif is TimeInForce.IOC:
+            return self._at_once(request)
         order = self.rest(request)
         self._event(order, "NEW")
         return Confirmed(_found(order), 1)
 
-    def _market(self, request: PlaceOrder) -> VenueReply:
+    def _at_once(self, request: PlaceOrder) -> VenueReply:
         held = self.positions[request.symbol]
         against = (held > ZERO) == (request.side is Side.SELL) and held != ZERO
         if not against:
             return Rejected(400, -2022, "ReduceOnly Order is rejected.", Advice.REDUCE_ONLY)
         order = self.rest(request)
-        order.price = ZERO
         self._event(order, "NEW")
         reply = Confirmed(_found(order), 1)
-        qty = min(request.qty, abs(held), self.market_fill_max or request.qty)
-        self.trade(request.client_order_id, qty, MARK)
+        most = self.market_fill_max if request.order_type is OrderType.MARKET else self.ioc_fill(request)
+        qty = min(request.qty, abs(held), request.qty if most is None else most)
+        if qty > ZERO:
+            self.trade(request.client_order_id, qty, MARK)
         if order.open:
             self.end(request.client_order_id, "EXPIRED")
         return reply

@@ -16,6 +16,7 @@ from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
 from grinder.model.account import OpenOrder, Position
+from grinder.model.conditional import ConditionalOrder
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
@@ -50,10 +51,11 @@ class Account(msgspec.Struct, frozen=True):
     recv_window_ms: int
     symbols: tuple[str, ...]
     prefix: str
+    slippage_bps_max: int
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How it ended. ``found_orders`` and ``found_positions``: at the first look that was answered.
+    """How it ended. ``found_*``: at the first look that was answered; conditional orders apart from regular ones.
 
     ``sent``: every order that was sent and how the venue answered. ``result`` None: the time was up in mid-attempt.
     """
@@ -64,8 +66,10 @@ class Outcome(msgspec.Struct, frozen=True):
     closed: int
     found_orders: tuple[OpenOrder, ...]
     found_positions: tuple[Position, ...]
+    found_conditional: tuple[ConditionalOrder, ...]
     left_orders: tuple[OpenOrder, ...] | None
     left_positions: tuple[Position, ...] | None
+    left_conditional: tuple[ConditionalOrder, ...] | None
     sent: tuple[tuple[str, str], ...]
 
 
@@ -101,6 +105,7 @@ class Flatten:
         self._attempts = self._cancelled = self._closed = 0
         self._found_orders: tuple[OpenOrder, ...] | None = None
         self._found_positions: tuple[Position, ...] | None = None
+        self._found_conditional: tuple[ConditionalOrder, ...] | None = None
         self._sent: list[tuple[str, str]] = []
         signer = Signer(
             account.api_key,
@@ -135,8 +140,10 @@ class Flatten:
             self._closed,
             self._found_orders or (),
             self._found_positions or (),
+            self._found_conditional or (),
             self._exit.orders,
             self._exit.positions,
+            self._exit.conditional,
             tuple(self._sent),
         )
 
@@ -169,7 +176,9 @@ class Flatten:
 
     def _plan(self) -> ExitPlan:
         account = self._account
-        return ExitPlan(account.symbols, self._instruments, account.prefix, 0, self._sequence_base)
+        return ExitPlan(
+            account.symbols, self._instruments, account.prefix, 0, self._sequence_base, account.slippage_bps_max
+        )
 
     def _on_tick(self) -> None:
         now = self._clock.mono_ns()
@@ -201,12 +210,14 @@ class Flatten:
             self._found_orders = self._exit.orders
         if self._found_positions is None:
             self._found_positions = self._exit.positions
+        if self._found_conditional is None:
+            self._found_conditional = self._exit.conditional
 
     def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
         if isinstance(request, PlaceOrder):
             text = f"{request.side} {request.qty} {request.symbol} {request.client_order_id}"
             why = f" {reply.code}: {reply.message}" if isinstance(reply, Rejected) else ""
             self._sent.append((text, f"{type(reply).__name__}{why}"))
-            self._say(f"sent MARKET {text}: {type(reply).__name__}{why}")
+            self._say(f"sent {request.order_type} {text}: {type(reply).__name__}{why}")
         if generation == self._generation:
             self._apply(answered(self._exit, request, reply, self._plan(), self._clock.mono_ns()))

@@ -69,6 +69,7 @@ def _account(settings: Settings) -> Account:
         settings.recv_window_ms,
         settings.symbols,
         settings.order_prefix,
+        settings.emergency_slippage_bps,
     )
 
 
@@ -78,7 +79,8 @@ def _verdict(outcome: Outcome) -> tuple[Exit, str]:
             f"FLAT: no position and no open order; {outcome.cancelled} orders cancelled, "
             f"{outcome.closed} positions closed"
         )
-    orders = "unknown" if outcome.left_orders is None else len(outcome.left_orders)
+    looked = outcome.left_orders is not None and outcome.left_conditional is not None
+    orders = len((outcome.left_orders or ()) + (outcome.left_conditional or ())) if looked else "unknown"
     positions = "unknown" if outcome.left_positions is None else len(outcome.left_positions)
     return (
         Exit.FAILURE,

@@ -1,29 +1,31 @@
 """The emergency exit as a pure machine: cancel everything, prove it, close everything, prove it, look again.
 
-Each attempt ends in success, partial or error; anything but success is tried again for ever with a bounded backoff.
-Must never take a query that failed for *flat* or *no orders*, and never call it done while something is left.
+Everything is regular and conditional orders, and positions. What MARKET orders do not close (refused with -4131, or
+expired with a remainder) goes to IOC orders within a slippage cap, a few rungs of them per attempt. Each attempt ends
+in success, partial or error; anything but success is tried again for ever with a bounded backoff. Must never take a
+query that failed for *flat* or *no orders*, and never call it done while something is left.
 
-Invariant: ``success`` is returned only after a confirmed empty position list and, later, a confirmed empty order list.
+Invariant: ``success`` is returned only after a confirmed empty position list and, later, confirmed empty lists of
+regular and of conditional orders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from grinder.model.account import OpenOrder, Position, PositionSide
+from grinder.core.closing import RUNGS_MAX, ClosingPlan, ladder_orders, market_orders
+from grinder.model.account import OpenOrder, Position
+from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.instrument import Instrument
-from grinder.model.orders import OrderId, Side, TimeInForce, format_order_id
-from grinder.model.units import NS_PER_MS, ZERO, floor_to
+from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import (
     Advice,
     CancelAllOrders,
     Confirmed,
-    OrderType,
     PlaceOrder,
     QueryOpenOrders,
     QueryPositions,
@@ -33,7 +35,9 @@ from grinder.model.venue import (
 
 CONFIRM_TRIES_MAX: Final = 8
 FLAT_TRIES_MAX: Final = 10
-CHUNKS_MAX: Final = 20
+RUNG_TRIES: Final = 3
+"""Looks that still show a position after which the next rung of IOC orders goes out."""
+
 QUIET_LOOKS_MAX: Final = 5
 """Unanswered looks in a row after success before a whole attempt begins."""
 
@@ -41,9 +45,9 @@ STEP_MS: Final = 200
 BACKOFF_MS_MIN: Final = 1_000
 BACKOFF_MS_MAX: Final = 30_000
 RECHECK_MS: Final = 10_000
-LEVEL: Final = "x1"
 
 assert STEP_MS < BACKOFF_MS_MIN < BACKOFF_MS_MAX
+assert RUNG_TRIES < FLAT_TRIES_MAX
 
 
 class Phase(StrEnum):
@@ -70,21 +74,26 @@ class Result(StrEnum):
 
 
 class ExitPlan(msgspec.Struct, frozen=True):
-    """What an exit is about. ``sequence_base``: first sequence for the ids of its orders; never used by another."""
+    """What an exit is about. ``sequence_base``: first sequence for the ids of its orders; never used by another.
+
+    ``slippage_bps_max``: furthest an IOC order may be from the mark price, basis points.
+    """
 
     symbols: tuple[str, ...]
     instruments: dict[str, Instrument]
     prefix: str
     term: int
     sequence_base: int
+    slippage_bps_max: int
 
 
 class Exit(msgspec.Struct, frozen=True):
     """State of the exit.
 
     ``awaiting``: replies outstanding in this phase; ``tries``: of this phase; ``failed``: a request of this attempt
-    failed or was not answered; ``quiet``: a look after success, not an attempt; ``orders_sent``: closing orders so far,
-    over all attempts.
+    failed or was not answered; ``quiet``: a look after success, not an attempt; ``rung``: how far up the ladder of IOC
+    orders this attempt is, 0 for none; ``market_refused``: the venue refused a closing order for its price limits;
+    ``orders_sent``: closing orders so far, over all attempts.
     """
 
     phase: Phase = Phase.IDLE
@@ -94,14 +103,25 @@ class Exit(msgspec.Struct, frozen=True):
     wake_mono_ns: int = 0
     failed: bool = False
     quiet: bool = False
+    rung: int = 0
+    market_refused: bool = False
     orders: tuple[OpenOrder, ...] | None = None
+    conditional: tuple[ConditionalOrder, ...] | None = None
     positions: tuple[Position, ...] | None = None
     found_orders: int = 0
     found_positions: int = 0
     orders_sent: int = 0
 
+    @property
+    def no_orders(self) -> bool:
+        """Whether the last look confirmed that no order of either kind is left."""
+        return self.orders == () and self.conditional == ()
 
-Request = QueryOpenOrders | QueryPositions | CancelAllOrders | PlaceOrder
+
+Request = QueryOpenOrders | QueryOpenConditional | QueryPositions | CancelAllOrders | CancelAllConditional | PlaceOrder
+
+_ORDERS: Final = (QueryOpenOrders(for_exit=True), QueryOpenConditional(for_exit=True))
+_POSITIONS: Final = QueryPositions(for_exit=True)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -119,9 +139,9 @@ class Step(msgspec.Struct, frozen=True):
 
 def start(exit: Exit, plan: ExitPlan) -> Step:
     """Begin an attempt: look at everything, and cancel at once on the symbols that are known."""
-    requests: tuple[Request, ...] = (QueryOpenOrders(), QueryPositions())
+    requests: tuple[Request, ...] = (*_ORDERS, _POSITIONS)
     if not exit.quiet:
-        requests += tuple(CancelAllOrders(symbol) for symbol in sorted(set(plan.symbols)))
+        requests += _cancel_all(set(plan.symbols))
     return Step(
         msgspec.structs.replace(
             exit,
@@ -130,7 +150,10 @@ def start(exit: Exit, plan: ExitPlan) -> Step:
             awaiting=len(requests),
             tries=0,
             failed=False,
+            rung=0,
+            market_refused=False,
             orders=None,
+            conditional=None,
             positions=None,
             found_orders=0,
             found_positions=0,
@@ -148,8 +171,8 @@ def wake(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if exit.phase is Phase.DONE:
         return start(msgspec.structs.replace(exit, quiet=True), plan)
     if exit.phase is Phase.CONFIRM:
-        return _ask(exit, QueryOpenOrders())
-    return _ask(exit, QueryPositions()) if exit.phase is Phase.FLAT else Step(exit)
+        return _ask(exit, *_ORDERS)
+    return _ask(exit, _POSITIONS) if exit.phase is Phase.FLAT else Step(exit)
 
 
 def answered(exit: Exit, request: Request, reply: VenueReply, plan: ExitPlan, now_mono_ns: int) -> Step:
@@ -172,15 +195,32 @@ def _take(exit: Exit, request: Request, reply: VenueReply) -> Exit:
     if isinstance(request, QueryOpenOrders):
         orders = tuple(item for item in value if isinstance(item, OpenOrder)) if isinstance(value, tuple) else None
         return msgspec.structs.replace(exit, orders=orders)
+    if isinstance(request, QueryOpenConditional):
+        waiting = (
+            tuple(item for item in value if isinstance(item, ConditionalOrder)) if isinstance(value, tuple) else None
+        )
+        return msgspec.structs.replace(exit, conditional=waiting)
     if isinstance(request, QueryPositions):
         positions = None
         if isinstance(value, tuple):
             positions = tuple(item for item in value if isinstance(item, Position) and item.qty != ZERO)
         return msgspec.structs.replace(exit, positions=positions)
-    already_flat = isinstance(reply, Rejected) and reply.advice is Advice.REDUCE_ONLY
-    if isinstance(reply, Confirmed) or already_flat:
+    if isinstance(reply, Confirmed):
         return exit
-    return msgspec.structs.replace(exit, failed=True)
+    advice = reply.advice if isinstance(reply, Rejected) else None
+    if advice is Advice.REDUCE_ONLY:
+        # Nothing is left to close, or a resting order holds it; the next look tells which.
+        return exit
+    return msgspec.structs.replace(exit, failed=True, market_refused=exit.market_refused or advice is Advice.FILTER)
+
+
+def _cancel_all(symbols: set[str]) -> tuple[Request, ...]:
+    return tuple(kind(symbol) for symbol in sorted(symbols) for kind in (CancelAllOrders, CancelAllConditional))
+
+
+def _found_on(exit: Exit) -> set[str]:
+    """Return the symbols on which the last look found orders."""
+    return {order.symbol for order in exit.orders or ()} | {order.symbol for order in exit.conditional or ()}
 
 
 def _enter(exit: Exit, phase: Phase) -> Exit:
@@ -197,24 +237,23 @@ def _ask(exit: Exit, *requests: Request) -> Step:
 
 def _after_survey(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if exit.quiet:
-        if exit.orders == () and exit.positions == ():
+        if exit.no_orders and exit.positions == ():
             looked = msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0)
             return Step(_pause(looked, RECHECK_MS, now_mono_ns))
         # No answer is no finding: look again soon, so that one lost reply is not counted as a failed exit.
-        if not exit.orders and not exit.positions and exit.attempt < QUIET_LOOKS_MAX:
+        if not _found_on(exit) and not exit.positions and exit.attempt < QUIET_LOOKS_MAX:
             return Step(_pause(_enter(exit, Phase.DONE), STEP_MS, now_mono_ns))
         return start(msgspec.structs.replace(exit, quiet=False), plan)
-    orders, positions = exit.orders or (), exit.positions or ()
-    exit = msgspec.structs.replace(exit, found_orders=len(orders))
-    found = {order.symbol for order in orders} | {position.symbol for position in positions}
-    others = found - set(plan.symbols)
+    exit = msgspec.structs.replace(exit, found_orders=len(exit.orders or ()) + len(exit.conditional or ()))
+    others = _found_on(exit) | {position.symbol for position in exit.positions or ()}
+    others -= set(plan.symbols)
     if not others:
-        return _ask(_enter(exit, Phase.CONFIRM), QueryOpenOrders())
-    return _ask(_enter(exit, Phase.CANCEL), *(CancelAllOrders(symbol) for symbol in sorted(others)))
+        return _ask(_enter(exit, Phase.CONFIRM), *_ORDERS)
+    return _ask(_enter(exit, Phase.CANCEL), *_cancel_all(others))
 
 
 def _after_cancel(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
-    return _ask(msgspec.structs.replace(exit, phase=Phase.CONFIRM), QueryOpenOrders())
+    return _ask(msgspec.structs.replace(exit, phase=Phase.CONFIRM), *_ORDERS)
 
 
 def _after_close(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
@@ -223,32 +262,43 @@ def _after_close(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
 
 def _after_confirm(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     """No orders left: close. Some left or unknown: cancel again; after a few tries close all the same."""
-    if exit.orders == ():
-        return _ask(_enter(exit, Phase.READ), QueryPositions())
+    if exit.no_orders:
+        return _ask(_enter(exit, Phase.READ), _POSITIONS)
     if exit.tries >= CONFIRM_TRIES_MAX:
-        return _ask(_enter(msgspec.structs.replace(exit, failed=True), Phase.READ), QueryPositions())
-    if exit.orders is None:
+        return _ask(_enter(msgspec.structs.replace(exit, failed=True), Phase.READ), _POSITIONS)
+    symbols = _found_on(exit)
+    if not symbols:
         return Step(_pause(exit, STEP_MS, now_mono_ns))
-    symbols = sorted({order.symbol for order in exit.orders})
-    again = msgspec.structs.replace(exit, phase=Phase.CANCEL)
-    return _ask(again, *(CancelAllOrders(symbol) for symbol in symbols))
+    return _ask(msgspec.structs.replace(exit, phase=Phase.CANCEL), *_cancel_all(symbols))
 
 
 def _after_read(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if exit.positions is None:
         return _end(exit, now_mono_ns)
     if not exit.positions:
-        return _ask(_enter(exit, Phase.RECHECK), QueryOpenOrders())
-    closing = closing_orders(exit.positions, plan, exit.orders_sent)
-    exit = msgspec.structs.replace(
-        exit, found_positions=len(exit.positions), orders_sent=exit.orders_sent + len(closing)
-    )
-    return _ask(_enter(exit, Phase.CLOSE), *closing)
+        return _ask(_enter(exit, Phase.RECHECK), *_ORDERS)
+    closing = market_orders(exit.positions, _closing_plan(exit, plan))
+    return _send(msgspec.structs.replace(exit, found_positions=len(exit.positions)), closing)
+
+
+def _closing_plan(exit: Exit, plan: ExitPlan) -> ClosingPlan:
+    sequence = plan.sequence_base + exit.orders_sent
+    return ClosingPlan(plan.instruments, plan.prefix, plan.term, sequence, plan.slippage_bps_max)
+
+
+def _send(exit: Exit, orders: tuple[PlaceOrder, ...]) -> Step:
+    sent = msgspec.structs.replace(exit, orders_sent=exit.orders_sent + len(orders), market_refused=False)
+    return _ask(_enter(sent, Phase.CLOSE), *orders)
 
 
 def _after_flat(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
+    """Flat: look at the orders again. Not flat: give the orders a moment, then go on with IOC orders, then end."""
     if exit.positions == ():
-        return _ask(_enter(exit, Phase.RECHECK), QueryOpenOrders())
+        return _ask(_enter(exit, Phase.RECHECK), *_ORDERS)
+    if exit.positions and exit.rung < RUNGS_MAX and (exit.market_refused or exit.tries >= RUNG_TRIES):
+        rung = exit.rung + 1
+        orders = ladder_orders(exit.positions, _closing_plan(exit, plan), rung)
+        return _send(msgspec.structs.replace(exit, rung=rung), orders)
     if exit.tries < FLAT_TRIES_MAX:
         return Step(_pause(exit, STEP_MS, now_mono_ns))
     return _end(exit, now_mono_ns)
@@ -272,9 +322,9 @@ _AFTER: Final[dict[Phase, Callable[[Exit, ExitPlan, int], Step]]] = {
 
 def _result(exit: Exit) -> Result:
     """Success is proved flat and proved without orders; partial: all was accepted, and something is left."""
-    if exit.phase is Phase.RECHECK and exit.orders == () and exit.positions == ():
+    if exit.phase is Phase.RECHECK and exit.no_orders and exit.positions == ():
         return Result.SUCCESS
-    if exit.failed or exit.orders is None or exit.positions is None:
+    if exit.failed or exit.orders is None or exit.conditional is None or exit.positions is None:
         return Result.ERROR
     return Result.PARTIAL
 
@@ -283,49 +333,10 @@ def _end(exit: Exit, now_mono_ns: int) -> Step:
     result = _result(exit)
     left = len(exit.positions) if exit.positions is not None else exit.found_positions
     closed = max(0, exit.found_positions - left)
-    cancelled = exit.found_orders if exit.orders == () else 0
+    cancelled = exit.found_orders if exit.no_orders else 0
     if result is Result.SUCCESS:
         after = _pause(msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0), RECHECK_MS, now_mono_ns)
     else:
         backoff_ms = min(BACKOFF_MS_MAX, BACKOFF_MS_MIN << min(exit.attempt - 1, 10))
         after = _pause(_enter(exit, Phase.WAIT), backoff_ms, now_mono_ns)
     return Step(after, (), result, cancelled, closed)
-
-
-def closing_orders(positions: tuple[Position, ...], plan: ExitPlan, used: int) -> tuple[PlaceOrder, ...]:
-    """Return the MARKET orders that close positions, in chunks of what the venue takes at once.
-
-    One-way mode: reduce-only. Hedge mode: the position side instead, since the venue refuses reduceOnly there.
-    What is left after CHUNKS_MAX orders waits for the next attempt.
-    """
-    orders: list[PlaceOrder] = []
-    for position in positions:
-        hedged = position.position_side is not PositionSide.BOTH
-        for qty in _chunks(abs(position.qty), plan.instruments.get(position.symbol)):
-            if len(orders) >= CHUNKS_MAX:
-                return tuple(orders)
-            sequence = plan.sequence_base + used + len(orders)
-            orders.append(
-                PlaceOrder(
-                    format_order_id(OrderId(plan.prefix, plan.term, sequence, LEVEL)),
-                    position.symbol,
-                    Side.SELL if position.qty > ZERO else Side.BUY,
-                    OrderType.MARKET,
-                    ZERO,
-                    qty,
-                    TimeInForce.IOC,
-                    not hedged,
-                    position.position_side,
-                )
-            )
-    return tuple(orders)
-
-
-def _chunks(qty: Decimal, rules: Instrument | None) -> tuple[Decimal, ...]:
-    """Split a quantity at the venue's MARKET maximum; without known rules, send it whole and let the venue judge."""
-    if rules is None or qty <= rules.market_max_qty:
-        return (qty,)
-    chunk = max(rules.market_step_size, floor_to(rules.market_max_qty, rules.market_step_size))
-    whole = min(int(qty / chunk), CHUNKS_MAX)
-    rest = qty - whole * chunk
-    return (chunk,) * whole + ((rest,) if ZERO < rest < chunk else ())

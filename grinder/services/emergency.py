@@ -5,6 +5,7 @@ Must never hold up anything else the executor does: it only sends and is called 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -35,13 +36,17 @@ _EVENTS: Final = {
 
 
 class EmergencyConfig(msgspec.Struct, frozen=True):
-    """``enabled``: GRINDER_EMERGENCY_EXIT_ENABLED, and orders may be sent at all."""
+    """``enabled``: GRINDER_EMERGENCY_EXIT_ENABLED, and orders may be sent at all.
+
+    ``slippage_bps_max``: GRINDER_EMERGENCY_SLIPPAGE_BPS.
+    """
 
     enabled: bool
     symbols: tuple[str, ...]
     prefix: str
     term: int
     incarnation: int
+    slippage_bps_max: int
 
 
 class EmergencyExit:
@@ -109,6 +114,7 @@ class EmergencyExit:
             self._config.prefix,
             self._config.term,
             self._config.incarnation * INTENTS_PER_INCARNATION,
+            self._config.slippage_bps_max,
         )
 
     def _apply(self, step: Step) -> None:
@@ -131,14 +137,20 @@ class EmergencyExit:
     def _send(self, request: Request) -> None:
         on_reply = partial(self._on_reply, self._generation, request)
         if isinstance(request, PlaceOrder):
-            mark = self._board.mark(request.symbol)
-            positions = self._exit.positions or ()
-            price = next((item.mark_price for item in positions if item.symbol == request.symbol), ZERO)
-            if mark is not None:
-                price = mark.mark_price
-            self._desk.exit(request, price if price > ZERO else ONE, on_reply)
+            self._desk.exit(request, self._price(request), on_reply)
         else:
             self._ports.venue.submit(request, on_reply)
+
+    def _price(self, request: PlaceOrder) -> Decimal:
+        """Return an order's price, or where it has none what the mark price was, for the record."""
+        if request.price > ZERO:
+            return request.price
+        mark = self._board.mark(request.symbol)
+        positions = self._exit.positions or ()
+        price = next((item.mark_price for item in positions if item.symbol == request.symbol), ZERO)
+        if mark is not None:
+            price = mark.mark_price
+        return price if price > ZERO else ONE
 
     def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
         if generation != self._generation:

@@ -155,6 +155,13 @@ FSM: Final = Section(
             "GRINDER_EMERGENCY_EXIT_ENABLED",
             "On EMERGENCY cancel every order and close every position reduce-only at market.",
         ),
+        integer(
+            "GRINDER_EMERGENCY_SLIPPAGE_BPS",
+            "200",
+            (1, 2_000),
+            "bps",
+            "Furthest from the mark price that an exit may trade by IOC orders, where MARKET orders do not close.",
+        ),
         decimal(
             "GRINDER_MAX_POSITION_USD",
             "",

@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     emergency_auto_resume: bool
     emergency_exit_enabled: bool
     max_position_usd: Decimal | None
+    emergency_slippage_bps: int
 
     paper_size_per_level: dict[str, Decimal]
     paper_spacing_bps: Decimal

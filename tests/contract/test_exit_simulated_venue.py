@@ -77,7 +77,7 @@ class Rig:
         return len(orders), sum(Decimal(row["qty"]) != 0 for row in positions)
 
     def flatten(self) -> Flatten:
-        account = Account(self.url, "sim-key", "sim-secret", 5_000, ("BTCUSDT",), "grd")
+        account = Account(self.url, "sim-key", "sim-secret", 5_000, ("BTCUSDT",), "grd", 200)
         return Flatten(account, SystemClock(), self.lines.append)
 
     def _name(self) -> str:

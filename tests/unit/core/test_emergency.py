@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import msgspec
-
+from grinder.core.closing import RUNGS_MAX
 from grinder.core.emergency import (
     BACKOFF_MS_MAX,
-    CHUNKS_MAX,
     QUIET_LOOKS_MAX,
     Exit,
     ExitPlan,
@@ -16,17 +14,17 @@ from grinder.core.emergency import (
     Result,
     Step,
     answered,
-    closing_orders,
     start,
     wake,
 )
-from grinder.model.account import PositionSide
-from grinder.model.orders import Side
+from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
+from grinder.model.orders import Side, TimeInForce
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import (
     Advice,
     CancelAllOrders,
     InDoubt,
+    OrderType,
     PlaceOrder,
     QueryOpenOrders,
     QueryPositions,
@@ -34,11 +32,24 @@ from grinder.model.venue import (
     VenueReply,
 )
 from tests.engine_world import instrument
-from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
+from tests.fake_venue import SYMBOL, FakeVenue, Outcome
 from tests.fakes import FakeClock
 
 D = Decimal
-PLAN = ExitPlan((SYMBOL,), {SYMBOL: instrument(SYMBOL)}, "grd", 0, 1 << 20)
+PLAN = ExitPlan((SYMBOL,), {SYMBOL: instrument(SYMBOL)}, "grd", 0, 1 << 20, 200)
+REFUSED = Rejected(400, -4131, "PERCENT_PRICE", Advice.FILTER)
+
+
+def foreign(number: int, symbol: str = SYMBOL) -> PlaceOrder:
+    """Return a buy order of somebody."""
+    return PlaceOrder(
+        f"foreign-{number}", symbol, Side.BUY, OrderType.LIMIT, D(200), D(1), TimeInForce.GTC, reduce_only=False
+    )
+
+
+def stop_order(symbol: str = SYMBOL) -> ConditionalOrder:
+    """Return a conditional order as an operator may have placed it."""
+    return ConditionalOrder("stop-1", 7, symbol, Side.SELL, "STOP_MARKET", "NEW", D(90), D(0), D(0), True, 1)
 
 
 class Runner:
@@ -77,8 +88,7 @@ def venue_with(qty: str, orders: int = 0) -> FakeVenue:
     if D(qty):
         venue.positions[SYMBOL] = D(qty)
     for number in range(orders):
-        request = closing_orders((position(SYMBOL, D(1), 0),), PLAN, 1_000 + number)[0]
-        venue.rest(msgspec.structs.replace(request, price=D(200)))
+        venue.rest(foreign(number))
     return venue
 
 
@@ -131,14 +141,89 @@ def test_exit_when_positions_cannot_be_read_then_error_and_tried_until_they_can(
     assert venue.positions[SYMBOL] == 0
 
 
-def test_exit_when_market_orders_fill_only_in_part_then_partial_and_again() -> None:
+def closing(venue: FakeVenue) -> list[PlaceOrder]:
+    return [request for request in venue.sent(PlaceOrder) if isinstance(request, PlaceOrder)]
+
+
+def test_exit_when_market_orders_fill_only_in_part_then_the_rest_goes_to_an_ioc_order() -> None:
     venue = venue_with("1")
     venue.market_fill_max = D("0.4")
     runner = Runner(venue)
-    runner.run(60_000)
-    assert runner.results == [Result.PARTIAL, Result.PARTIAL, Result.SUCCESS]
-    names = [request.client_order_id for request in venue.sent(PlaceOrder) if isinstance(request, PlaceOrder)]
-    assert len(set(names)) == len(names) == 3
+    runner.run(5_000)
+    assert runner.results == [Result.SUCCESS]
+    first, second = closing(venue)
+    assert (first.order_type, first.qty) == (OrderType.MARKET, D(1))
+    assert (second.order_type, second.tif, second.qty) == (OrderType.LIMIT, TimeInForce.IOC, D("0.6"))
+    assert first.client_order_id != second.client_order_id
+
+
+def test_exit_when_market_is_refused_for_the_price_limits_then_the_ladder_climbs_to_what_the_book_takes() -> None:
+    venue = venue_with("-1")
+    venue.gap_bps = 100
+    venue.outcomes[PlaceOrder].append(REFUSED)
+    runner = Runner(venue)
+    runner.run(3_000)
+    assert runner.results == [Result.SUCCESS]
+    market, *ladder = closing(venue)
+    assert market.order_type is OrderType.MARKET
+    assert [order.price for order in ladder] == [D("100.5"), D("101.0")]
+    assert all(order.reduce_only and order.side is Side.BUY for order in ladder)
+
+
+def test_exit_when_nothing_within_the_cap_takes_it_then_partial_and_market_again_after_a_pause() -> None:
+    venue = venue_with("1")
+    venue.gap_bps = 201
+    venue.market_fill_max = D(0)
+    runner = Runner(venue)
+    runner.run(12_000)
+    assert runner.results[0] is Result.PARTIAL
+    attempt = closing(venue)[: 1 + RUNGS_MAX]
+    assert [order.order_type for order in attempt] == [OrderType.MARKET] + [OrderType.LIMIT] * RUNGS_MAX
+    assert min(order.price for order in attempt[1:]) == D(98), "never beyond the cap"
+    assert closing(venue)[1 + RUNGS_MAX].order_type is OrderType.MARKET
+    venue.market_fill_max = None
+    runner.run(BACKOFF_MS_MAX)
+    assert runner.results[-1] is Result.SUCCESS
+    names = [order.client_order_id for order in closing(venue)]
+    assert len(set(names)) == len(names)
+
+
+def test_exit_when_conditional_orders_wait_on_any_symbol_then_they_are_cancelled_and_counted() -> None:
+    venue = venue_with("0", orders=1)
+    venue.conditional = {"a": stop_order(), "b": stop_order("ETHUSDT")}
+    runner = Runner(venue)
+    runner.run(1_000)
+    assert runner.results == [Result.SUCCESS]
+    assert not venue.conditional
+    assert runner.cancelled == 3
+    assert {CancelAllConditional(SYMBOL), CancelAllConditional("ETHUSDT")} <= set(venue.requests)
+
+
+def test_exit_when_conditional_orders_cannot_be_read_then_it_closes_all_the_same_and_is_no_success() -> None:
+    venue = venue_with("1")
+    venue.outcomes[QueryOpenConditional] = [Outcome.LOST_BEFORE] * 1_000
+    runner = Runner(venue)
+    runner.run(5_000)
+    assert venue.positions[SYMBOL] == 0
+    assert runner.results
+    assert set(runner.results) == {Result.ERROR}
+
+
+def test_exit_when_a_conditional_order_appears_after_success_then_it_begins_again() -> None:
+    venue = venue_with("0")
+    runner = Runner(venue)
+    venue.conditional = {"a": stop_order()}
+    runner.run(15_000)
+    assert runner.results == [Result.SUCCESS, Result.SUCCESS]
+    assert not venue.conditional
+
+
+def test_exit_when_it_asks_then_no_rate_limit_may_hold_the_question_back() -> None:
+    step = start(Exit(), PLAN)
+    kinds = QueryOpenOrders | QueryPositions | QueryOpenConditional
+    questions = [one for one in step.requests if isinstance(one, kinds)]
+    assert len(questions) == 3
+    assert all(one.for_exit for one in questions)
 
 
 def test_exit_when_a_position_comes_back_after_success_then_closed_again() -> None:
@@ -167,28 +252,6 @@ def test_exit_when_orders_can_not_be_read_then_it_closes_all_the_same_and_is_no_
     assert runner.results
 
 
-def test_closing_when_the_position_is_larger_than_the_market_maximum_then_in_chunks() -> None:
-    orders = closing_orders((position(SYMBOL, D("250.5"), 0),), PLAN, 0)
-    assert [order.qty for order in orders] == [D(120), D(120), D("10.5")]
-    assert {order.side for order in orders} == {Side.SELL}
-    assert all(order.reduce_only for order in orders)
-    many = closing_orders((position(SYMBOL, D(-100_000), 0),), PLAN, 0)
-    assert len(many) == CHUNKS_MAX
-    assert {order.side for order in many} == {Side.BUY}
-    both = (position(SYMBOL, D(-100_000), 0), position("ETHUSDT", D(1), 0))
-    assert len(closing_orders(both, PLAN, 0)) == CHUNKS_MAX
-
-
-def test_closing_when_the_account_is_hedged_then_by_position_side_without_reduce_only() -> None:
-    (order,) = closing_orders((position(SYMBOL, D(-1), 0, PositionSide.SHORT),), PLAN, 0)
-    assert (order.side, order.position_side, order.reduce_only) == (Side.BUY, PositionSide.SHORT, False)
-
-
-def test_closing_when_the_rules_of_a_symbol_are_not_known_then_whole() -> None:
-    (order,) = closing_orders((position("XRPUSDT", D(100_000), 0),), PLAN, 0)
-    assert order.qty == D(100_000)
-
-
 def test_answer_when_nothing_was_asked_then_ignored() -> None:
     step = answered(Exit(), QueryPositions(), InDoubt("timeout"), PLAN, 0)
     assert step == Step(Exit())
@@ -197,7 +260,8 @@ def test_answer_when_nothing_was_asked_then_ignored() -> None:
 
 def test_exit_when_closes_are_refused_then_error_and_when_taken_success() -> None:
     venue = venue_with("1")
-    venue.outcomes[PlaceOrder].append(Rejected(400, -2019, "Margin is insufficient.", Advice.MARGIN))
+    refusals = [Rejected(400, -2019, "Margin is insufficient.", Advice.MARGIN)] * (1 + RUNGS_MAX)
+    venue.outcomes[PlaceOrder].extend(refusals)
     runner = Runner(venue)
     runner.run(10_000)
     assert runner.results == [Result.ERROR, Result.SUCCESS]
@@ -206,8 +270,7 @@ def test_exit_when_closes_are_refused_then_error_and_when_taken_success() -> Non
 def test_exit_when_an_order_appears_at_the_end_then_not_yet_done() -> None:
     venue = venue_with("1")
     runner = Runner(venue)
-    late = closing_orders((position(SYMBOL, D(1), 0),), PLAN, 5_000)[0]
-    venue.rest(msgspec.structs.replace(late, price=D(200)))
+    venue.rest(foreign(9))
     runner.run(500)
     assert runner.results == [Result.PARTIAL]
     runner.run(2_000)
