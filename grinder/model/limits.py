@@ -84,6 +84,10 @@ LISTEN_KEY_RETRY_S: Final = 60
 LISTEN_KEY_LIFE_S: Final = 55 * 60
 """Age without an extension at which a listen key is given up, seconds: before the venue's 60 minutes."""
 
+DEAD_MAN_COUNTDOWN_MS_MIN: Final = 30_000
+DEAD_MAN_COUNTDOWN_MS_MAX: Final = 600_000
+"""Bounds of the countdown after which the venue cancels the orders of a tree that is gone, milliseconds."""
+
 BOARD_READ_TRIES_MAX: Final = 8
 """Tries of a board record read before it counts as stale."""
 

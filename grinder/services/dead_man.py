@@ -1,7 +1,8 @@
 """Keeps the venue's dead-man's switch wound up while our orders rest: if we die, the venue cancels.
 
-It cancels every order of a symbol, also those placed by hand. Must never be wound up while nothing of ours rests, and
-never let down after a stop that was not clean.
+It cancels every order of a symbol, also those placed by hand or by another key of the account: a symbol that the tree
+trades is the tree's alone. Wound up before the first order of a symbol leaves. Must never be wound up while nothing of
+ours rests, and never be let down after a stop that was not clean.
 
 Source: venue documentation, POST /fapi/v1/countdownCancelAll, weight 10, countdownTime 0 stops it, 2026-05-28.
 """
@@ -12,69 +13,142 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
+from grinder.model.limits import DEAD_MAN_COUNTDOWN_MS_MAX, DEAD_MAN_COUNTDOWN_MS_MIN, SYMBOLS_MAX
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import ArmCountdown, Confirmed, VenueReply
 from grinder.services.order_store import ExecutorPorts
 
 COUNTDOWN_MS: Final = 120_000
-RENEW_MS: Final = 30_000
+"""Countdown where nothing else is set, milliseconds. Source: the venue's example; R25 of the field's requirements."""
+RENEWALS_PER_COUNTDOWN: Final = 4
 RETRY_MS: Final = 5_000
+REPLY_MS_MAX: Final = 15_000
+"""A request without any reply for this long has failed, milliseconds."""
+ALARM_MS: Final = 10_000
+"""How long orders may rest under a switch that was never wound up, milliseconds."""
 
-assert RETRY_MS < RENEW_MS
-assert RENEW_MS * 2 < COUNTDOWN_MS
+WEIGHT: Final = 10
+WEIGHT_PER_MIN_MAX: Final = 480
+"""Weight of one request, and what all renewals together may use: a fifth of the venue's 2400 a minute."""
+_MIN_MS: Final = 60_000
+
+assert RETRY_MS < DEAD_MAN_COUNTDOWN_MS_MIN // RENEWALS_PER_COUNTDOWN
+assert 2 * WEIGHT * SYMBOLS_MAX * _MIN_MS <= WEIGHT_PER_MIN_MAX * COUNTDOWN_MS
+
+
+def renew_after_ms(countdown_ms: int, symbols: int) -> int:
+    """Return the time between two renewals of one symbol: a quarter of the countdown, never more than half of it.
+
+    ``symbols``: how many are wound up; many of them share the weight, and are renewed less often.
+    """
+    fair_ms = symbols * WEIGHT * _MIN_MS // WEIGHT_PER_MIN_MAX
+    return min(countdown_ms // 2, max(countdown_ms // RENEWALS_PER_COUNTDOWN, fair_ms))
+
+
+class _Switch:
+    """The countdown of one symbol; times are CLOCK_MONOTONIC, nanoseconds.
+
+    ``sent``: of the request without a reply, 0 if there is none. ``tried``: since when winding it up has failed, 0
+    while it does not. ``wound``: when the last request that the venue confirmed had left, 0 before the first.
+    """
+
+    __slots__ = ("due", "sent", "tried", "wound")
+
+    def __init__(self) -> None:
+        self.due = self.sent = self.tried = self.wound = 0
 
 
 class DeadMansSwitch:
-    """One countdown per symbol."""
+    """One countdown per symbol. ``countdown_ms``: how long the venue waits for us before it cancels."""
 
-    def __init__(self, ports: ExecutorPorts) -> None:
+    def __init__(self, ports: ExecutorPorts, countdown_ms: int = COUNTDOWN_MS) -> None:
+        assert DEAD_MAN_COUNTDOWN_MS_MIN <= countdown_ms <= DEAD_MAN_COUNTDOWN_MS_MAX
         self._ports = ports
-        self._due_mono_ns: dict[str, int] = {}
-        self._waiting: set[str] = set()
-        self.failing: set[str] = set()
+        self._countdown_ms = countdown_ms
+        self._switches: dict[str, _Switch] = {}
+        self._resting: frozenset[str] = frozenset()
+        self._problem = ""
 
     @property
     def wound_up(self) -> frozenset[str]:
-        """Symbols whose countdown runs, as far as we know."""
-        return frozenset(self._due_mono_ns)
+        """Symbols whose countdown runs, or may run."""
+        return frozenset(self._switches)
 
     @property
-    def waiting(self) -> bool:
-        """Tell whether a reply is outstanding."""
-        return bool(self._waiting)
+    def problem(self) -> str:
+        """Why new risk must wait, or an empty string: orders rest that the venue would not take back for us."""
+        return self._problem
+
+    def on_first_order(self, symbol: str) -> None:
+        """Wind up the switch of a symbol whose first order is about to leave."""
+        if symbol not in self._switches:
+            self._send(symbol, self._countdown_ms)
 
     def on_timer(self, resting: Iterable[str]) -> None:
         """Wind up the switch of every symbol with resting orders; let it down where none has rested for a while."""
         now = self._ports.clock.mono_ns()
-        symbols = frozenset(resting)
-        for symbol in symbols | self.wound_up:
-            if symbol in self._waiting or now < self._due_mono_ns.get(symbol, 0):
-                continue
-            self._send(symbol, COUNTDOWN_MS if symbol in symbols else 0)
+        self._resting = frozenset(resting)
+        for symbol in self._resting | self.wound_up:
+            switch = self._switches.get(symbol)
+            if switch is not None and switch.sent:
+                self._give_up(symbol, switch, now)
+            elif switch is None or now >= switch.due:
+                self._send(symbol, self._countdown_ms if symbol in self._resting else 0)
+        self._tell(now)
 
     def let_down(self) -> None:
         """Stop every countdown: for a stop that is known to leave nothing resting."""
         now = self._ports.clock.mono_ns()
-        for symbol in self.wound_up - self._waiting:
-            if symbol not in self.failing or now >= self._due_mono_ns[symbol]:
+        for symbol, switch in tuple(self._switches.items()):
+            if switch.sent:
+                self._give_up(symbol, switch, now)
+            elif not switch.tried or now >= switch.due:
                 self._send(symbol, 0)
 
     def _send(self, symbol: str, countdown_ms: int) -> None:
-        self._waiting.add(symbol)
-        self._due_mono_ns.setdefault(symbol, 0)
-        self._ports.venue.submit(ArmCountdown(symbol, countdown_ms), partial(self._on_reply, symbol, countdown_ms))
+        switch = self._switches.setdefault(symbol, _Switch())
+        sent = switch.sent = self._ports.clock.mono_ns()
+        on_reply = partial(self._on_reply, symbol, sent, countdown_ms)
+        self._ports.venue.submit(ArmCountdown(symbol, countdown_ms), on_reply)
 
-    def _on_reply(self, symbol: str, countdown_ms: int, reply: VenueReply) -> None:
-        self._waiting.discard(symbol)
-        now = self._ports.clock.mono_ns()
-        if isinstance(reply, Confirmed):
-            self.failing.discard(symbol)
-            if countdown_ms:
-                self._due_mono_ns[symbol] = now + RENEW_MS * NS_PER_MS
-            else:
-                self._due_mono_ns.pop(symbol, None)
+    def _on_reply(self, symbol: str, sent: int, countdown_ms: int, reply: VenueReply) -> None:
+        switch = self._switches.get(symbol)
+        if switch is None or switch.sent != sent:
             return
-        self.failing.add(symbol)
-        self._due_mono_ns[symbol] = now + RETRY_MS * NS_PER_MS
+        if not isinstance(reply, Confirmed):
+            self._fail(symbol, switch, type(reply).__name__)
+        elif countdown_ms:
+            switch.sent, switch.tried, switch.wound = 0, 0, sent
+            switch.due = sent + renew_after_ms(countdown_ms, len(self._switches)) * NS_PER_MS
+        else:
+            del self._switches[symbol]
+
+    def _give_up(self, symbol: str, switch: _Switch, now_mono_ns: int) -> None:
+        if now_mono_ns - switch.sent > REPLY_MS_MAX * NS_PER_MS:
+            self._fail(symbol, switch, "no reply")
+
+    def _fail(self, symbol: str, switch: _Switch, outcome: str) -> None:
+        now = self._ports.clock.mono_ns()
+        switch.tried = switch.tried or switch.sent
+        switch.sent = 0
+        switch.due = now + RETRY_MS * NS_PER_MS
         self._ports.telemetry.count("grinder_dead_man_failures_total")
-        self._ports.log.event("DEAD_MAN_FAILED", symbol=symbol, outcome=type(reply).__name__)
+        left_ms = max(0, switch.wound + self._countdown_ms * NS_PER_MS - now) // NS_PER_MS if switch.wound else 0
+        self._ports.log.event("DEAD_MAN_FAILED", symbol=symbol, outcome=outcome, left_ms=left_ms)
+
+    def _unguarded(self, symbol: str, now_mono_ns: int) -> bool:
+        """Tell whether orders rest under a switch with less than a quarter left, or that was never wound up."""
+        switch = self._switches[symbol]
+        if switch.wound:
+            return now_mono_ns - switch.wound > self._countdown_ms * 3 // 4 * NS_PER_MS
+        since = switch.tried or switch.sent
+        return now_mono_ns - since > ALARM_MS * NS_PER_MS
+
+    def _tell(self, now_mono_ns: int) -> None:
+        unguarded = sorted(symbol for symbol in self._resting if self._unguarded(symbol, now_mono_ns))
+        problem = f"the dead-man's switch cannot be wound up: {' '.join(unguarded)}" if unguarded else ""
+        if problem != self._problem:
+            self._ports.log.event("DEAD_MAN_UNGUARDED" if problem else "DEAD_MAN_WELL_AGAIN", symbols=unguarded)
+        self._problem = problem
+        self._ports.telemetry.gauge("grinder_dead_man_wound_up", float(len(self._switches)))
+        self._ports.telemetry.gauge("grinder_dead_man_unguarded", float(len(unguarded)))

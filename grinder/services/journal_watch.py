@@ -1,4 +1,4 @@
-"""Looks after the journal: says what damage took, tells of trouble once, begins checkpoints. Must never wait for one."""
+"""Looks after the journal: says what damage took, tells of trouble, begins checkpoints. Must never wait for one."""
 
 from __future__ import annotations
 

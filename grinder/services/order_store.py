@@ -6,7 +6,7 @@ Must never publish a fill that is not on record first, nor forget an order whose
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -47,8 +47,12 @@ class ExecutorPorts(msgspec.Struct, frozen=True):
 class OrderStore:
     """Orders by client id: live ones, and lately finished ones."""
 
-    def __init__(self, ports: ExecutorPorts, run_id: str) -> None:
+    def __init__(
+        self, ports: ExecutorPorts, run_id: str, on_first_order: Callable[[str], None] = lambda symbol: None
+    ) -> None:
+        """``on_first_order``: told of a symbol without live orders right before one leaves."""
         self._ports = ports
+        self._on_first_order = on_first_order
         self._run_id = run_id
         self._live: dict[str, Order] = {}
         self._live_by_symbol: Counter[str] = Counter()
@@ -117,6 +121,8 @@ class OrderStore:
 
     def begin(self, order: Order, record: PlaceRecord) -> None:
         """Add an order whose placement is on record and about to be sent; it is published by the first ``put``."""
+        if not self._live_by_symbol[order.symbol]:
+            self._on_first_order(order.symbol)
         self._hold(order)
         self._places[order.client_order_id] = record
         self.remember(order.client_order_id)
