@@ -1,6 +1,6 @@
 # Two commands for everybody: make run, make test. Nothing here can send an order to a real venue.
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop status test check fmt lint types arch smoke bench soak cover lock docs clean
+.PHONY: help setup clients run stop status test check fmt lint types arch smoke bench soak cover lock docs clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -12,6 +12,9 @@ help: ## this list
 setup: ## make .venv from requirements.lock; again only when that changed
 	@.ci/setup
 
+clients: setup ## make the environments of the third-party clients that the contract suite runs
+	@.ci/clients
+
 run: setup ## trade on paper against the embedded simulated venue, in the foreground; Ctrl-C stops in order
 	@exec conf/paper.sh
 
@@ -21,7 +24,7 @@ stop: ## stop the tree in order, the executor first
 status: ## is it ready, and if not, why
 	@$(BIN)/grinder status
 
-test: setup ## the whole test suite
+test: clients ## the whole test suite
 	$(PYTEST) -q -n $(WORKERS) --dist loadgroup tests
 
 check: lint types arch test ## everything a change must pass
@@ -64,6 +67,11 @@ lock: setup ## pin every package of setup.cfg again, with hashes
 	build/lock/bin/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 \
 		--extra test --extra build setup.cfg >>build/lock/new
 	mv build/lock/new requirements.lock
+	for client in tests/contract/clients/*/requirements.in; do \
+		build/lock/bin/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 \
+			-o $${client%.in}.lock $$client || exit 1; \
+	done
+	cd tests/contract/clients/node_binance && npm install -q --package-lock-only --no-audit --no-fund
 
 clean: ## remove what the tools leave behind; keeps .venv and var
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
