@@ -14,10 +14,13 @@ import msgspec
 
 from grinder.model.orders import Side
 from grinder.model.units import NS_PER_S, ZERO
-from grinder.sim.exchange.events import plain
-from grinder.sim.exchange.queries import FUNDING_RATE, next_funding_utc_ms
-from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, Tape, TapeEvent, Top, Trade
+from grinder.sim.exchange.funding import next_funding_utc_ms
+from grinder.sim.exchange.market import FUNDING_RATE
+from grinder.sim.exchange.market_history import PublicTrade
+from grinder.sim.market.tape import Depth, Mark, Snapshot, Tape, TapeEvent, Top, Trade
 from grinder.sim.wire.context import Context
+from grinder.sim.wire.depth_feed import DepthFeed
+from grinder.sim.wire.slow_feed import SlowFeed
 
 BUSY_NS_MAX: Final = 1_000_000
 """Longest that events are played without letting requests in, nanoseconds."""
@@ -26,9 +29,10 @@ SLEEP_S_MAX: Final = 0.1
 """Longest sleep before speed and hold are looked at again, seconds."""
 
 MARK_PERIOD_S: Final = 1.0
-DEPTH_PACES: Final = ("", "@0ms", "@100ms", "@250ms", "@500ms")
-PARTIAL_DEPTHS: Final = (5, 10, 20)
+MARK_TURNS: Final = 3
+"""Streams without ``@1s`` in their name send every third mark price."""
 
+ALL_MARKS: Final = "!markPrice@arr"
 BOOK_TICKER: Final = "bookTicker"
 LISTENER_PERIOD_S: Final = 0.01
 """How often a tape that awaits a listener looks for one, seconds."""
@@ -60,7 +64,10 @@ class Player:
         self._hub = context.hub
         self._clock = context.clock
         self._speed = speed
+        self._depth_feed = DepthFeed(context)
+        self._slow_feed = SlowFeed(context)
         self._mark_seen_ns: dict[str, int] = {}
+        self._marks: dict[str, bytes] = {}
         self._mark_turn = 0
         self.progress = Progress()
         self._resumed = asyncio.Event()
@@ -85,11 +92,13 @@ class Player:
 
     async def run(self) -> None:
         """Play to the end of the tape."""
-        marks = asyncio.get_running_loop().create_task(self._send_marks())
+        loop = asyncio.get_running_loop()
+        clocked = [loop.create_task(self._send_marks()), loop.create_task(self._slow_feed.run())]
         try:
             await self._play()
         finally:
-            marks.cancel()
+            for task in clocked:
+                task.cancel()
 
     async def _play(self) -> None:
         clock, progress = self._clock, self.progress
@@ -161,32 +170,14 @@ class Player:
             return
         ids = f'"a":{event.trade_id},"f":{event.trade_id},"l":{event.trade_id},"nq":"{event.qty}"'
         self._hub.publish(f"{symbol.lower()}@aggTrade", f'{{"e":"aggTrade",{head},{ids},{tail}'.encode())
+        trade = PublicTrade(event.trade_id, event.price, event.qty, now, event.buyer_is_maker)
+        self._venue.history_of(symbol).on_trade(trade)
         aggressor = Side.SELL if event.buyer_is_maker else Side.BUY
         self._venue.exchange.on_trade(symbol, Decimal(event.price), Decimal(event.qty), aggressor, now)
 
     def _on_depth(self, event: Depth) -> None:
-        name, tape = f"{event.symbol.lower()}@depth", self._venue.exchange.market(event.symbol).tape
-        self._publish_depth(name, event, event.bids, event.asks)
         self._venue.exchange.on_depth(event.symbol, event.bids, event.asks, event.last_id)
-        for levels in PARTIAL_DEPTHS:
-            if any(self._hub.wanted(f"{name}{levels}{pace}") for pace in DEPTH_PACES):
-                bids, asks = (
-                    [[plain(price), plain(qty)] for price, qty in tape.ladder(side, levels)]
-                    for side in (Side.BUY, Side.SELL)
-                )
-                self._publish_depth(f"{name}{levels}", event, bids, asks)
-
-    def _publish_depth(self, name: str, event: Depth, bids: Rows, asks: Rows) -> None:
-        """Send one depthUpdate on a stream at every pace: each gets all of them as they come."""
-        names = [f"{name}{pace}" for pace in DEPTH_PACES]
-        if not any(self._hub.wanted(each) for each in names):
-            return
-        now = self._clock.utc_ms()
-        head = {"e": "depthUpdate", "E": now, "T": now, "s": event.symbol, "ps": event.symbol, "st": 1}
-        ids = {"U": event.first_id, "u": event.last_id, "pu": event.previous_id}
-        payload = msgspec.json.encode({**head, **ids, "b": bids, "a": asks})
-        for each in names:
-            self._hub.publish(each, payload)
+        self._depth_feed.on_depth(event)
 
     def _on_mark(self, event: Mark) -> None:
         self._mark_seen_ns[event.symbol] = self._clock.mono_ns()
@@ -200,10 +191,12 @@ class Player:
             f'"T":{event.next_funding_utc_ms},"st":1}}'
         ).encode()
         name = f"{event.symbol.lower()}@markPrice"
+        self._marks[event.symbol] = payload
         self._hub.publish(f"{name}@1s", payload)
-        if self._mark_turn % 3 == 0:
+        if self._mark_turn % MARK_TURNS == 0:
             self._hub.publish(name, payload)
-        self._venue.exchange.on_mark(event.symbol, Decimal(event.mark))
+        prices = Decimal(event.mark), Decimal(event.index), Decimal(event.funding or 0)
+        self._venue.exchange.on_mark(event.symbol, prices[0], index=prices[1], rate=prices[2], now=now)
 
     async def _send_marks(self) -> None:
         """Once a second, send a mark price for every symbol whose tape sent none."""
@@ -218,4 +211,13 @@ class Player:
                 if recent or market.tape.mid <= ZERO:
                     continue
                 mid = f"{market.tape.mid:.8f}"
-                self._send_mark(Mark(0, symbol, mid, mid, mid, FUNDING_RATE, next_funding_utc_ms(now)))
+                self._send_mark(Mark(0, symbol, mid, mid, mid, f"{FUNDING_RATE:f}", next_funding_utc_ms(now)))
+            self._send_all_marks()
+
+    def _send_all_marks(self) -> None:
+        """Send the newest mark prices of all symbols, every second and every third second."""
+        names = [f"{ALL_MARKS}@1s"] + ([ALL_MARKS] if self._mark_turn % MARK_TURNS == 0 else [])
+        if self._marks and any(self._hub.wanted(name) for name in names):
+            payload = b"[" + b",".join(self._marks.values()) + b"]"
+            for name in names:
+                self._hub.publish(name, payload)
