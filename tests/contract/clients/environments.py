@@ -28,8 +28,13 @@ class Client(msgspec.Struct, frozen=True):
     def command(self) -> tuple[str, ...]:
         """What runs its driver."""
         if self.name.startswith("node_"):
-            return ("node", str(HERE / self.name / "driver.mjs"))
+            return ("node", str(HERE / self.name / "driver.cjs"))
         return (str(self._python), "-m", f"tests.contract.clients.{self.name}.driver")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its driver needs to find its packages."""
+        return {"NODE_PATH": str(FOLDER / self.name / "node_modules")} if self.name.startswith("node_") else {}
 
     @property
     def _python(self) -> Path:
@@ -57,4 +62,5 @@ CLIENTS = (
     Client("binance_sdk"),
     Client("futures_connector", cannot={"WebSocket API order": "the connector has no WebSocket API"}),
     Client("python_binance"),
+    Client("node_binance"),
 )

@@ -47,7 +47,7 @@ class Desks:
         self._started.callback(venue.close)
         place = {"CONTRACT_VENUE": f"127.0.0.1:{venue.port}", "CONTRACT_KEY": KEY, "CONTRACT_SECRET": SECRET}
         log = Path(tempfile.mkdtemp(dir="/tmp", prefix="client-")) / "driver.log"
-        driver = Driver(client.command, place, log)
+        driver = Driver(client.command, place | client.environment, log)
         self._started.callback(driver.close)
         return Desk(venue, driver, KEY, SECRET)
 
