@@ -47,9 +47,11 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
         incarnation=incarnation,
         run_id=run_id,
         sends=sends(settings),
+        dead_man_countdown_ms=settings.dead_man_countdown_ms,
         emergency_exit_enabled=settings.emergency_exit_enabled,
-        remedy_notional_max=settings.flatten_max_notional_per_call,
         emergency_slippage_bps=settings.emergency_slippage_bps,
+        found_orders=settings.found_orders,
+        remedy_notional_max=settings.flatten_max_notional_per_call,
     )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
+from grinder.core.origin import FoundOrders
 from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Word
 from grinder.model.control import ExchangePort, FsmState, TradingMode
@@ -100,6 +101,8 @@ class ExecutorWorld:
         exits: bool = True,
         rules: Limits | None = None,
         run_id: str = "run-1",
+        term: int = 0,
+        found_orders: FoundOrders = FoundOrders.ADOPT,
     ) -> None:
         self.clock = venue.clock if venue is not None else FakeClock()
         self.venue = venue or FakeVenue(self.clock)
@@ -114,13 +117,14 @@ class ExecutorWorld:
             limits=rules or limits(),
             symbols=(SYMBOL,),
             prefix="grd",
-            term=0,
+            term=term,
             incarnation=9,
             run_id=run_id,
             sends=sends,
             emergency_exit_enabled=exits,
             remedy_notional_max=D(500),
             emergency_slippage_bps=200,
+            found_orders=found_orders,
         )
         self.service = ExecutorService(ports, self.board, config)
         self.service.on_start()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import Enum, auto
 
 from grinder.model.account import Balance, OpenOrder, Position, PositionSide
-from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
+from grinder.model.conditional import CancelAllConditional, CancelConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.units import ZERO
 from grinder.model.venue import (
@@ -195,6 +195,9 @@ class FakeVenue:
                 for name, order in tuple(self.orders.items()):
                     if order.open and order.request.symbol == request.symbol:
                         self.end(name)
+                return Confirmed(None, 1)
+            case CancelConditional():
+                del self.conditional[request.client_order_id]
                 return Confirmed(None, 1)
             case CancelAllConditional():
                 for name, waiting in tuple(self.conditional.items()):

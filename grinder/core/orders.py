@@ -185,7 +185,7 @@ def amend_sent(order: Order, price: Decimal, qty: Decimal) -> Order:
 
 
 def cancel_sent(order: Order) -> Order:
-    """Return the order with a cancel on its way; an amend before it decides nothing any more, but may have enlarged it."""
+    """Return the order with a cancel on its way; an amend before it decides nothing now, but may have enlarged it."""
     moved = happen(order, Happening.CANCEL_SENT)
     qty = max(order.qty, order.wanted_qty or ZERO)
     return msgspec.structs.replace(moved, qty=qty, wanted_price=None, wanted_qty=None, commands=order.commands + 1)

@@ -199,6 +199,11 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric("grinder_executor_late_intents_total", _C, "Intents read after their deadline", ("command",)),
     Metric("grinder_executor_live_orders", _G, "Orders that are not finished"),
     Metric("grinder_executor_orders_in_doubt", _G, "Orders of which nobody knows whether they live"),
+    Metric(
+        "grinder_executor_recovery_failures_total", _C, "Questions of the start that got no usable answer", ("step",)
+    ),
+    Metric("grinder_executor_foreign_orders", _G, "Orders resting at the venue that are not ours"),
+    Metric("grinder_executor_foreign_conditional_orders", _G, "Conditional orders at the venue that are not ours"),
     Metric("grinder_executor_orders_unresolved", _G, "Orders in doubt about which asking the venue has not helped"),
     Metric("grinder_executor_doubts_unresolved_total", _C, "Orders in doubt whose quick queries were used up"),
     Metric("grinder_executor_duplicate_trades_total", _C, "Trade reports that came again"),
@@ -211,6 +216,8 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric("grinder_journal_size_bytes", _G, "Size of the journal's files, bytes"),
     Metric("grinder_journal_trouble", _G, "1 while nothing can be put on record, and so no new risk is taken"),
     Metric("grinder_dead_man_failures_total", _C, "Failures to wind up the venue's dead-man's switch"),
+    Metric("grinder_dead_man_wound_up", _G, "Symbols whose orders the venue cancels if this tree goes silent"),
+    Metric("grinder_dead_man_unguarded", _G, "Symbols whose orders nobody would take back if this tree died now"),
     Metric(
         "grinder_executor_tick_to_wire_seconds",
         _H,

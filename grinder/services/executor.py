@@ -14,6 +14,7 @@ import msgspec
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
 from grinder.core.orders import Order, closed_by_venue
+from grinder.core.origin import FoundOrders
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, TripReason
@@ -25,13 +26,13 @@ from grinder.model.remedy import Remedy
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
 from grinder.ports import PriceBoard
-from grinder.services.dead_man import DeadMansSwitch
+from grinder.services.dead_man import COUNTDOWN_MS, DeadMansSwitch
 from grinder.services.emergency import EmergencyConfig, EmergencyExit
 from grinder.services.intent_gate import Conditions, IntentGate
 from grinder.services.journal_watch import JournalWatch
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
-from grinder.services.recovery import Recovery
+from grinder.services.recovery import Recovery, RecoveryConfig
 from grinder.services.remedies import Conditions as RemedyConditions
 from grinder.services.remedies import RemedyConfig, RemedyDesk
 from grinder.services.settling import Settling
@@ -61,7 +62,7 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     ``prefix``, ``term``, ``incarnation``: of its own order ids and of those it calls its own. ``run_id``: names the run
     whose order budget counts, the same over restarts of this process. ``sends``: False in read_only mode and without
     credentials; then it watches its channels and sends nothing at all. ``remedy_notional_max``: largest close of one
-    remedy, quote currency; 0 is none.
+    remedy, quote currency; 0 is none. ``found_orders``: what to do with entries that rest and that nobody knows.
     """
 
     limits: Limits
@@ -74,6 +75,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     emergency_exit_enabled: bool
     emergency_slippage_bps: int
     remedy_notional_max: Decimal = ZERO
+    found_orders: FoundOrders = FoundOrders.ADOPT
+    dead_man_countdown_ms: int = COUNTDOWN_MS
 
 
 class ExecutorService:
@@ -84,11 +87,12 @@ class ExecutorService:
         self._board = board
         self._config = config
         label = config.limits.port.value
-        self._store = OrderStore(ports, config.run_id)
+        self._dead_man = DeadMansSwitch(ports, config.dead_man_countdown_ms)
+        self._store = OrderStore(ports, config.run_id, self._dead_man.on_first_order)
         self._settling = Settling(ports, self._store, label)
         self._desk = OrderDesk(ports, self._store, self._settling, label)
-        self._recovery = Recovery(ports, self._store, self._settling, config.prefix, config.term)
-        self._dead_man = DeadMansSwitch(ports)
+        found = RecoveryConfig(config.prefix, config.term, config.found_orders)
+        self._recovery = Recovery(ports, self._store, self._settling, found, self._desk.cancel, self._trip_forced_close)
         self._shutdown = Shutdown(ports, self._store, self._desk, self._dead_man, config.prefix)
         self._gate = IntentGate(ports, board, self._store, self._desk, config.limits, config.prefix, config.run_id)
         exit_config = EmergencyConfig(
@@ -171,7 +175,7 @@ class ExecutorService:
         self._seen["user_stream"] = self._ports.clock.mono_ns()
         if isinstance(event, OrderEvent):
             if closed_by_venue(event):
-                self._trip_forced_close(event)
+                self._trip_forced_close(event.symbol, event.client_order_id)
             if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
                 self._ports.log.event("UNKNOWN_ORDER_EVENT", client_order_id=event.client_order_id)
                 self._recovery.read_orders_again()
@@ -181,15 +185,15 @@ class ExecutorService:
             if self._stream_up:
                 self._recovery.read_orders_again()
 
-    def _trip_forced_close(self, event: OrderEvent) -> None:
+    def _trip_forced_close(self, symbol: str, client_order_id: str) -> None:
         """Trip the kill switch: the venue took a position away, so what we believe of our risk was wrong."""
         if not self._board.read(Word.TRIP_EXECUTOR):
             self._board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.FORCED_CLOSE])
             self._ports.log.event(
                 "KILL_SWITCH_TRIPPED",
                 reason=TripReason.FORCED_CLOSE,
-                symbol=event.symbol,
-                client_order_id=event.client_order_id,
+                symbol=symbol,
+                client_order_id=client_order_id,
             )
 
     def on_timer(self) -> None:
@@ -197,6 +201,9 @@ class ExecutorService:
         now = self._ports.clock.mono_ns()
         if self._config.sends:
             self._desk.on_timer()
+            if self._desk.mode_refused:
+                self._desk.mode_refused = False
+                self._recovery.ask_again("POSITION_MODE")
             self._settling.on_timer()
             self._recovery.on_timer()
             if self._recovery.exchange is not None:
@@ -204,7 +211,8 @@ class ExecutorService:
             self._emergency.on_timer(self._recovery.instruments)
             self._remedies.on_timer()
             if not self._shutdown.begun:
-                self._dead_man.on_timer(self._store.live_symbols())
+                if self._board.read(Word.ROLE) == ROLE_ACTIVE:
+                    self._dead_man.on_timer(self._store.live_symbols())
                 self._withdrawal.on_timer()
             self._query_while_blind(now)
         self._shutdown.on_timer()
@@ -255,7 +263,7 @@ class ExecutorService:
 
     def _not_reconciled(self, now_mono_ns: int) -> str:
         """Return why what we know of the account does not bear new risk, or an empty string."""
-        problem = self._recovery.problem()
+        problem = self._recovery.problem() or self._dead_man.problem
         if problem:
             return problem
         account = self._account

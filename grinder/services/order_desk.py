@@ -71,6 +71,8 @@ class OrderDesk:
         self._port_label = port_label
         self._trades = TradeIds()
         self.rate = OrderRate()
+        self.mode_refused = False
+        """The venue refused an order for the account's position mode; whoever asks for the mode again clears it."""
 
     def place(self, place: Place, run_id: str) -> bool:
         """Send a placement; ``run_id`` names the run whose budget it uses, empty for a protective one.
@@ -203,6 +205,7 @@ class OrderDesk:
             return happen(order, Happening.PLACE_NOT_SENT, reply.why)
         if isinstance(reply, InDoubt) or reply.advice is Advice.DUPLICATE_ID:
             return happen(order, Happening.PLACE_IN_DOUBT, reason_of(reply))
+        self.mode_refused = self.mode_refused or reply.advice is Advice.MODE
         return happen(order, Happening.PLACE_REJECTED, reason_of(reply))
 
     def _on_amend_reply(self, client_order_id: str, reply: VenueReply) -> None:

@@ -1,26 +1,38 @@
-"""Start-up is recovery: the venue's rules, its position mode, its orders and the journal's, before anything new.
+"""Start-up is recovery: the venue's rules, its position mode, its clock, its orders and the journal's, before anything
+new.
 
-Asks until every answer is in; adopts what rests under our prefix; leaves nothing in doubt. Must never call itself clean
-on a query that failed, and never place anything.
+Asks in stages until every answer is in, and some of it again ever after; sorts what rests by whose it is; leaves
+nothing in doubt. Must never call itself clean on a query that failed, and never place anything.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from grinder.core.orders import adopted
-from grinder.model.account import OpenOrder
+import msgspec
+
+from grinder.core.orders import Order, adopted
+from grinder.core.origin import FoundOrders, Origin, Treatment, origin_of, treatment
+from grinder.model.account import Balance, OpenOrder, Position
+from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.instrument import Instrument
-from grinder.model.orders import OrderState, parse_order_id
+from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import (
+    Advice,
+    Answer,
     Confirmed,
     Exchange,
+    QueryBalance,
     QueryInstruments,
     QueryOpenOrders,
     QueryPositionMode,
     QueryPositions,
+    QueryServerTime,
+    Rejected,
     VenueReply,
     VenueRequest,
 )
@@ -29,139 +41,253 @@ from grinder.services.settling import Settling
 
 RETRY_MS_MIN: Final = 500
 RETRY_MS_MAX: Final = 10_000
-AGAIN_MS: Final[dict[str, int]] = {
-    QueryInstruments.__name__: 600_000,
-    QueryOpenOrders.__name__: 30_000,
-    QueryPositionMode.__name__: 120_000,
-}
-"""How often a question is asked again, milliseconds: a user stream that lost an event does not say so, and the operator
-may change the position mode."""
+CLOCK_MS_MAX: Final = 60_000
+"""A venue clock this far from ours means that one of them is wrong altogether; the exact offset is the syncer's."""
 
 RESTING: Final = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
-
-_QUESTIONS: Final[tuple[VenueRequest, ...]] = (
-    QueryInstruments(),
-    QueryPositionMode(),
-    QueryOpenOrders(),
-    QueryPositions(),
+HEDGE_MODE: Final = (
+    "POSITION_MODE: the account is in hedge mode and this program trades in one-way mode (the venue would refuse with "
+    "-4061); change it at the venue while no position and no order is open"
 )
 
 
-class Recovery:
-    """Asks the opening questions and keeps their answers."""
+class Step(msgspec.Struct, frozen=True):
+    """One question of the start. ``stage``: asked once every lower stage is answered.
 
-    def __init__(self, ports: ExecutorPorts, store: OrderStore, settling: Settling, prefix: str, term: int) -> None:
+    ``again_ms``: how often it is asked again, 0 never: a user stream that lost an event does not say so, and the
+    operator may change the position mode.
+    """
+
+    name: str
+    stage: int
+    question: VenueRequest
+    again_ms: int
+
+
+STEPS: Final = (
+    Step("POSITION_MODE", 1, QueryPositionMode(), 120_000),
+    Step("INSTRUMENTS", 1, QueryInstruments(), 600_000),
+    Step("CLOCK", 1, QueryServerTime(), 0),
+    Step("POSITIONS", 2, QueryPositions(), 0),
+    Step("OPEN_ORDERS", 2, QueryOpenOrders(), 30_000),
+    Step("CONDITIONAL_ORDERS", 2, QueryOpenConditional(), 600_000),
+    Step("BALANCE", 2, QueryBalance(), 0),
+)
+"""Source: R10."""
+
+BY_NAME: Final = {step.name: step for step in STEPS}
+
+
+class RecoveryConfig(msgspec.Struct, frozen=True):
+    """``prefix`` and ``term``: of the ids that are ours; ``found_orders``: what to do with entries nobody knows."""
+
+    prefix: str
+    term: int
+    found_orders: FoundOrders
+
+
+class Recovery:
+    """Asks the opening questions and keeps their answers.
+
+    ``cancel``: takes a resting order back. ``forced_close``: told of an order by which the venue closes a position.
+    """
+
+    def __init__(
+        self,
+        ports: ExecutorPorts,
+        store: OrderStore,
+        settling: Settling,
+        config: RecoveryConfig,
+        cancel: Callable[[Order], None],
+        forced_close: Callable[[str, str], None],
+    ) -> None:
         self._ports = ports
         self._store = store
         self._settling = settling
-        self._prefix = prefix
-        self._term = term
+        self._config = config
+        self._cancel = cancel
+        self._forced_close = forced_close
         self._waiting: set[str] = set()
         self._answered: set[str] = set()
+        self._outdated: set[str] = set()
         self._due_mono_ns: dict[str, int] = {}
-        self._failures: dict[str, int] = {}
-        self._hedge_mode = False
+        self._failures: dict[str, tuple[int, str]] = {}
         self._restored: set[str] = set()
-        self._newer_term = False
-        self._outdated = False
+        self._hedge_mode = False
+        self._newer_term = ""
+        self._origins: Counter[Origin] = Counter()
         self.exchange: Exchange | None = None
         self.instruments: dict[str, Instrument] = {}
-        self.foreign_orders = 0
+        self._take: Final[dict[str, Callable[[Answer], bool]]] = {
+            "POSITION_MODE": self._take_position_mode,
+            "INSTRUMENTS": self._take_instruments,
+            "CLOCK": self._take_clock,
+            "POSITIONS": lambda value: _all_are(value, Position),
+            "OPEN_ORDERS": self._take_open_orders,
+            "CONDITIONAL_ORDERS": self._take_conditional_orders,
+            "BALANCE": lambda value: isinstance(value, Balance),
+        }
+        assert set(self._take) == set(BY_NAME)
 
     def begin(self) -> None:
-        """Ask everything; ask at once about every order that the journal leaves open."""
+        """Ask the first questions; ask at once about every order that the journal leaves open."""
         self._restored = {order.client_order_id for order in self._store.live()}
         self._settling.ask_all_now()
         self.on_timer()
 
     def problem(self) -> str:
         """Return why new risk must wait, or an empty string when recovery is complete and clean."""
-        for question in _QUESTIONS:
-            if type(question).__name__ not in self._answered:
-                return f"waiting for {type(question).__name__}"
+        for step in STEPS:
+            if step.name not in self._answered:
+                failures, last = self._failures.get(step.name, (0, ""))
+                tried = f", {failures} tries failed, last: {last}" if failures else ""
+                return f"{step.name}: not answered yet{tried}"
         if self._hedge_mode:
-            return "account is in hedge mode"
+            return HEDGE_MODE
         if self._newer_term:
-            return "an order of a newer term rests at the venue"
+            return f"NEWER_TERM: {self._newer_term} rests at the venue, so another host leads"
         if self._restored:
-            return f"{len(self._restored)} orders of an earlier run are in doubt"
+            return f"RESTORED_ORDERS: {len(self._restored)} orders of an earlier run are in doubt"
         return ""
+
+    def ask_again(self, name: str) -> None:
+        """Ask one question once more, now; until it is answered new risk waits."""
+        self._due_mono_ns[name] = 0
+        self._answered.discard(name)
+        if name in self._waiting:
+            # An answer on its way may be older than what made us ask.
+            self._outdated.add(name)
 
     def read_orders_again(self) -> None:
         """Ask for the resting orders once more, to adopt what is not known yet."""
-        name = QueryOpenOrders.__name__
-        self._due_mono_ns[name] = 0
-        self._answered.discard(name)
-        # An answer on its way may be older than what made us ask.
-        self._outdated = name in self._waiting
+        self.ask_again("OPEN_ORDERS")
 
     def on_timer(self) -> None:
         """Send the questions that are open and due."""
         now = self._ports.clock.mono_ns()
-        for question in _QUESTIONS:
-            name = type(question).__name__
-            due = name not in self._answered or name in AGAIN_MS
+        stage = min((step.stage for step in STEPS if step.name not in self._answered), default=len(STEPS))
+        for step in STEPS:
+            name = step.name
+            due = step.stage <= stage and (name not in self._answered or step.again_ms)
             if due and name not in self._waiting and now >= self._due_mono_ns.get(name, 0):
                 self._waiting.add(name)
-                self._ports.venue.submit(question, partial(self._on_answer, name))
+                self._ports.venue.submit(step.question, partial(self._on_answer, step))
         self._restored = {
             name
             for name in self._restored
             if (order := self._store.get(name)) is not None and order.state is OrderState.IN_DOUBT
         }
 
-    def _on_answer(self, name: str, reply: VenueReply) -> None:
+    def _on_answer(self, step: Step, reply: VenueReply) -> None:
+        name = step.name
         self._waiting.discard(name)
         now = self._ports.clock.mono_ns()
-        taken = isinstance(reply, Confirmed) and self._take(name, reply)
-        if name == QueryOpenOrders.__name__ and self._outdated:
-            self._outdated = False
-            return
-        if taken:
+        taken = isinstance(reply, Confirmed) and self._take[name](reply.value)
+        if name in self._outdated:
+            self._outdated.discard(name)
+        elif taken:
             self._answered.add(name)
             self._failures.pop(name, None)
-            self._due_mono_ns[name] = now + AGAIN_MS.get(name, 0) * NS_PER_MS
-            return
-        failures = self._failures.get(name, 0) + 1
-        self._failures[name] = failures
-        wait_ms = min(RETRY_MS_MAX, RETRY_MS_MIN << min(failures - 1, 10))
-        self._due_mono_ns[name] = now + wait_ms * NS_PER_MS
-        self._ports.log.event("RECOVERY_QUERY_FAILED", query=name, outcome=type(reply).__name__, failures=failures)
+            self._due_mono_ns[name] = now + step.again_ms * NS_PER_MS
+        else:
+            failures = self._failures.get(name, (0, ""))[0] + 1
+            last = _words(reply)
+            self._failures[name] = (failures, last)
+            wait_ms = min(RETRY_MS_MAX, RETRY_MS_MIN << min(failures - 1, 10))
+            self._due_mono_ns[name] = now + wait_ms * NS_PER_MS
+            self._ports.telemetry.count("grinder_executor_recovery_failures_total", name)
+            self._ports.log.event("RECOVERY_STEP_FAILED", step=name, failures=failures, last=last)
 
-    def _take(self, name: str, reply: Confirmed) -> bool:
-        """Keep an answer; return False if it is not of the kind that was asked for."""
-        value = reply.value
-        if name == QueryInstruments.__name__ and isinstance(value, Exchange):
-            self.exchange = value
-            self.instruments = {instrument.symbol: instrument for instrument in value.instruments}
-            return True
-        if name == QueryPositionMode.__name__ and isinstance(value, bool):
-            self._hedge_mode = value
-            return True
-        if name == QueryOpenOrders.__name__ and isinstance(value, tuple):
-            self._adopt(tuple(item for item in value if isinstance(item, OpenOrder)))
-            return True
-        return name == QueryPositions.__name__ and isinstance(value, tuple)
+    def _take_position_mode(self, value: Answer) -> bool:
+        if not isinstance(value, bool):
+            return False
+        if value and not self._hedge_mode:
+            self._ports.log.event("POSITION_MODE_MISMATCH", reason=HEDGE_MODE)
+        self._hedge_mode = value
+        return True
 
-    def _adopt(self, resting: tuple[OpenOrder, ...]) -> None:
-        """Take over orders under our prefix that nobody here knows, leave others alone, ask about what is missing."""
-        self._newer_term = False
-        self.foreign_orders = 0
+    def _take_instruments(self, value: Answer) -> bool:
+        if not isinstance(value, Exchange):
+            return False
+        self.exchange = value
+        self.instruments = {instrument.symbol: instrument for instrument in value.instruments}
+        return True
+
+    def _take_clock(self, value: Answer) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return abs(value - self._ports.clock.utc_ms()) <= CLOCK_MS_MAX
+
+    def _take_open_orders(self, value: Answer) -> bool:
+        if not _all_are(value, OpenOrder):
+            return False
+        assert isinstance(value, tuple)
+        self._sort(tuple(item for item in value if isinstance(item, OpenOrder)))
+        return True
+
+    def _sort(self, resting: tuple[OpenOrder, ...]) -> None:
+        """Treat every resting order by whose it is, and ask about those of ours that are missing."""
+        self._newer_term = ""
+        origins = Counter[Origin]()
         for found in resting:
-            parts = parse_order_id(found.client_order_id)
-            if parts is None or parts.prefix != self._prefix:
-                self.foreign_orders += 1
-            elif parts.term > self._term:
-                self._newer_term = True
-            elif (known := self._store.get(found.client_order_id)) is not None:
-                if known.terminal:
-                    # Given up too early, or it ended after we asked: a question of its own tells which.
-                    self._settling.verify(found.client_order_id)
-            else:
-                self._store.remember(found.client_order_id)
-                self._store.put(adopted(found))
-                self._ports.log.event("ORDER_ADOPTED", client_order_id=found.client_order_id, symbol=found.symbol)
+            origin = origin_of(found.client_order_id, self._config.prefix, self._config.term)
+            origins[origin] += 1
+            self._treat(found, treatment(origin, self._config.found_orders, reduce_only=found.reduce_only), origin)
+        if origins != self._origins:
+            self._origins = origins
+            self._ports.log.event("ORDERS_SORTED", **{origin.lower(): origins[origin] for origin in Origin})
+        self._ports.telemetry.gauge("grinder_executor_foreign_orders", float(origins[Origin.FOREIGN]))
         listed = {found.client_order_id for found in resting}
         for order in self._store.live():
             if order.state in RESTING and order.client_order_id not in listed:
                 self._settling.verify(order.client_order_id)
+
+    def _treat(self, found: OpenOrder, chosen: Treatment, origin: Origin) -> None:
+        name = found.client_order_id
+        if chosen is Treatment.TRIP:
+            self._forced_close(found.symbol, name)
+        elif chosen is Treatment.STOP:
+            self._newer_term = name
+        if chosen not in (Treatment.ADOPT, Treatment.CANCEL):
+            return
+        known = self._store.get(name)
+        if known is not None and known.terminal:
+            # Given up too early, or it ended after we asked: a question of its own tells which.
+            self._settling.verify(name)
+            return
+        if known is None:
+            self._store.remember(name)
+            known = adopted(found)
+            self._store.put(known)
+            self._ports.log.event("ORDER_ADOPTED", client_order_id=name, symbol=found.symbol, origin=origin)
+        elif origin is Origin.OURS:
+            return
+        if chosen is Treatment.CANCEL and known.state in RESTING:
+            self._ports.log.event("ORDER_TAKEN_BACK", client_order_id=name, symbol=found.symbol, origin=origin)
+            self._cancel(known)
+
+    def _take_conditional_orders(self, value: Answer) -> bool:
+        """Cancel conditional orders under our prefix: this program places none, so nobody would look after them."""
+        if not _all_are(value, ConditionalOrder):
+            return False
+        assert isinstance(value, tuple)
+        waiting = [item for item in value if isinstance(item, ConditionalOrder)]
+        ours = [item for item in waiting if item.client_order_id.startswith(f"{self._config.prefix}-")]
+        for item in ours:
+            self._ports.log.event("CONDITIONAL_TAKEN_BACK", client_order_id=item.client_order_id, symbol=item.symbol)
+            self._ports.venue.submit(CancelConditional(item.client_order_id), lambda reply: None)
+        self._ports.telemetry.gauge("grinder_executor_foreign_conditional_orders", float(len(waiting) - len(ours)))
+        return True
+
+
+def _all_are(value: Answer, kind: type) -> bool:
+    """Tell whether an answer is a tuple of one kind, an empty one included."""
+    return isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
+
+
+def _words(reply: VenueReply) -> str:
+    """Return why a question has no answer, as short text."""
+    if isinstance(reply, Rejected):
+        hint = " (retry later)" if reply.advice is Advice.RATE_LIMIT else ""
+        return f"{reply.code} {reply.message}{hint}".strip()
+    return "not usable" if isinstance(reply, Confirmed) else reply.why

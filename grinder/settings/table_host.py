@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from grinder.model.limits import RECV_WINDOW_MS_MAX
+from grinder.core.origin import FoundOrders
+from grinder.model.limits import DEAD_MAN_COUNTDOWN_MS_MAX, DEAD_MAN_COUNTDOWN_MS_MIN, RECV_WINDOW_MS_MAX
 from grinder.settings.rows import choice, decimal, folder, integer, switch, text, url
-from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, Variable
+from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, StreamMode, Variable
 
 _NAME: Final = r"[a-z0-9][a-z0-9-]{0,31}"
 
@@ -19,6 +20,17 @@ VENUE: Final = Section(
         choice(
             "GRINDER_ORDER_TRANSPORT", OrderTransport, "ws_api", "How orders travel: the WebSocket API, or REST alone."
         ),
+        choice(
+            "GRINDER_STREAM_MODE",
+            StreamMode,
+            "url",
+            "How market streams are asked for: in the address of the connection, or by SUBSCRIBE requests on it.",
+        ),
+        switch(
+            "GRINDER_FEED_DEPTH",
+            "Read the depth streams too: the book is rebuilt, compared with the best prices, and gives them where their "
+            "own stream is silent.",
+        ),
         integer(
             "GRINDER_RECV_WINDOW_MS",
             "1000",
@@ -26,11 +38,26 @@ VENUE: Final = Section(
             "ms",
             "Age at which the venue must refuse a signed request.",
         ),
+        integer(
+            "GRINDER_DEAD_MAN_COUNTDOWN_MS",
+            "120000",
+            (DEAD_MAN_COUNTDOWN_MS_MIN, DEAD_MAN_COUNTDOWN_MS_MAX),
+            "ms",
+            "How long after the last sign of life the venue cancels every order of a symbol, also those placed by hand "
+            "or by another key. Wound up while an order of ours rests there, renewed at a quarter.",
+        ),
         text(
             "GRINDER_ORDER_PREFIX",
             "grd",
             r"[a-z][a-z0-9]{0,7}",
             "First part of every client order id; orders with another one are not ours.",
+        ),
+        choice(
+            "GRINDER_FOUND_ORDERS",
+            FoundOrders,
+            "adopt",
+            "At start, entries under our prefix that the journal does not know: `adopt` or `cancel`. Orders that only "
+            "reduce are adopted in any case, entries of an older leader cancelled.",
         ),
     ),
 )

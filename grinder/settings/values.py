@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from grinder.core.origin import FoundOrders
 from grinder.model.control import ExchangePort, Override, TradingMode
 from grinder.model.remedy import Stage
 from grinder.settings.secret import Secret
-from grinder.settings.variable import JournalSync, OrderTransport, TpQuantityMode
+from grinder.settings.variable import JournalSync, OrderTransport, StreamMode, TpQuantityMode
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     position_notional_threshold_usd: Decimal
     emergency_auto_resume: bool
     emergency_exit_enabled: bool
-    max_position_usd: Decimal | None
     emergency_slippage_bps: int
+    max_position_usd: Decimal | None
 
     paper_size_per_level: dict[str, Decimal]
     paper_spacing_bps: Decimal
@@ -77,7 +78,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     account_sync_evidence: bool
     fsm_evidence: bool
     artifact_dir: Path
-    evidence_keep: int
 
     mismatch_degraded_ms: int
     mismatch_paused_ms: int
@@ -109,8 +109,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     venue_ws_url: str
     venue_ws_api_url: str
     order_transport: OrderTransport
+    stream_mode: StreamMode
+    feed_depth: bool
     recv_window_ms: int
+    dead_man_countdown_ms: int
     order_prefix: str
+    found_orders: FoundOrders
 
     sim_port: int
     sim_tape: str

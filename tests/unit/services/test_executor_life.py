@@ -67,6 +67,7 @@ def test_restart_when_the_journal_is_lost_then_our_orders_are_adopted_and_foreig
     by_hand = PlaceOrder("by-hand", SYMBOL, Side.SELL, OrderType.LIMIT, D(105), D(1), TimeInForce.GTC, False)
     world.venue.rest(by_hand)
     after = ExecutorWorld(venue=world.venue)
+    after.run(1_100)
     assert [order.client_order_id for order in snapshot(after).orders] == [name]
     after.service.on_stop()
     after.run(2_000)
@@ -258,7 +259,7 @@ def test_start_when_questions_fail_then_asked_again_until_answered() -> None:
     venue = FakeVenue(FakeClock())
     venue.outcomes[QueryOpenOrders] = [Outcome.LOST_BEFORE] * 3
     world = ExecutorWorld(venue=venue)
-    assert world.service.readiness() == "waiting for QueryOpenOrders"
+    assert world.service.readiness() .startswith("OPEN_ORDERS: not answered yet")
     world.run(6_000)
     assert world.service.readiness() == ""
 

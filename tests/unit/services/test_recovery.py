@@ -1,0 +1,174 @@
+"""The start: each question has its own reason while it is open, and every resting order is treated by whose it is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from grinder.core.origin import FoundOrders
+from grinder.model.account import Mismatch
+from grinder.model.board import Word
+from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
+from grinder.model.control import TRIP_CODES, TripReason
+from grinder.model.orders import OrdersSnapshot, OrderState, Side, TimeInForce
+from grinder.model.reasons import DenyReason, MismatchRule
+from grinder.model.units import ZERO
+from grinder.model.venue import (
+    Advice,
+    CancelOrder,
+    Confirmed,
+    OrderType,
+    PlaceOrder,
+    QueryOpenOrders,
+    QueryPositionMode,
+    QueryServerTime,
+    Rejected,
+)
+from grinder.services.recovery import STEPS
+from tests.account_world import ExecutorWorld, order_id
+from tests.fake_venue import SYMBOL, FakeVenue, Outcome
+from tests.fakes import FakeClock
+
+D = Decimal
+REFUSED = Rejected(400, -1021, "Timestamp for this request is outside of the recvWindow.", Advice.CLOCK)
+
+
+def entry(name: str, *, reduce_only: bool = False) -> PlaceOrder:
+    side = Side.SELL if reduce_only else Side.BUY
+    return PlaceOrder(name, SYMBOL, side, OrderType.LIMIT, D(99), D(1), TimeInForce.GTX, reduce_only)
+
+
+def conditional(name: str) -> ConditionalOrder:
+    return ConditionalOrder(name, 1, SYMBOL, Side.SELL, "STOP_MARKET", "NEW", D(90), ZERO, D(1), True, 0)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+@pytest.mark.parametrize("outcome", [Outcome.LOST_BEFORE, Outcome.NOT_SENT, REFUSED])
+def test_start_when_one_question_fails_then_it_is_named_asked_again_and_no_risk_passes(
+    step: object, outcome: Outcome | Rejected
+) -> None:
+    question, name = type(step.question), step.name  # type: ignore[attr-defined]
+    venue = FakeVenue(FakeClock())
+    venue.outcomes[question] = [outcome] * 4
+    world = ExecutorWorld(venue=venue)
+    assert world.service.readiness().startswith(f"{name}: not answered yet, 1 tries failed, last: ")
+    denied = world.place(1)
+    assert world.updates(denied)[-1].reason == DenyReason.NOT_RECONCILED
+    assert world.telemetry.counts["grinder_executor_recovery_failures_total", name] == 1
+    world.run(10_000)
+    assert not world.service.readiness()
+    assert world.state(world.place(2)) is OrderState.PENDING_NEW
+
+
+def test_start_when_begun_then_orders_are_asked_for_only_after_mode_rules_and_clock() -> None:
+    venue = FakeVenue(FakeClock())
+    venue.outcomes[QueryServerTime] = [Outcome.LOST_BEFORE]
+    world = ExecutorWorld(venue=venue)
+    assert not venue.sent(QueryOpenOrders)
+    world.run(1_000)
+    assert venue.sent(QueryOpenOrders)
+    assert not world.service.readiness()
+
+
+def test_start_when_the_venue_s_clock_is_far_off_then_said_and_no_risk_passes() -> None:
+    class Ahead(FakeVenue):
+        def _answer(self, request: object) -> object:  # type: ignore[override]
+            far = self.clock.utc_ms() + 3_600_000
+            return far if isinstance(request, QueryServerTime) else super()._answer(request)  # type: ignore[arg-type]
+
+    world = ExecutorWorld(venue=Ahead(FakeClock()))
+    assert world.service.readiness().startswith("CLOCK: not answered yet")
+    assert world.service.readiness().endswith("not usable")
+
+
+@pytest.mark.parametrize(
+    ("rule", "reduce_only", "taken_back"),
+    [
+        (FoundOrders.ADOPT, False, False),
+        (FoundOrders.ADOPT, True, False),
+        (FoundOrders.CANCEL, False, True),
+        (FoundOrders.CANCEL, True, False),
+    ],
+)
+def test_start_when_an_order_of_ours_rests_that_nobody_knows_then_the_setting_decides(
+    rule: FoundOrders, reduce_only: bool, taken_back: bool
+) -> None:
+    venue = FakeVenue(FakeClock())
+    venue.rest(entry(order_id(1, "t1" if reduce_only else "b1"), reduce_only=reduce_only))
+    world = ExecutorWorld(venue=venue, found_orders=rule)
+    world.run(1_500)
+    assert bool(venue.open_orders()) is not taken_back
+    snapshot = world.publisher.of(OrdersSnapshot)[-1]
+    assert isinstance(snapshot, OrdersSnapshot)
+    assert len(snapshot.orders) == (0 if taken_back else 1)
+    assert not world.service.readiness()
+
+
+def test_start_when_an_entry_of_an_older_term_rests_then_it_is_taken_back_until_gone() -> None:
+    venue = FakeVenue(FakeClock())
+    older, reducing = order_id(1, term=2), order_id(2, "t1", term=2)
+    venue.rest(entry(older))
+    venue.rest(entry(reducing, reduce_only=True))
+    venue.outcomes[CancelOrder] = [Outcome.LOST_BEFORE]
+    world = ExecutorWorld(venue=venue, term=3)
+    world.run(40_000)
+    assert [order.request.client_order_id for order in venue.open_orders()] == [reducing]
+    assert world.state(older) is OrderState.CANCELED
+
+
+def test_start_when_foreign_orders_rest_then_they_are_counted_and_left_alone() -> None:
+    venue = FakeVenue(FakeClock())
+    for name in ("web_1", "x-40PtWbKp", "grd2-0-1-b1"):
+        venue.rest(entry(name))
+    venue.conditional["by-hand-stop"] = conditional("by-hand-stop")
+    world = ExecutorWorld(venue=venue, found_orders=FoundOrders.CANCEL)
+    world.run(2_000)
+    assert len(venue.open_orders()) == 3
+    assert world.telemetry.gauges["grinder_executor_foreign_orders",] == 3
+    assert world.telemetry.gauges["grinder_executor_foreign_conditional_orders",] == 1
+    assert not venue.sent(CancelOrder)
+    assert not venue.sent(CancelConditional)
+    assert not world.service.readiness()
+
+
+def test_start_when_a_conditional_order_has_our_prefix_then_it_is_taken_back() -> None:
+    venue = FakeVenue(FakeClock())
+    venue.conditional["grd-0-1-x1"] = conditional("grd-0-1-x1")
+    ExecutorWorld(venue=venue)
+    assert venue.sent(QueryOpenConditional)
+    assert venue.sent(CancelConditional) == [CancelConditional("grd-0-1-x1")]
+
+
+@pytest.mark.parametrize("name", ["autoclose-1", "adl_autoclose", "settlement_autoclose-2"])
+def test_start_when_the_venue_is_closing_a_position_then_the_kill_switch_trips(name: str) -> None:
+    venue = FakeVenue(FakeClock())
+    venue.rest(entry(name, reduce_only=True))
+    world = ExecutorWorld(venue=venue, exits=False)
+    assert world.board.read(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.FORCED_CLOSE]
+
+
+def test_order_when_refused_for_the_position_mode_then_the_mode_is_asked_for_and_its_error_is_clear() -> None:
+    world = ExecutorWorld()
+    mismatch = Rejected(400, -4061, "Order's position side does not match user's setting.", Advice.MODE)
+    world.venue.outcomes[PlaceOrder].append(mismatch)
+    world.venue.hedge_mode = True
+    asked = len(world.venue.sent(QueryPositionMode))
+    name = world.place(1)
+    world.run(200)
+    assert world.state(name) is OrderState.REJECTED
+    assert len(world.venue.sent(QueryPositionMode)) == asked + 1
+    assert world.service.readiness().startswith("POSITION_MODE: the account is in hedge mode")
+    assert "-4061" in world.service.readiness()
+    assert "POSITION_MODE_MISMATCH" in world.log.names()
+    assert world.updates(world.place(2))[-1].reason == DenyReason.NOT_RECONCILED
+
+
+def test_question_when_its_answer_is_older_than_what_made_us_ask_then_asked_once_more() -> None:
+    world = ExecutorWorld()
+    world.run(31_000, deliver=False)
+    assert [reply for _, reply in world.venue.replies if isinstance(reply, Confirmed) and reply.value == ()]
+    world.venue.rest(entry(order_id(9)))
+    world.send(Mismatch(MismatchRule.ORPHAN_ORDER, SYMBOL, "", 0))
+    world.run(200)
+    assert world.state(order_id(9)) is OrderState.OPEN
