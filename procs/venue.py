@@ -56,6 +56,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--at-once", action="store_true", help="begin a recorded tape without waiting for a listener")
     add("--key", action="append", default=[], metavar="KEY:SECRET", help="one more account")
     add("--keys", type=Path, metavar="FILE", help="JSON list of further keys: key, secret or public_key (PEM), account")
+    add("--state", type=Path, metavar="FILE", help="keep orders, positions and listen keys in it over restarts")
     add("--wallet", default="10000", help="start balance of each account, USDT")
     add("--weight-limit-1m", type=int, default=2_400, help="request weight per minute")
     add("--order-limit-10s", type=int, default=300, help="orders per 10 s and account")
@@ -99,6 +100,7 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
         symbols=tuple(symbol.strip().upper() for symbol in options.symbols.split(",") if symbol.strip()),
         credentials=credentials,
         keys=keys,
+        state=options.state,
         limits=LimitTable(options.weight_limit_1m, options.order_limit_10s, options.order_limit_1m),
         exchange=ExchangeConfig(start_wallet=wallet),
         synthetic=SyntheticConfig(updates_per_s=options.updates_per_s, volatility_bps=options.volatility_bps),

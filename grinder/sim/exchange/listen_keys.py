@@ -8,9 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from grinder.sim.exchange.codes import Code, refusal
 
 LIFE_MS: Final = 60 * 60 * 1_000
+
+
+class ListenKey(msgspec.Struct, frozen=True):
+    """One active listen key. ``expires_utc_ms``: when it ends unless it is extended."""
+
+    account: str
+    key: str
+    expires_utc_ms: int
 
 
 class ListenKeys:
@@ -52,6 +62,17 @@ class ListenKeys:
     def key_of(self, account: str) -> str:
         """Return the account's active key, empty if there is none."""
         return self._key_of.get(account, "")
+
+    def state(self) -> list[ListenKey]:
+        """Return every active key."""
+        return [ListenKey(account, key, self._expires[key]) for account, key in self._key_of.items()]
+
+    def restore(self, keys: list[ListenKey]) -> None:
+        """Take keys that were active before a restart."""
+        for each in keys:
+            self._key_of[each.account] = each.key
+            self._account_of[each.key] = each.account
+            self._expires[each.key] = each.expires_utc_ms
 
     def expired(self, now: int) -> list[tuple[str, str]]:
         """End every key that is due; return (account, key) of each."""

@@ -20,7 +20,6 @@ from grinder.sim.exchange import (
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.market_data import MARKET_DATA
-from grinder.sim.exchange.market_data import MARKET_DATA
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.venue import Handler, Operation, Security, Venue, Weight
 

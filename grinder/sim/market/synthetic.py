@@ -24,7 +24,7 @@ LEVEL_GROUPS: Final = ((1, 10), (10, 20), (100, 20))
 
 
 class SyntheticConfig(msgspec.Struct, frozen=True):
-    """Shape of the walk. Rates per second and symbol; money in USDT."""
+    """Shape of the walk. Rates per second and symbol; money in USDT. ``first_id``: where update and trade ids begin."""
 
     updates_per_s: float = 30.0
     volatility_bps: float = 4.0
@@ -33,6 +33,7 @@ class SyntheticConfig(msgspec.Struct, frozen=True):
     top_notional: float = 100_000.0
     trade_notional: float = 4_000.0
     depth_period_ns: int = 100_000_000
+    first_id: int = 1_000_000
 
 
 class SyntheticTape:
@@ -68,8 +69,7 @@ class _Walk:
         self._salt = random.getrandbits(32)
         self._now_ns = 0
         self._offset_bps = 0.0
-        self._update_id = self._depth_id = 1_000_000
-        self._trade_id = 1_000
+        self._update_id = self._depth_id = self._trade_id = config.first_id
         self._bid, self._ask = self._base, self._base + 1
         self._bid_steps = self._ask_steps = int(self._top_steps)
         self._levels: tuple[dict[int, int], dict[int, int]] = ({}, {})

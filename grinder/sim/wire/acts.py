@@ -12,9 +12,8 @@ from typing import Final
 import msgspec
 
 from grinder.sim.exchange.events import PublicEvent
-from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.listen_keys import ListenKeys
-from grinder.sim.exchange.orders import Expiry, Order
+from grinder.sim.exchange.orders import Order
 from grinder.sim.exchange.rate_limits import BAN_MS_MAX
 from grinder.sim.exchange.rules import SymbolRules, symbol_info
 from grinder.sim.exchange.stream_faults import EVERY
@@ -42,7 +41,8 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One act and its words; those it does not use are left out.
 
     ``share``: of the remaining quantity that trades, above 0 and below 1. ``client_id``: how the orders' client ids
-    begin. ``account``: all if empty. ``skew_ms``: venue's clock minus this host's. ``ban_ms`` 0 ends a ban.
+    begin. ``account``: all if empty. ``rate``: of funding, fraction of the notional. ``skew_ms``: venue's clock minus
+    this host's. ``ban_ms`` 0 ends a ban.
     """
 
     kind: str
@@ -51,6 +51,7 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: str = ""
     share: Decimal = Decimal("0.5")
     status: str = "SETTLING"
+    rate: Decimal = Decimal("0.0001")
     skew_ms: int = 0
     ban_ms: int = 120_000
     down_ms: int = 500
@@ -60,6 +61,8 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse words out of range."""
         if not (self.share.is_finite() and 0 < self.share < 1):
             raise ValueError("share must be above 0 and below 1")
+        if not self.rate.is_finite() or abs(self.rate) > 1:
+            raise ValueError("rate must be -1 to 1")
         if self.status not in STATUSES:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}")
         if (
@@ -69,6 +72,9 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ):
             raise ValueError(f"skew_ms up to {SKEW_MS_MAX}, ban_ms up to {BAN_MS_MAX}, down_ms up to {DOWN_MS_MAX}")
 
+
+SETTLED: Final = frozenset({"SETTLING", "CLOSE"})
+"""Statuses in which positions are closed by the venue."""
 
 Restart = Callable[[float], None]
 """Stops listening and cuts everything, for so many seconds."""
@@ -123,17 +129,38 @@ class Acts:
 
     def set_status(self, act: Act) -> int:
         """Give a symbol another status; unless it trades, its resting orders expire as delisted."""
-        exchange: Exchange = self._context.venue.exchange
+        exchange = self._context.venue.exchange
         if act.symbol not in exchange.markets:
             raise ValueError(f"no symbol {act.symbol!r}; symbols: {', '.join(exchange.markets)}")
-        market = exchange.markets[act.symbol]
-        market.rules = msgspec.structs.replace(market.rules, status=act.status)
-        exchange.now_utc_ms = self._context.clock.utc_ms()
-        orders = [] if act.status == "TRADING" else self._orders(act)
-        for order in orders:
-            exchange.expire(order, Expiry.DELISTED)
-        exchange.public_outbox.append(contract_info(market.rules, exchange.now_utc_ms))
-        return len(orders)
+        now = self._context.clock.utc_ms()
+        met = len(self._orders(act))
+        exchange.set_status(act.symbol, act.status, now)
+        exchange.public_outbox.append(contract_info(exchange.markets[act.symbol].rules, now))
+        if act.status in SETTLED:
+            exchange.settle_positions(act.symbol, now)
+        return met
+
+    def fund(self, act: Act) -> int:
+        """Let funding of a symbol happen now."""
+        exchange = self._context.venue.exchange
+        exchange.market(act.symbol)
+        exchange.fund(act.symbol, act.rate, self._context.clock.utc_ms())
+        return 1
+
+    def deleverage(self, act: Act) -> int:
+        """Take a share of each position away by auto-deleveraging."""
+        exchange = self._context.venue.exchange
+        met = 0
+        for account in exchange.accounts.values():
+            for holding in account.held():
+                if act.symbol not in ("", holding.symbol) or act.account not in ("", account.key):
+                    continue
+                step = exchange.market(holding.symbol).rules.step
+                qty = max(step, (abs(holding.qty) * act.share).quantize(step, ROUND_DOWN))
+                now = self._context.clock.utc_ms()
+                exchange.deleverage(account.key, holding.symbol, holding.position_side, qty, now)
+                met += 1
+        return met
 
     def ban(self, act: Act) -> int:
         """Ban the address, or end its ban."""
@@ -194,7 +221,12 @@ ACTS: Final[dict[str, tuple[str, Callable[[Acts, Act], int]]]] = {
     "listen_key_lost": ("every listen key ends without a word: PUT answers -1125", Acts.lose_listen_keys),
     "clock_skew": ("the venue's clock runs `skew_ms` off; 0 ends it", Acts.skew),
     "partial_fill": ("`share` of each resting order trades (`symbol`, `client_id`, `account`)", Acts.fill_partly),
-    "symbol_status": ("`symbol` has `status`; unless TRADING, its orders expire", Acts.set_status),
+    "symbol_status": (
+        "`symbol` has `status`; unless TRADING, its orders expire; SETTLING and CLOSE settle positions",
+        Acts.set_status,
+    ),
+    "funding": ("positions of `symbol` pay or receive funding at `rate` now", Acts.fund),
+    "deleverage": ("`share` of each position (`symbol`, `account`) is taken away by ADL", Acts.deleverage),
     "ban": ("418 for `ban_ms`; 0 ends it", Acts.ban),
     "cut": ("connections of `stream`, `user`, `ws_api` or `*` are cut", Acts.disconnect),
     "restart": ("nothing listens for `down_ms`, every connection is cut, state is kept", Acts.restart),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import Final
 import msgspec
 
 from grinder.model.errors import SettingsError
+from grinder.model.units import ZERO
 from grinder.ports import Clock
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.floor import ExchangeConfig
@@ -27,6 +29,7 @@ from grinder.sim.wire.hub import Hub
 from grinder.sim.wire.player import Player
 from grinder.sim.wire.server import Server
 from grinder.sim.wire.sockets import SocketPace
+from grinder.sim.wire.state_file import VenueState, read_state, restore_venue
 
 DEFAULT_CREDENTIALS: Final = {"sim-key": "sim-secret"}
 ID_SPACE_PER_MS: Final = 1_000
@@ -38,6 +41,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
 
     ``loop``: begin a recording again at its end. ``hold``: wait for ``POST /sim/tape`` before the first event.
     ``credentials``: HMAC keys with an account each; ``keys``: further keys of those accounts, of any scheme.
+    ``state``: file in which the venue's state outlives it.
     ``await_listener``: begin a recording only when somebody listens, so that nothing of it is lost.
     """
 
@@ -52,6 +56,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     credentials: Mapping[str, str] = MappingProxyType(DEFAULT_CREDENTIALS)
     keys: tuple[ApiKey, ...] = ()
     pace: SocketPace = SocketPace()
+    state: Path | None = None
     limits: LimitTable = LimitTable()
     exchange: ExchangeConfig = ExchangeConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -65,14 +70,20 @@ def _rules(symbols: tuple[str, ...]) -> list[SymbolRules]:
     return [BUILT_IN[symbol] for symbol in symbols]
 
 
-def open_tape(config: VenueConfig) -> Tape:
-    """Return the tape an option names.
+def open_tape(config: VenueConfig, state: VenueState | None = None) -> Tape:
+    """Return the tape an option names; a synthetic one goes on from the prices and ids of a state.
 
     Raises:
         SettingsError: if a file is missing or holds nothing to play, or a symbol is unknown.
     """
     if config.tape == "synthetic":
-        return SyntheticTape(_rules(config.symbols), config.seed, config.synthetic)
+        rules, synthetic = _rules(config.symbols), config.synthetic
+        if state is not None:
+            markets = {each.symbol: each for each in state.exchange.markets}
+            last_id = max((each.update_id for each in markets.values()), default=0)
+            synthetic = msgspec.structs.replace(synthetic, first_id=max(synthetic.first_id, last_id + 1))
+            rules = [_begun_at(each, markets[each.symbol].bid[0] if each.symbol in markets else ZERO) for each in rules]
+        return SyntheticTape(rules, config.seed, synthetic)
     if config.tape == "step":
         return StepTape(_rules(config.symbols), config.step)
     if config.tape.startswith(("ws://", "wss://")):
@@ -83,15 +94,36 @@ def open_tape(config: VenueConfig) -> Tape:
         raise SettingsError((f"tape: {error}",)) from error
 
 
+def _begun_at(rules: SymbolRules, price: Decimal) -> SymbolRules:
+    return msgspec.structs.replace(rules, start_price=price) if price > ZERO else rules
+
+
+def _last_state(config: VenueConfig) -> VenueState | None:
+    if config.state is None:
+        return None
+    try:
+        return read_state(config.state)
+    except (OSError, ValueError) as error:
+        raise SettingsError((f"state {config.state}: {error}",)) from error
+
+
+def _go_on(venue: Venue, state: VenueState) -> None:
+    try:
+        restore_venue(venue, state)
+    except ValueError as error:
+        raise SettingsError((f"state: {error}",)) from error
+
+
 def build_server(config: VenueConfig, clock: Clock) -> Server:
     """Return a venue ready to start.
 
     Raises:
-        SettingsError: if the tape cannot be opened, the speed is not above 0, or a key is none.
+        SettingsError: if the tape cannot be opened, the speed is not above 0, a key is none, or the state is not one.
     """
     if config.speed <= 0:
         raise SettingsError((f"speed is {config.speed}, expected a number above 0",))
-    tape = open_tape(config)
+    state = _last_state(config)
+    tape = open_tape(config, state)
     exchange_config = msgspec.structs.replace(config.exchange, first_id=clock.utc_ms() * ID_SPACE_PER_MS)
     exchange = Exchange(config.credentials, tape.rules, exchange_config)
     for account in exchange.accounts.values():
@@ -104,9 +136,11 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
         venue = Venue(exchange, config.credentials, config.limits, Random(config.seed), config.keys)
     except ValueError as error:
         raise SettingsError((f"keys: {error}",)) from error
+    if state is not None:
+        _go_on(venue, state)
     context = Context(venue, Hub(venue.listen_keys, venue.stream_faults), clock, config.pace)
     await_listener = config.await_listener and isinstance(tape, RecordedTape)
     player = Player(tape, context, config.speed, await_listener=await_listener)
     if config.hold:
         player.set_speed(0)
-    return Server(context, player, config.port)
+    return Server(context, player, config.port, config.state)

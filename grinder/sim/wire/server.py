@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from grinder.sim.wire.acts import Restart
 from grinder.sim.wire.admin import Admin
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.player import Player
+from grinder.sim.wire.state_file import encoded_state, keep_state, write_state
 
 HOST: Final = "127.0.0.1"
 TIME_STEP_S: Final = 0.01
@@ -69,8 +71,10 @@ async def _let_time_pass(context: Context) -> None:
 class Server:
     """A running venue. ``port`` 0 takes a free one; read it back after ``start``."""
 
-    def __init__(self, context: Context, player: Player, port: int) -> None:
+    def __init__(self, context: Context, player: Player, port: int, state_path: Path | None = None) -> None:
+        """Keep the parts. ``state_path``: where the state is kept over restarts, None to forget it."""
         self._context = context
+        self._state_path = state_path
         self._player = player
         self.port = port
         self._runner: web.AppRunner | None = None
@@ -89,14 +93,22 @@ class Server:
         await self._listen(self._runner)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._player.run()), loop.create_task(_let_time_pass(self._context))]
+        if self._state_path is not None:
+            self._tasks.append(loop.create_task(keep_state(self._state_path, self._context.venue)))
 
     async def stop(self) -> None:
-        """Stop playing, close every connection and the port."""
+        """Stop playing, close every connection and the port, write the state.
+
+        Raises:
+            OSError: if the state cannot be written.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._state_path is not None:
+            write_state(self._state_path, encoded_state(self._context.venue))
 
     def restart(self, down_s: float) -> None:
         """Be gone for a while, as a fault: the port closes, every connection is cut, nothing is forgotten."""
