@@ -35,7 +35,8 @@ async function ask(answer) {
 }
 
 // The WebSocket API of this client leaves the time of a request to its caller.
-const call = async (method, params) => (await ask(method.call(api, "usdm", { ...params, timestamp: Date.now() }))).result;
+const call = async (method, params) =>
+  (await ask(method.call(api, "usdm", { ...params, timestamp: Date.now() }))).result;
 
 // Messages of a stream, with a bounded wait until they say enough.
 class Heard {
@@ -202,10 +203,10 @@ const verbs = {
     const events = await hear((client) => client.subscribeDiffBookDepth(symbol, 100, "usdm"), enough);
     return bookFacts(await snapshot, events);
   },
-  ws_place: async (order) => orderFacts(await call(api.submitNewFuturesOrder, newOrder(order)))),
-  ws_amend: async (order) => orderFacts(await call(api.modifyFuturesOrder, change(order)))),
-  ws_cancel: async (order) => orderFacts(await call(api.cancelFuturesOrder, named(order)))),
-  ws_query: async (order) => orderFacts(await call(api.getFuturesOrderStatus, named(order)))),
+  ws_place: async (order) => orderFacts(await call(api.submitNewFuturesOrder, newOrder(order))),
+  ws_amend: async (order) => orderFacts(await call(api.modifyFuturesOrder, change(order))),
+  ws_cancel: async (order) => orderFacts(await call(api.cancelFuturesOrder, named(order))),
+  ws_query: async (order) => orderFacts(await call(api.getFuturesOrderStatus, named(order))),
 };
 
 async function answer(line) {
