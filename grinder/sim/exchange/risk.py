@@ -14,7 +14,7 @@ from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.brackets import maintenance_margin
 from grinder.sim.exchange.floor import TradingFloor
 from grinder.sim.exchange.forced import clear_insurance, expire_orders, force_close
-from grinder.sim.exchange.holdings import Holding
+from grinder.sim.exchange.holdings import MONEY, Holding
 from grinder.sim.exchange.orders import Expiry, Origin
 
 
@@ -74,13 +74,16 @@ class RiskDesk:
             clear_insurance(self._floor, account, -account.cross_wallet, now)
 
     def _liquidate(self, account: Account, holding: Holding, equity: Decimal, now: int) -> None:
-        """Close a position down to the price at which ``equity`` is gone, then take the liquidation fee."""
+        """Close a position down to the price at which ``equity`` is gone; the fee takes from what is left."""
         market, qty = self._floor.markets[holding.symbol], abs(holding.qty)
         notional = qty * market.mark
         bankruptcy = market.mark - equity / holding.qty
+        margin = holding.isolated_wallet if holding.isolated else account.cross_wallet
+        wallet = account.wallet
         force_close(self._floor, account, holding, Origin.LIQUIDATION, qty, bankruptcy, now)
-        fee = min(notional * market.rules.liquidation_fee, max(ZERO, account.cross_wallet))
-        clear_insurance(self._floor, account, -fee.quantize(Decimal("0.00000001")), now)
+        left = margin + account.wallet - wallet
+        fee = min(notional * market.rules.liquidation_fee, max(ZERO, left))
+        clear_insurance(self._floor, account, -fee.quantize(MONEY), now)
 
     def _margin_call(self, account: Account, crossed: list[Holding], now: int) -> events.UserEvent:
         rows = [(each, self._floor.mark_of(each.symbol), self.maintenance(each)) for each in crossed]
