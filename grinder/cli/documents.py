@@ -19,6 +19,11 @@ from grinder.model.metrics import METRICS, RUNBOOK_WATCHLIST
 from grinder.model.units import MS_PER_S
 from grinder.model.venue import Advice
 from grinder.settings import FILE_SUFFIX, SECTIONS, Variable
+from grinder.sim.exchange.faults import KINDS, FaultRule
+from grinder.sim.exchange.operations import BY_ROUTE, BY_WS_METHOD
+from grinder.sim.exchange.stream_faults import STREAM_KINDS, StreamRule
+from grinder.sim.wire.acts import ACTS, Act
+from grinder.sim.wire.admin import ENDPOINTS
 
 _BEGIN: Final = "<!-- generated: {name} -->"
 _END: Final = "<!-- end generated -->"
@@ -136,6 +141,65 @@ def venue_errors_document() -> str:
     )
 
 
+def _fields(struct: type[msgspec.Struct]) -> str:
+    """Return the fields of a request's body with their defaults."""
+    rows = []
+    for field in msgspec.structs.fields(struct):
+        if field.name not in ("rule_id", "acted"):
+            default = [] if field.default_factory is list else field.default
+            rows.append((_code(field.name), _code(f"{default}") if default is not msgspec.NODEFAULT else "required"))
+    return _table(("field", "default"), rows)
+
+
+def simulated_venue_document() -> str:
+    """Return the page of the simulated venue: what it does on purpose, and how to see what it did."""
+    endpoints = [(_code(method), _code(f"/sim/{path}"), doc) for method, path, doc, _ in ENDPOINTS]
+    requests = [(_code(name), "yes" if kind.executes else "no", kind.doc) for name, kind in KINDS.items()]
+    streams = [(_code(name), f"{kind.count or 'for ever'}", kind.doc) for name, kind in STREAM_KINDS.items()]
+    acts = [(_code(name), doc) for name, (doc, _) in ACTS.items()]
+    methods = [(_code(name), operation.security.value) for name, operation in sorted(BY_WS_METHOD.items())]
+    paths = [
+        (_code(f"{method} {path}"), operation.security.value, operation.name)
+        for (method, path), operation in sorted(BY_ROUTE.items(), key=lambda row: (row[0][1], row[0][0]))
+    ]
+    return "\n".join(
+        (
+            "# The simulated venue\n",
+            _NOTICE.format(source="grinder/sim") + "\n",
+            "`python3 -m procs.venue` is a Binance USDⓈ-M server on 127.0.0.1: REST, `/public`, `/market` and "
+            "`/private` streams, `/ws-fapi/v1`. Its paper key is `sim-key` with the secret `sim-secret`; `--keys FILE` "
+            "adds keys with an RSA or Ed25519 public key. `--state FILE` lets it go on after a restart; `--help` names "
+            "the rest.\n",
+            "## Admin interface\n",
+            "Loopback only, without keys, JSON. An empty filter means all.\n",
+            _table(("method", "path", "what"), endpoints),
+            "## Faults\n",
+            "`POST /sim/faults` takes a rule or does an act, whichever its `kind` (or `script`) names; `GET` lists, "
+            "`DELETE` ends. The oldest rule that matches acts.\n",
+            '```text\n{"kind": "timeout_executed", "op": "order.place", "symbol": "BTCUSDT", "probability": 0.1, '
+            '"count": 0}\n{"script": ["pass", "drop_after", "overloaded"], "transport": "ws_api"}\n'
+            '{"kind": "reorder", "stream": "user", "event": "ORDER_TRADE_UPDATE"}\n'
+            '{"kind": "partial_fill", "symbol": "BTCUSDT", "share": "0.3"}\n```\n',
+            "### Of requests\n",
+            _table(("kind", "done", "what"), requests),
+            _fields(FaultRule),
+            "### Of streams\n",
+            _table(("kind", "events", "what"), streams),
+            _fields(StreamRule),
+            "### Of the whole venue, at once\n",
+            "While the clock is off, dates (countdowns, good-till-date, listen keys) come that much earlier or "
+            "later.\n",
+            _table(("kind", "what"), acts),
+            _fields(Act),
+            "## Paths\n",
+            _table(("path", "asks for", "operation (`op` of a rule)"), paths),
+            "## Methods of the WebSocket API\n",
+            "Besides `session.logon`, `session.status`, `session.logout`.\n",
+            _table(("method", "asks for"), methods),
+        )
+    )
+
+
 def processes_section() -> str:
     """Return the table of processes, in start order."""
     rows = []
@@ -177,6 +241,7 @@ DOCUMENTS: Final = (
     Document("runbooks/SETTINGS.md", "", settings_document),
     Document("runbooks/METRICS.md", "", metrics_document),
     Document("runbooks/VENUE_ERRORS.md", "", venue_errors_document),
+    Document("runbooks/SIMULATED_VENUE.md", "", simulated_venue_document),
     Document("ARCHITECTURE.md", "processes", processes_section),
     Document("ARCHITECTURE.md", "channels", channels_section),
     Document("ARCHITECTURE.md", "fsm", fsm_table.diagram_block),
