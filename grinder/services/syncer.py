@@ -99,6 +99,7 @@ class SyncerService:
         self._reconcile = ReconcileLoop(reconcile_ports, config.reconcile, self._comparison)
         self._account = empty_account()
         self._response = AccountResponse.NONE
+        self._told = (AccountResponse.NONE, False)
         self._tripped = False
         self._resume_count = ports.board.read(Word.RESUME_COUNT)
         self._evident: tuple[Finding, ...] | None = None
@@ -206,7 +207,7 @@ class SyncerService:
             self._comparison.on_reset()
 
     def _respond(self) -> None:
-        """Say what the mismatches that last demand; trip the kill switch where they demand that."""
+        """Say at once what the mismatches forbid and demand; trip the kill switch where they demand that."""
         response, rule = self._comparison.response()
         if response is not self._response:
             self._response = response
@@ -214,6 +215,9 @@ class SyncerService:
             self._ports.log.event("ACCOUNT_RESPONSE", response=response.name, rule=name)
             self._ports.telemetry.gauge("grinder_account_sync_response", float(response))
             self._ports.telemetry.count("grinder_account_sync_responses_total", response.name, name)
+        told = (response, self._comparison.forbids_risk)
+        if told != self._told:
+            self._told = told
             self._publish_account()
         if response is AccountResponse.EMERGENCY and rule is not None:
             self._trip(rule)

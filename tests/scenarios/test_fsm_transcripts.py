@@ -15,7 +15,7 @@ import pytest
 
 from grinder.core.fsm import Fsm, FsmInputs, FsmThresholds, initial, step
 from grinder.core.staleness import feed_status
-from grinder.model.control import PERMISSIONS, Override
+from grinder.model.control import PERMISSIONS, AccountResponse, Override
 from tests.scenarios.transcript import played
 
 FOLDER = Path(__file__).parent / "fsm"
@@ -65,6 +65,10 @@ class Loop:
                 self.connected = value == "up"
             elif name == "auto_resume":
                 self.thresholds = FsmThresholds(emergency_auto_resume=value == "on")
+            elif name == "account":
+                response = AccountResponse[value.upper()]
+                held = self.inputs.account_response < AccountResponse.PAUSED <= response
+                self.inputs = msgspec.structs.replace(self.inputs, account_response=response, held=held)
             elif name == "override":
                 self.inputs = msgspec.structs.replace(self.inputs, operator_override=Override[value])
             else:
@@ -83,7 +87,7 @@ class Loop:
             self.inputs, feed_stale=status.stale, feed_gap_ms=status.gap_ms, position_asked_mono_ns=asked
         )
         self.fsm, transition = step(self.fsm, inputs, self.thresholds, self.now)
-        self.inputs = msgspec.structs.replace(self.inputs, resume_acked=False)
+        self.inputs = msgspec.structs.replace(self.inputs, resume_acked=False, held=False)
         if transition is not None:
             at_s = (self.now - BEGAN) // S
             lines.append(f"{at_s}s {transition.from_state} -> {transition.to_state} {transition.reason}")
