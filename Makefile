@@ -55,8 +55,8 @@ cover: setup ## branch coverage of the pure floors; core must be whole
 bench: setup ## tick-to-order latency beside a bare floor of the same hops
 	$(BIN)/python -m tests.bench.tick_to_order
 
-soak: setup ## long runs
-	$(PYTEST) -q -m soak tests
+soak: setup ## a thousand kill -9s, then half an hour of trading (SOAK_S=seconds); prints what it counted
+	$(PYTEST) -q -s -m soak tests
 
 docs: setup ## write the documentation that is made from tables
 	$(BIN)/grinder docs write

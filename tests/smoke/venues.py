@@ -40,6 +40,12 @@ class VenueView:
         with urlopen(request, timeout=ANSWER_S) as answer:
             return msgspec.json.decode(answer.read())
 
+    def delete(self, path: str) -> Any:
+        """Take away what an admin path holds."""
+        request = Request(f"http://127.0.0.1:{self.port}/sim/{path}", method="DELETE")
+        with urlopen(request, timeout=ANSWER_S) as answer:
+            return msgspec.json.decode(answer.read())
+
     def answers(self) -> bool:
         """Tell whether the venue is there."""
         try:

@@ -1,0 +1,60 @@
+"""The faults under which the kill test trades, and how often each strikes."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from tests.smoke.venues import VenueView
+
+ORDER_OPS = ("order.place", "order.modify", "order.cancel")
+QUERY_OPS = ("order.status", "orders.open", "positions", "balance", "orders.countdown", "exchange_info")
+
+ORDER_FAULTS: dict[str, tuple[float, int]] = {
+    "drop_before": (0.004, 0),
+    "drop_after": (0.006, 0),
+    "silence_after": (0.002, 0),
+    "reset_in_middle": (0.004, 0),
+    "garbage": (0.01, 0),
+    "timeout_executed": (0.03, 0),
+    "timeout_not_executed": (0.02, 0),
+    "overloaded": (0.02, 0),
+    "overloaded_executed": (0.02, 0),
+    "internal_executed": (0.01, 0),
+    "unknown_executed": (0.01, 0),
+    "unavailable": (0.01, 0),
+    "delay": (0.05, 300),
+    "delay_reply": (0.05, 300),
+}
+"""Kind: probability per order command, delay in milliseconds."""
+
+QUERY_FAULTS: dict[str, tuple[float, int]] = {
+    "drop_after": (0.02, 0),
+    "garbage": (0.02, 0),
+    "timeout_executed": (0.03, 0),
+    "delay_reply": (0.05, 300),
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    """Return every fault rule in the venue's form."""
+    table = [(ORDER_OPS, ORDER_FAULTS), (QUERY_OPS, QUERY_FAULTS)]
+    return [
+        {"kind": kind, "op": op, "count": 0, "probability": probability, "delay_ms": delay_ms}
+        for ops, faults in table
+        for op in ops
+        for kind, (probability, delay_ms) in faults.items()
+    ]
+
+
+def switch_on(venue: VenueView) -> None:
+    """Put every fault in force."""
+    for rule in rules():
+        venue.post("faults", rule)
+
+
+def stir(venue: VenueView, random: Random) -> None:
+    """Trouble the user streams for a moment: some of the next events come twice or never, or a key expires."""
+    venue.post("streams", {"user_duplicates": random.randint(0, 5), "user_drops": random.randint(0, 2)})
+    if random.random() < 0.1:
+        venue.post("listen-key/expire")

@@ -1,0 +1,167 @@
+"""One venue, one executor and one syncer as real processes, one load; whatever dies is started again at once.
+
+Nothing supervises here but the rig itself, so that a death costs no more than the start that follows it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from grinder.adapters.parent import PARENT_VARIABLE
+from grinder.model.control import Process
+from tests.smoke.venues import OwnVenue
+from tests.soak.faults import stir, switch_on
+from tests.soak.load import PREFIX, SYMBOL, Load
+from tests.soak.mortal_ports import keep_files
+from tests.soak.mortals import BROKEN_VARIABLE, archive_of
+from tests.soak.steps import STEP_VARIABLE
+
+PROJECT = Path(__file__).parent.parent.parent
+PAUSE_S = 0.004
+STIR_S = 3.0
+STOP_S_MAX = 25.0
+UNLIMITED = "1000000000"
+VENUE_OPTIONS = (
+    *("--symbols", SYMBOL, "--updates-per-s", "10", "--volatility-bps", "6", "--wallet", "1000000"),
+    *("--weight-limit-1m", UNLIMITED, "--order-limit-10s", UNLIMITED, "--order-limit-1m", UNLIMITED),
+)
+MORTALS = (Process.EXECUTOR, Process.SYNCER)
+
+
+class DiedByItselfError(AssertionError):
+    """A process ended that nobody had killed."""
+
+
+class Rig:
+    """``seed``: of load and faults. ``broken``: a dishonest port for the executor, for the proof of the checks."""
+
+    def __init__(self, seed: int, *, broken: str = "") -> None:
+        self.random = Random(seed)
+        self.broken = broken
+        self.root = Path(tempfile.mkdtemp(dir="/tmp", prefix="kill-"))
+        self.run_dir = self.root / "run"
+        self.state_dir = self.root / "state"
+        self.venue = OwnVenue("--seed", str(seed), *VENUE_OPTIONS)
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "GRINDER_TRADING_MODE": "paper",
+            "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW",
+            "GRINDER_MAX_ORDERS_ACK": "YES_I_ACCEPT_MULTI_ORDER",
+            "GRINDER_ARMED": "1",
+            "GRINDER_SYMBOLS": SYMBOL,
+            "GRINDER_FSM_ENABLED": "1",
+            "GRINDER_ACCOUNT_SYNC_ENABLED": "1",
+            "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "500",
+            "GRINDER_MAX_NOTIONAL_PER_ORDER": "1000000",
+            "GRINDER_MAX_ORDERS_PER_RUN": "1000000",
+            "GRINDER_ORDER_PREFIX": PREFIX,
+            "GRINDER_RUN_DIR": str(self.run_dir),
+            "GRINDER_STATE_DIR": str(self.state_dir),
+            "GRINDER_LOG_DIR": str(self.root / "log"),
+            "GRINDER_ARTIFACT_DIR": str(self.root / "artifacts"),
+            PARENT_VARIABLE: str(os.getpid()),
+            BROKEN_VARIABLE: broken,
+            **self.venue.environment(),
+        }
+        for directory in (self.run_dir, self.state_dir):
+            directory.mkdir(mode=0o700)
+        self.load = Load(self.run_dir, self.venue, self.random)
+        self.programs: dict[Process, subprocess.Popen[bytes]] = {}
+        self._output = (self.root / "output").open("ab")
+        self._stir_due_s = 0.0
+        self.faulty = False
+
+    def start(self, program: Process, plan: str = "", *, mortal: bool = True) -> None:
+        """Start a program; ``plan``: step at which it shall die, or nothing; not ``mortal``: production's own."""
+        if program is Process.EXECUTOR:
+            keep_files(self.state_dir / "journal", archive_of(self.state_dir))
+        module = ("tests.soak.mortals", program.value) if mortal else (f"procs.{program.value}",)
+        self.programs[program] = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            cwd=PROJECT,
+            env={**self._environ, STEP_VARIABLE: plan},
+            stdout=self._output,
+            stderr=self._output,
+        )
+
+    def kill(self, program: Process) -> None:
+        """kill -9."""
+        process = self.programs.pop(program)
+        process.kill()
+        process.wait()
+
+    def died(self, program: Process) -> bool:
+        """Tell whether a program that was started has been killed by its own step, and forget it then.
+
+        Raises:
+            DiedByItselfError: if it ended in any other way.
+        """
+        process = self.programs[program]
+        code = process.poll()
+        if code is None:
+            return False
+        del self.programs[program]
+        if code != -signal.SIGKILL:
+            raise DiedByItselfError(f"{program} ended with {code}; see {self.root}: {self.said()[-2_000:]}")
+        return True
+
+    def trouble(self) -> None:
+        """Switch all faults on."""
+        self.faulty = True
+        switch_on(self.venue)
+
+    def calm(self) -> None:
+        """Switch all faults off."""
+        self.faulty = False
+        self.venue.delete("faults")
+
+    def step(self) -> None:
+        """Move the load on, and trouble the streams now and then."""
+        self.load.step()
+        if self.faulty and time.monotonic() >= self._stir_due_s:
+            self._stir_due_s = time.monotonic() + STIR_S
+            stir(self.venue, self.random)
+        time.sleep(PAUSE_S)
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Go on for so long, or until a condition holds; return whether it does."""
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            if until():
+                return True
+            self.step()
+        return until()
+
+    def stop(self, program: Process) -> int:
+        """Stop a program in order; return its exit code, or -9 if it had to be killed."""
+        process = self.programs[program]
+        process.send_signal(signal.SIGTERM)
+        self.run(STOP_S_MAX, lambda: process.poll() is not None)
+        if process.poll() is None:
+            process.kill()
+        del self.programs[program]
+        return process.wait()
+
+    def said(self) -> str:
+        """Return what the programs wrote to their outputs."""
+        self._output.flush()
+        return (self.root / "output").read_text(errors="replace")
+
+    def close(self, *, keep: bool = False) -> None:
+        """End everything; ``keep``: leave the directories for whoever wants to look."""
+        for program in tuple(self.programs):
+            self.kill(program)
+        self.load.close()
+        self.venue.close()
+        self._output.close()
+        if not keep:
+            shutil.rmtree(self.root)

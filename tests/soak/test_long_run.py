@@ -1,0 +1,116 @@
+"""A whole tree trades on paper for half an hour, at speed and with venue faults on: what it holds does not grow.
+
+Figures: ``build/soak/samples.csv`` (every sample), ``build/soak/summary.txt`` (first, last, highest, slope per hour).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from grinder.adapters.journal import SEGMENT_BYTES
+from tests.smoke.conditions import wait_for
+from tests.smoke.trees import PROJECT, TreeUnderTest
+from tests.smoke.truth import require_sound
+from tests.soak.faults import stir, switch_on
+from tests.soak.samples import MIB, Line, Sample, lines, of_files, of_process, summary, write_csv
+
+DURATION_VARIABLE = "SOAK_S"
+"""Environment: how long the tree trades, seconds."""
+
+DURATION_S = 1_800.0
+SAMPLE_S = 5.0
+STIR_S = 10.0
+WARM_UP_SHARE = 0.2
+SEED = 4
+OURS = ("feed", "fsm", "executor", "syncer", "metrics")
+
+RISE_MAX = {"rss_mib": 6.0, "fds": 8.0, "threads": 1.0, "sockets": 8.0}
+"""How much the line may rise after the warm-up. Memory: finished orders, ids and trades are kept up to a bound that
+half an hour of trading does not reach, a few hundred bytes each, and the allocator's arenas are a MiB each. Descriptors
+and sockets: REST keeps connections for reuse, and needs more of them while faults take the WebSocket API away."""
+
+JOURNAL_MIB_MAX = 4 * SEGMENT_BYTES / MIB
+"""The file that is written, the one before it, the checkpoint that replaces that, and the prepared one."""
+
+STATE_MIB_MAX = JOURNAL_MIB_MAX + 1.0
+
+
+@pytest.fixture
+def tree() -> Iterator[TreeUnderTest]:
+    busy = TreeUnderTest(
+        GRINDER_PAPER_SPACING_BPS="2",
+        GRINDER_PAPER_COOLDOWN_MS="0",
+        GRINDER_FSM_COOLDOWN_MS="1000",
+        GRINDER_DRAWDOWN_LIMIT="1",
+    )
+    yield busy
+    busy.remove()
+
+
+def sample(tree: TreeUnderTest, began_s: float) -> list[Sample]:
+    """Look at every process and every folder once."""
+    at_s = time.monotonic() - began_s
+    found = [each for name, pid in tree.pids().items() if pid for each in of_process(at_s, name, pid)]
+    return found + of_files(at_s, tree.root / "state", tree.root / "log", tree.root / "artifacts")
+
+
+def orders_moved(tree: TreeUnderTest) -> int:
+    counts = tree.venue.counts()
+    return counts["placed"] + counts["amended"] + counts["cancelled"]
+
+
+def grown(found: list[Line]) -> list[str]:
+    """Return every quantity of our processes that rose by more than it may, and files beyond their bound."""
+    rising = [
+        f"{line.process} {line.quantity} rose by {line.rise:.2f}"
+        for line in found
+        if line.process in OURS and line.rise > RISE_MAX[line.quantity]
+    ]
+    bounds = {"journal_mib": JOURNAL_MIB_MAX, "state_mib": STATE_MIB_MAX}
+    large = [f"{line.quantity} {line.highest:.1f}" for line in found if line.highest > bounds.get(line.quantity, 1e9)]
+    return rising + large
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.xdist_group("tree")
+def test_tree_when_it_trades_for_long_with_faults_then_memory_descriptors_and_files_stay_flat(
+    tree: TreeUnderTest,
+) -> None:
+    duration_s = float(os.environ.get(DURATION_VARIABLE, "") or DURATION_S)
+    folder = Path(PROJECT) / "build" / "soak"
+    random = Random(SEED)
+    tree.start()
+    wait_for(tree.ready, "ready", 60)
+    switch_on(tree.venue)
+    before, pids = orders_moved(tree), tree.pids()
+    began_s = time.monotonic()
+    samples: list[Sample] = []
+    late = 0
+    stir_due_s = sample_due_s = began_s
+    while time.monotonic() - began_s < duration_s:
+        if time.monotonic() >= stir_due_s:
+            stir_due_s += STIR_S
+            stir(tree.venue, random)
+        sample_due_s += SAMPLE_S
+        samples += sample(tree, began_s)
+        if time.monotonic() - began_s < duration_s * 0.9:
+            late = orders_moved(tree)
+        time.sleep(max(0.0, sample_due_s - time.monotonic()))
+    moved = orders_moved(tree)
+    found = lines(samples, after_s=duration_s * WARM_UP_SHARE)
+    write_csv(folder / "samples.csv", samples)
+    text = f"{duration_s:.0f} s, {moved - before} orders placed, amended or cancelled\n{summary(found)}\n"
+    (folder / "summary.txt").write_text(text)
+    print(text)
+    assert tree.pids() == pids
+    assert moved > late, "it traded to the end"
+    assert grown(found) == []
+    tree.venue.delete("faults")
+    require_sound(tree, tree.venue)
