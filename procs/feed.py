@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,9 @@ import uvloop
 
 import procs._boot as start
 from grinder.adapters.airgap import install_airgap
+from grinder.adapters.binance.depth import DepthSnapshots
 from grinder.adapters.binance.market_stream import DATA_DEADLINES_MS, MarketStream, plan_streams
+from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.fixture import FixtureStream, check_fixture
 from grinder.adapters.loop import run_async
 from grinder.adapters.runtime import Boot
@@ -19,55 +21,76 @@ from grinder.model.channels import MARKET
 from grinder.model.control import Process
 from grinder.model.market import StreamKind
 from grinder.services.feed import FeedConfig, FeedService
+from grinder.settings import OrderTransport, Settings, StreamMode
 
 STREAMS: Final = (StreamKind.BOOK_TICKER, StreamKind.MARK_PRICE, StreamKind.TRADE)
 REQUIRED: Final = frozenset({StreamKind.BOOK_TICKER, StreamKind.MARK_PRICE})
 
 
-def make_service(boot: Boot) -> FeedService:
-    """Return the service; a fixture owes no stream in particular, and its event times are not those of now."""
-    settings = boot.settings
-    config = FeedConfig(
+def feed_config(settings: Settings) -> FeedConfig:
+    """Return what the feed is told; a fixture owes no stream in particular, and its times are not those of now."""
+    return FeedConfig(
         symbols=settings.symbols,
         expected=frozenset() if settings.fixture else REQUIRED,
         stale_ms=settings.feed_stale_ms,
         judge_lag=not settings.fixture,
     )
+
+
+def make_service(boot: Boot, request_snapshot: Callable[[str], None]) -> FeedService:
+    """Return the service; ``request_snapshot`` has a depth snapshot fetched."""
     return FeedService(
-        config,
+        feed_config(boot.settings),
         clock=boot.clock,
         board=boot.board,
         market=boot.publisher(MARKET),
         telemetry=boot.telemetry,
         log=boot.log,
-        request_snapshot=lambda symbol: boot.log.event("DEPTH_SNAPSHOT_WANTED", symbol=symbol),
+        request_snapshot=request_snapshot,
     )
 
 
-def make_sources(boot: Boot, service: FeedService) -> list[Coroutine[Any, Any, None]]:
-    """Return what delivers: one fixture, or one connection per routed path."""
+def market_streams(boot: Boot, service: FeedService) -> list[Coroutine[Any, Any, None]]:
+    """Return one connection per routed path."""
     settings, clock = boot.settings, boot.clock
-    if settings.fixture:
-        check_fixture(Path(settings.fixture))
-        install_airgap()
-        speed = float(settings.sim_speed)
-        return [FixtureStream(Path(settings.fixture), service, clock=clock, speed=speed).run()]
     deadlines_ms = DATA_DEADLINES_MS | {StreamKind.BOOK_TICKER: settings.feed_stale_ms}
+    kinds = (*STREAMS, StreamKind.DEPTH) if settings.feed_depth else STREAMS
+    subscribes = settings.stream_mode is StreamMode.SUBSCRIBE
     return [
         MarketStream(settings.venue_ws_url, plan, service, clock=clock, log=boot.log, jitter=random.random).run()
-        for plan in plan_streams(settings.symbols, STREAMS, deadlines_ms)
+        for plan in plan_streams(settings.symbols, kinds, deadlines_ms, subscribes=subscribes)
     ]
 
 
-async def feed(boot: Boot) -> None:
-    """Feed until stopped."""
-    service = make_service(boot)
-    await run_async(boot, service, None, tasks=make_sources(boot, service))
+async def feed_fixture(boot: Boot) -> None:
+    """Feed from a file until stopped; its snapshots come with it."""
+    settings = boot.settings
+    check_fixture(Path(settings.fixture))
+    install_airgap()
+    service = make_service(boot, lambda symbol: boot.log.event("DEPTH_SNAPSHOT_WANTED", symbol=symbol))
+    stream = FixtureStream(Path(settings.fixture), service, clock=boot.clock, speed=float(settings.sim_speed))
+    await run_async(boot, service, None, tasks=[stream.run()])
+
+
+async def feed_venue(boot: Boot) -> None:
+    """Feed from the venue until stopped."""
+    settings = boot.settings
+    config = VenueConfig(settings.venue_rest_url, "", OrderTransport.REST, settings.state_dir)
+    venue = BinanceVenue(config, None, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)
+    snapshots = DepthSnapshots(venue, lambda snapshot: service.on_market(snapshot), clock=boot.clock, log=boot.log)
+    service = make_service(boot, snapshots.request)
+    if settings.feed_depth:
+        await venue.start()
+    try:
+        await run_async(boot, service, None, tasks=market_streams(boot, service))
+    finally:
+        if settings.feed_depth:
+            await venue.close()
 
 
 def main() -> None:
     """Run the feed process."""
-    start.run(Process.FEED, lambda boot: uvloop.run(feed(boot)))
+    start.run(Process.FEED, lambda boot: uvloop.run(feed_fixture(boot) if boot.settings.fixture else feed_venue(boot)))
 
 
 if __name__ == "__main__":

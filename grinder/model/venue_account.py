@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from grinder.model.orders import Side
+
+DEPTH_LEVELS: Final = 500
+"""Levels a side of a depth snapshot."""
 
 
 class QueryAccountConfig(msgspec.Struct, frozen=True, gc=False):
@@ -101,10 +105,9 @@ class TradingStatus(msgspec.Struct, frozen=True, gc=False):
 
 
 class QueryDepth(msgspec.Struct, frozen=True, gc=False):
-    """Ask for one symbol's order book, ``limit`` levels a side."""
+    """Ask for one symbol's order book, DEPTH_LEVELS a side."""
 
     symbol: str
-    limit: int = 1_000
 
 
 AccountQuestion = QueryAccountConfig | QuerySymbolConfig | QueryBrackets | QueryTrades | QueryTradingStatus

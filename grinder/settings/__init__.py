@@ -7,7 +7,7 @@ from grinder.settings.load import Entry, Origin, ReadFile, explain, load
 from grinder.settings.secret import Secret
 from grinder.settings.table import FILE_SUFFIX, SECTIONS, VARIABLES
 from grinder.settings.values import Settings
-from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, TpQuantityMode, Variable
+from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, StreamMode, TpQuantityMode, Variable
 
 __all__ = [
     "FILE_SUFFIX",
@@ -23,6 +23,7 @@ __all__ = [
     "Secret",
     "Section",
     "Settings",
+    "StreamMode",
     "TpQuantityMode",
     "Variable",
     "add_flags",

@@ -36,6 +36,13 @@ class OrderTransport(StrEnum):
     REST = "rest"
 
 
+class StreamMode(StrEnum):
+    """How market streams are asked for: in the address of the connection, or by requests on it."""
+
+    URL = "url"
+    SUBSCRIBE = "subscribe"
+
+
 class JournalSync(StrEnum):
     """When the order journal reaches the disk itself: never forced, in the background, or before each send."""
 

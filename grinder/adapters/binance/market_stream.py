@@ -27,6 +27,7 @@ from grinder.model.limits import (
     STREAM_CHECK_PERIOD_MS,
     STREAM_OVERLAP_S_MAX,
     STREAM_PATIENCE_MAX,
+    SYMBOLS_MAX,
     VENUE_MESSAGE_BYTES_MAX,
 )
 from grinder.model.market import BookTop, DepthDiff, DepthSnapshot, MarketEvent, MarkPrice, StreamKind, TradeTick
@@ -72,11 +73,21 @@ _KIND_OF: Final[dict[type, StreamKind]] = {
 }
 _ATTEMPTS_COUNTED_MAX: Final = 16
 
+SUBSCRIBE_NAMES_MAX: Final = 100
+"""Most streams of one SUBSCRIBE request."""
+
+REQUESTS_MAX: Final = 10
+"""Most requests of one connection in a second. Source: venue documentation, "Websocket Limits", 2026-05-28."""
+
+assert SYMBOLS_MAX * len(StreamKind) <= SUBSCRIBE_NAMES_MAX * REQUESTS_MAX
 assert set(STREAM_NAMES) == set(ROUTES) == set(DATA_DEADLINES_MS) == set(StreamKind)
 
 
 class StreamPlan(msgspec.Struct, frozen=True):
-    """What one connection carries. ``deadlines_ms``: silence per stream after which it is replaced, milliseconds."""
+    """What one connection carries. ``deadlines_ms``: silence per stream after which it is replaced, milliseconds.
+
+    ``subscribes``: ask for the streams by requests on the connection, not by its address.
+    """
 
     route: str
     kinds: tuple[StreamKind, ...]
@@ -84,24 +95,47 @@ class StreamPlan(msgspec.Struct, frozen=True):
     deadlines_ms: Mapping[StreamKind, int]
     life_s: float = CONNECTION_LIFE_S_MAX
     overlap_s_max: float = STREAM_OVERLAP_S_MAX
+    subscribes: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How the venue calls the streams of the plan."""
+        return tuple(f"{symbol.lower()}@{STREAM_NAMES[kind]}" for kind in self.kinds for symbol in self.symbols)
 
     def url(self, ws_url: str) -> str:
-        """Return the address that subscribes to everything in the plan."""
-        names = [
-            quote(f"{symbol.lower()}@{STREAM_NAMES[kind]}", safe="@") for kind in self.kinds for symbol in self.symbols
-        ]
-        return f"{ws_url.rstrip('/')}/{self.route}/stream?streams={'/'.join(names)}"
+        """Return the address to connect to; it names everything in the plan unless requests on it shall."""
+        address = f"{ws_url.rstrip('/')}/{self.route}/stream"
+        if self.subscribes:
+            return address
+        return f"{address}?streams={'/'.join(quote(name, safe='@') for name in self.names)}"
+
+    def requests(self) -> tuple[str, ...]:
+        """Return the SUBSCRIBE requests to send once connected; none where the address says it all."""
+        names = self.names if self.subscribes else ()
+        parts = [names[start : start + SUBSCRIBE_NAMES_MAX] for start in range(0, len(names), SUBSCRIBE_NAMES_MAX)]
+        return tuple(
+            msgspec.json.encode({"method": "SUBSCRIBE", "params": part, "id": number}).decode()
+            for number, part in enumerate(parts, start=1)
+        )
 
 
 def plan_streams(
     symbols: tuple[str, ...],
     kinds: tuple[StreamKind, ...],
     deadlines_ms: Mapping[StreamKind, int] = DATA_DEADLINES_MS,
+    *,
+    subscribes: bool = False,
 ) -> tuple[StreamPlan, ...]:
     """Return one plan per routed path that the streams need."""
     routes = dict.fromkeys(ROUTES[kind] for kind in kinds)
     return tuple(
-        StreamPlan(route, tuple(kind for kind in kinds if ROUTES[kind] == route), symbols, deadlines_ms)
+        StreamPlan(
+            route,
+            tuple(kind for kind in kinds if ROUTES[kind] == route),
+            symbols,
+            deadlines_ms,
+            subscribes=subscribes,
+        )
         for route in routes
     )
 
@@ -202,7 +236,10 @@ class MarketStream:
                 on_lost=lambda _why: self._on_lost(link),
                 max_bytes=VENUE_MESSAGE_BYTES_MAX,
             )
+            for request in self._plan.requests():
+                await link.connection.send(request)
         except ConnectError as error:
+            link.cut()
             why = TIMEOUT if isinstance(error, TimeoutError) else ERROR
             self._sink.on_reconnect(self._plan.kinds, why)
             self._log.event("MARKET_CONNECT_FAILED", route=self._plan.route, error=type(error).__name__)

@@ -33,7 +33,7 @@ from grinder.model.venue import (
     QueryOrder,
     VenueRequest,
 )
-from grinder.model.venue_account import QueryBrackets, QueryDepth, QuerySymbolConfig, QueryTrades
+from grinder.model.venue_account import DEPTH_LEVELS, QueryBrackets, QueryDepth, QuerySymbolConfig, QueryTrades
 
 Values = dict[str, str | int]
 
@@ -133,7 +133,7 @@ _PARAMETERS: Final[dict[type, Callable[[Any], Values]]] = {
     QuerySymbolConfig: _one_symbol,
     QueryBrackets: _one_symbol,
     QueryTrades: _trades,
-    QueryDepth: lambda request: {"symbol": request.symbol, "limit": request.limit},
+    QueryDepth: lambda request: {"symbol": request.symbol, "limit": DEPTH_LEVELS},
 }
 """How the parameters of a request are made; a kind that is not here has none."""
 

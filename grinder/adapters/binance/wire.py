@@ -172,7 +172,7 @@ TRADES: Final = Operation("get_trades", "GET", "/fapi/v1/userTrades", "", _S.SIG
 TRADING_STATUS: Final = Operation(
     "trading_status", "GET", "/fapi/v1/apiTradingStatus", "", _S.SIGNED, _U.QUERY, 10, 0, QUERY_DEADLINE_MS
 )
-DEPTH: Final = Operation("depth", "GET", "/fapi/v1/depth", "", _S.NONE, _U.QUERY, 20, 0, QUERY_DEADLINE_MS)
+DEPTH: Final = Operation("depth", "GET", "/fapi/v1/depth", "", _S.NONE, _U.QUERY, 10, 0, QUERY_DEADLINE_MS)
 LISTEN_KEY: Final = Operation("listen_key", "POST", "/fapi/v1/listenKey", "", _S.KEY, _U.QUERY, 1, 0, QUERY_DEADLINE_MS)
 LISTEN_KEY_EXTEND: Final = msgspec.structs.replace(LISTEN_KEY, verb="PUT")
 
