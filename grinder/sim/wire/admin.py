@@ -98,6 +98,10 @@ class Admin:
             {
                 "counts": msgspec.to_builtins(venue.exchange.counts),
                 "open_orders": sum(len(account.open) for account in venue.exchange.accounts.values()),
+                "countdowns": [
+                    {"account": key, "symbol": symbol, "deadline_utc_ms": deadline}
+                    for (key, symbol), deadline in venue.exchange.countdowns.items()
+                ],
                 "requests": venue.truth.requests_total,
                 "ticks": venue.truth.ticks_total,
                 "tape": {**msgspec.to_builtins(progress), "speed": self._player.speed},
