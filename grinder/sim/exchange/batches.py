@@ -61,12 +61,20 @@ def amend_batch(exchange: Exchange, account: Account, params: Params, now: int) 
     return _each(amend, exchange, account, params, now)
 
 
+_ID_LISTS: Final = (("orderIdList", "orderId"), ("origClientOrderIdList", "origClientOrderId"))
+"""Parameter with the list, parameter that each of its members stands for; the first that was sent counts.
+
+The venue reads their names in lower case as well, and clients send them so. Source: requests to the venue's testnet in
+ccxt, pull request 22890, 2024-06-25; python-binance, issue 1195, 2025-11-29.
+"""
+
+
 def cancel_batch(exchange: Exchange, account: Account, params: Params, now: int) -> list[dict[str, Any]]:
     """Cancel up to ten orders by either list of ids (DELETE /fapi/v1/batchOrders)."""
     symbol = params.text("symbol")
     exchange.market(symbol)
-    by_id = "orderIdList" in params
-    name, field = ("orderIdList", "orderId") if by_id else ("origClientOrderIdList", "origClientOrderId")
+    spelled = [(spelling, field) for name, field in _ID_LISTS for spelling in (name, name.lower())]
+    name, field = next((pair for pair in spelled if pair[0] in params), _ID_LISTS[0])
     try:
         ids = msgspec.json.decode(params.text(name), type=list[int | str])
     except (msgspec.DecodeError, UnicodeError):

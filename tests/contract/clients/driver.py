@@ -167,7 +167,7 @@ def book_facts(snapshot: Mapping[str, Any], differences: list[Mapping[str, Any]]
 
 
 def batch_facts(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the answer to a batch: an order, or the code it was refused with, per item."""
+    """Return the answer to a batch: an order, or the code it was refused with, for each of its members."""
     return [{"code": row["code"]} if row.get("code") else order_facts(row) for row in rows]
 
 
@@ -228,6 +228,7 @@ VERBS = frozenset(
         "countdown",
         "query",
         "batch",
+        "cancel_batch",
         "open_orders",
         "positions",
         "balances",

@@ -57,7 +57,13 @@ class Client(msgspec.Struct, frozen=True):
 
 
 CLIENTS = (
-    Client("grinder", cannot={"leverage": "the adapter sets no leverage; the operator does"}),
+    Client(
+        "grinder",
+        cannot={
+            "cancel batch": "the adapter cancels by order or all orders of a symbol",
+            "leverage": "the adapter sets no leverage; the operator does",
+        },
+    ),
     Client("ccxt"),
     Client("binance_sdk"),
     Client("futures_connector", cannot={"WebSocket API order": "the connector has no WebSocket API"}),

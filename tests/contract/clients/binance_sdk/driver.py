@@ -138,6 +138,10 @@ class Client(UserVerbs):
         rows = await self.ask(self.rest.place_multiple_orders, batch_orders=models)
         return driver.batch_facts(rows)
 
+    async def cancel_batch(self, symbol: str, order_ids: list[str]) -> list[dict[str, Any]]:
+        ids = [int(each) for each in order_ids]
+        return driver.batch_facts(await self.ask(self.rest.cancel_multiple_orders, symbol=symbol, order_id_list=ids))
+
     async def open_orders(self, symbol: str) -> list[dict[str, Any]]:
         return [driver.order_facts(row) for row in await self.ask(self.rest.current_all_open_orders, symbol=symbol)]
 

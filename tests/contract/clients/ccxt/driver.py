@@ -51,6 +51,11 @@ def order_facts(order: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def batch_facts(orders: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the answer to a batch; ccxt makes an order of a refusal too."""
+    return [{"code": int(order["info"]["code"])} if "code" in order["info"] else order_facts(order) for order in orders]
+
+
 def order_arguments(
     symbol: str,
     side: str,
@@ -122,10 +127,10 @@ class Client(UserVerbs):
         return order_facts(await self.ask(self.exchange.fetch_order(order_id, unified(symbol))))
 
     async def batch(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        answers = await self.ask(self.exchange.create_orders([order_arguments(**order) for order in orders]))
-        return [
-            {"code": int(order["info"]["code"])} if "code" in order["info"] else order_facts(order) for order in answers
-        ]
+        return batch_facts(await self.ask(self.exchange.create_orders([order_arguments(**order) for order in orders])))
+
+    async def cancel_batch(self, symbol: str, order_ids: list[str]) -> list[dict[str, Any]]:
+        return batch_facts(await self.ask(self.exchange.cancel_orders(order_ids, unified(symbol))))
 
     async def open_orders(self, symbol: str) -> list[dict[str, Any]]:
         return [order_facts(order) for order in await self.ask(self.exchange.fetch_open_orders(unified(symbol)))]

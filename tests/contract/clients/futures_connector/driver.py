@@ -104,6 +104,10 @@ class Client(UserVerbs):
             await self.ask(self.rest.new_batch_order, [order_arguments(**each) for each in orders])
         )
 
+    async def cancel_batch(self, symbol: str, order_ids: list[str]) -> list[dict[str, Any]]:
+        ids = [int(each) for each in order_ids]
+        return driver.batch_facts(await self.ask(self.rest.cancel_batch_order, symbol, ids, []))
+
     async def open_orders(self, symbol: str) -> list[dict[str, Any]]:
         return [driver.order_facts(row) for row in await self.ask(self.rest.get_orders, symbol=symbol)]
 

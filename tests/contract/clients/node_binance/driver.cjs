@@ -147,6 +147,10 @@ const verbs = {
     const rows = await ask(rest.submitMultipleOrders(orders.map(newOrder)));
     return rows.map((row) => (row.code ? { code: row.code } : orderFacts(row)));
   },
+  cancel_batch: async ({ symbol, order_ids }) => {
+    const rows = await ask(rest.cancelMultipleOrders({ symbol, orderIdList: order_ids.map(Number) }));
+    return rows.map((row) => (row.code ? { code: row.code } : orderFacts(row)));
+  },
   open_orders: async ({ symbol }) => (await ask(rest.getAllOpenOrders({ symbol }))).map(orderFacts),
   positions: async () => {
     const rows = await ask(rest.getPositionsV3());

@@ -105,6 +105,10 @@ class Client(UserVerbs):
         rows = [order_arguments(**order) for order in orders]
         return driver.batch_facts(await self.ask(self.client.futures_place_batch_order(batchOrders=rows)))
 
+    async def cancel_batch(self, symbol: str, order_ids: list[str]) -> list[dict[str, Any]]:
+        ids = [int(each) for each in order_ids]
+        return driver.batch_facts(await self.ask(self.client.futures_cancel_orders(symbol=symbol, orderidlist=ids)))
+
     async def open_orders(self, symbol: str) -> list[dict[str, Any]]:
         rows = await self.ask(self.client.futures_get_open_orders(symbol=symbol))
         return [driver.order_facts(row) for row in rows]
