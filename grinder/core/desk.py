@@ -167,7 +167,7 @@ def _place(turn: Round, wanted: Wanted) -> None:
 def _place_intent(turn: Round, wanted: Wanted) -> Place:
     """Return the Place of a wanted order, with the next id; the id counts as used only once it is sent."""
     state, config = turn.state, turn.state.config
-    sequence = config.incarnation * INTENTS_PER_INCARNATION + state.ids_made + 1
+    sequence = state.id_incarnation * INTENTS_PER_INCARNATION + state.ids_made + 1
     return Place(
         client_order_id=format_order_id(OrderId(config.order_prefix, config.term, sequence, wanted.level)),
         symbol=turn.symbol.symbol,

@@ -184,7 +184,8 @@ class Budget(msgspec.Struct, frozen=True, gc=False):
 class EngineState:
     """The whole memory of the engine.
 
-    ``intents_sent``: number of the last intent on the intents channel. ``ids_made``: intents that got an id.
+    ``intents_sent``: number of the last intent on the intents channel. ``ids_made``: intents that got an id,
+    of ``id_incarnation``: this start's number, or one above what rests at the venue where that start number was lost.
     ``batch``: what the last step sent, as (client id or empty, the order before) for ``Unsent``. ``seen_mono_ns``:
     per input, when it was last accepted. ``now_mono_ns``: time of the last event.
     """
@@ -203,6 +204,7 @@ class EngineState:
         "executor_ready",
         "feed",
         "fsm",
+        "id_incarnation",
         "ids_made",
         "inputs",
         "inputs_not_live",
@@ -246,6 +248,7 @@ class EngineState:
         self.seen_mono_ns: dict[str, int] = {}
         self.inputs_not_live: tuple[str, ...] = ("start",)
         self.intents_sent = 0
+        self.id_incarnation = config.incarnation
         self.ids_made = 0
         self.batch: list[tuple[str, LiveOrder | None]] = []
         self.resync_asked_mono_ns = 0

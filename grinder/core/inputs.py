@@ -26,6 +26,8 @@ from grinder.model.channels import ACCOUNT, MARKET, ORDERS
 from grinder.model.control import AccountResponse
 from grinder.model.market import BookTop, MarkPrice, StreamHealth
 from grinder.model.orders import (
+    INCARNATION_MAX,
+    INTENTS_PER_INCARNATION,
     CommandRefused,
     Fill,
     OrderBudget,
@@ -118,9 +120,25 @@ def _refusal(state: EngineState, refusal: CommandRefused, effects: list[Effect])
 def _snapshot(state: EngineState, snapshot: OrdersSnapshot, effects: list[Effect]) -> None:
     was_synced = state.view.synced
     state.view.snapshot(snapshot, state.now_mono_ns)
+    _leave_used_ids(state, snapshot)
     if state.view.synced and not was_synced:
         state.dirty_all()
         _adopt_all(state, effects)
+
+
+def _leave_used_ids(state: EngineState, snapshot: OrdersSnapshot) -> None:
+    """Number the next intents above every one of ours that rests: a lost state folder sets start numbers back.
+
+    An id that is too high to be one of ours, made up by somebody else, moves nothing.
+    """
+    for order in snapshot.orders:
+        parts = parse_order_id(order.client_order_id)
+        if parts is None or parts.prefix != state.config.order_prefix or order.kind is OrderKind.EXIT:
+            continue
+        used = parts.sequence // INTENTS_PER_INCARNATION
+        last = state.id_incarnation * INTENTS_PER_INCARNATION + state.ids_made
+        if parts.sequence > last and used < INCARNATION_MAX:
+            state.id_incarnation, state.ids_made = used + 1, 0
 
 
 def _budget(state: EngineState, budget: OrderBudget, effects: list[Effect]) -> None:

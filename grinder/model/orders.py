@@ -23,6 +23,9 @@ LEVEL_PATTERN: Final = re.compile(r"^[bstx][0-9]{1,2}$")
 INTENTS_PER_INCARNATION: Final = 1 << 20
 """Most intents of one incarnation of the fsm: sequence = incarnation * this + number of the intent."""
 
+INCARNATION_MAX: Final = 1 << 40
+"""No start number reaches this: they count starts, or seconds of the Unix clock where that is more."""
+
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
