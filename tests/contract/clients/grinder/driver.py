@@ -282,9 +282,9 @@ class Client(UserVerbs):
         return [str(mark.mark_price) for mark in marks]
 
     async def depth(self, symbol: str, limit: int) -> dict[str, list[list[str]]]:
-        snapshot: DepthSnapshot = await self.ask(QueryDepth(symbol, limit))
+        snapshot: DepthSnapshot = await self.ask(QueryDepth(symbol))
         sides = {"bids": snapshot.bids, "asks": snapshot.asks}
-        return {side: [[str(price), str(qty)] for price, qty in levels] for side, levels in sides.items()}
+        return {side: [[str(price), str(qty)] for price, qty in levels[:limit]] for side, levels in sides.items()}
 
     async def depth_stream(self, symbol: str, count: int) -> dict[str, Any]:
         heard, book, applied = Heard(), OrderBook(), 0
