@@ -23,16 +23,19 @@ from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.clock import SystemClock
 from grinder.core.fills import TradeIds
 from grinder.core.orders import Order, new_order, on_event
+from grinder.model.account import Position
 from grinder.model.orders import OrderKind, Place, Side, TimeInForce
 from grinder.model.reasons import PlanReason
 from grinder.model.units import ZERO, floor_to
 from grinder.model.venue import (
     Answer,
+    CancelOrder,
     Confirmed,
     OrderEvent,
     OrderType,
     PlaceOrder,
     QueryOrder,
+    QueryPositions,
     UserEvent,
     VenueOrder,
     VenueReply,
@@ -147,6 +150,14 @@ class Rig:
         reply = await self.ask(request)
         assert isinstance(reply, Confirmed), reply
         return reply.value
+
+    async def cancel(self, request: PlaceOrder) -> None:
+        await self.value(CancelOrder(request.client_order_id, request.symbol))
+
+    async def positions(self) -> tuple[Position, ...]:
+        held = await self.value(QueryPositions())
+        assert isinstance(held, tuple)
+        return tuple(each for each in held if isinstance(each, Position))
 
     async def query(self, request: PlaceOrder) -> VenueOrder:
         found = await self.value(QueryOrder(request.client_order_id, request.symbol))
