@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from grinder.core.events import Effect, Event
+from grinder.core.losses import RiskMemory
 from grinder.core.recording import Header
 from grinder.core.remedy_budget import BudgetState
 from grinder.core.sequence import Gap
@@ -177,6 +178,20 @@ class EvidenceSink(Protocol):
 
     def write(self, folder: str, name: str, text: str) -> None:
         """Queue one text file and its sha256 sidecar below the artifact directory; never blocks, never raises."""
+        ...
+
+
+class RiskStore(Protocol):
+    """What keeps the risk memory over restarts, off the hot path.
+
+    ``memory``: what an earlier run left. ``damaged``: it left something that nobody can read.
+    """
+
+    memory: RiskMemory
+    damaged: bool
+
+    def save(self, memory: RiskMemory) -> None:
+        """Have the newest memory written soon; never blocks, never raises."""
         ...
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
 from decimal import Decimal
-from zlib import crc32
 
 import procs._boot as start
 from grinder.adapters.loop import run_blocking
 from grinder.adapters.recording import open_recording
-from grinder.adapters.run_identity import run_identity
+from grinder.adapters.risk_memory import RiskFile
 from grinder.adapters.runtime import Boot
+from grinder.core.drawdown import DrawdownConfig
 from grinder.core.engine_state import EngineConfig
 from grinder.core.fsm import FsmThresholds
+from grinder.core.losses import STREAK_OFF, LossConfig
 from grinder.core.planner import PlannerConfig
 from grinder.core.router import RouterConfig
 from grinder.core.situation import GuardLimits
@@ -59,6 +60,11 @@ def engine_config(settings: Settings, incarnation: int, term: int) -> EngineConf
             position_notional_threshold_usd=float(settings.position_notional_threshold_usd),
             emergency_auto_resume=settings.emergency_auto_resume,
         ),
+        drawdown=DrawdownConfig(loss_budgets=dict(settings.symbol_loss_budgets)),
+        losses=LossConfig(
+            daily_limit=settings.daily_loss_limit_usd,
+            streak_max=settings.consec_loss_threshold if settings.consec_loss_enabled else STREAK_OFF,
+        ),
         order_prefix=settings.order_prefix,
         incarnation=incarnation,
         term=term,
@@ -77,9 +83,11 @@ def decide(boot: Boot) -> None:
         engine_config(settings, boot.incarnation, boot.term),
         settings.operator_override,
         settings.fsm_evidence,
-        crc32(run_identity(os.getppid()).encode()),
     )
-    with open_recording(settings.record_file, boot.log, boot.telemetry) as decisions:
+    with (
+        open_recording(settings.record_file, boot.log, boot.telemetry) as decisions,
+        closing(RiskFile(settings.state_dir, boot.log)) as risk,
+    ):
         ports = FsmPorts(
             clock=boot.clock,
             board=boot.board,
@@ -88,6 +96,7 @@ def decide(boot: Boot) -> None:
             telemetry=boot.telemetry,
             log=boot.log,
             evidence=boot.evidence,
+            risk=risk,
             decisions=decisions,
         )
         run_blocking(boot, FsmService(config, ports), boot.receiver(MARKET, ORDERS, ACCOUNT))

@@ -87,7 +87,7 @@ class World(VenueModel):
         self.override = Override.NONE
         self.resumes = 0
         self.control()
-        self._every(50, lambda: self.step(Timer(self.now_ns)))
+        self._every(50, lambda: self.step(Timer(self.now_ns, self.utc_ms(self.now_ns))))
 
     def book(self, book: BookTop) -> None:
         """Advance to the book's receive time, let the venue trade against it, and hand it to the engine."""

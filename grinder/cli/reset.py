@@ -31,6 +31,7 @@ ACT = "reset"
 _DEMANDS: Final = {
     Demand.DRAWDOWN_OVER_LIMIT: "drawdown over its limit; a loss that was taken counts until the fsm is restarted",
     Demand.DRAWDOWN_UNKNOWN: "the drawdown is not known yet; wait for the account sync",
+    Demand.DAY_LOSS_OVER_LIMIT: "the loss of the day is over its limit, or not known; it counts until midnight UTC",
     Demand.NOT_FLAT: "the account is not flat; close it with `grinder exit --yes`",
     Demand.POSITION_UNKNOWN: "the account's positions are not known; wait for the account sync",
 }

@@ -17,6 +17,9 @@ def risk_demand(state: EngineState, now_mono_ns: int) -> Demand:
         demand |= Demand.DRAWDOWN_UNKNOWN
     elif state.drawdown_now >= thresholds.drawdown_limit:
         demand |= Demand.DRAWDOWN_OVER_LIMIT
+    day_limit = state.config.losses.daily_limit
+    if day_limit is not None and (state.day_loss is None or state.day_loss >= day_limit):
+        demand |= Demand.DAY_LOSS_OVER_LIMIT
     age_ns = now_mono_ns - state.seen_mono_ns.get(ACCOUNT_SNAPSHOT, 0)
     if state.account_notional is None or age_ns > ACCOUNT_STALE_MS * NS_PER_MS:
         demand |= Demand.POSITION_UNKNOWN

@@ -63,7 +63,7 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     turn = Round(state, symbol, top, instrument, account, cause_mono_ns, effects, grid_open, budget)
     follow_mid(turn)
     live, wanted = intentions(turn)
-    if grid_open and state.fsm.state is not FsmState.ACTIVE:
+    if grid_open and (state.fsm.state is not FsmState.ACTIVE or symbol.symbol in state.loss_breached):
         _report_blocked(turn, live)
     decisions = route(wanted, live, top, instrument, route_limits(state), state.config.router)
     symbol.wanted = len(wanted)

@@ -10,8 +10,9 @@ before the next event is looked at.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Final
+
+from msgspec.structs import replace
 
 from grinder.core import drawdown, fsm
 from grinder.core.desk import plan_symbol
@@ -31,6 +32,7 @@ from grinder.core.events import (
 )
 from grinder.core.fsm import FsmInputs
 from grinder.core.inputs import apply_book, apply_control, apply_frame, apply_loss, refresh_orders
+from grinder.core.losses import NOTHING_LOST, RiskMemory, after_day, loss_of_day
 from grinder.core.staleness import ACCOUNT_SNAPSHOT, feed_status, inputs_not_live
 from grinder.model.channels import MARKET
 from grinder.model.control import AccountResponse, TripReason
@@ -49,7 +51,7 @@ def initial_state(
     config: EngineConfig,
     now_mono_ns: int,
     *,
-    high_water_mark: Decimal | None = None,
+    memory: RiskMemory = NOTHING_LOST,
     awaiting_resume: bool = False,
 ) -> EngineState:
     """Return the memory of an engine that has seen nothing: machine in INIT, nothing permitted.
@@ -57,10 +59,10 @@ def initial_state(
     Args:
         config: how it decides.
         now_mono_ns: now.
-        high_water_mark: peak equity of earlier runs, quote currency, if known.
+        memory: what earlier runs left.
         awaiting_resume: an earlier run left an emergency that nobody has acknowledged.
     """
-    return EngineState(config, now_mono_ns, high_water_mark, awaiting_resume)
+    return EngineState(config, now_mono_ns, memory, awaiting_resume)
 
 
 def step(
@@ -121,6 +123,8 @@ def _on_other(state: EngineState, event: Lost | Timer | Control, effects: list[E
         apply_control(state, event)
     elif isinstance(event, Lost):
         apply_loss(state, event)
+    elif event.utc_ms > 0:
+        state.memory = after_day(state.memory, state.drawdown, state.config.drawdown, event.utc_ms)
     _refresh_inputs(state)
     state.view.expire(state.now_mono_ns)
     due_mono_ns = state.resync_asked_mono_ns + RESYNC_PERIOD_MS * NS_PER_MS
@@ -175,7 +179,26 @@ def _refresh_inputs(state: EngineState) -> None:
 
 
 def _refresh_risk(state: EngineState) -> None:
-    state.drawdown_now = drawdown.current(state.drawdown, state.config.drawdown, state.now_mono_ns)
+    config = state.config
+    state.drawdown_now = drawdown.current(state.drawdown, config.drawdown, state.now_mono_ns)
+    state.day_loss = loss_of_day(state.memory, state.drawdown, config.drawdown, state.now_mono_ns)
+    if state.drawdown.high_water_mark != state.memory.high_water_mark:
+        state.memory = replace(state.memory, high_water_mark=state.drawdown.high_water_mark)
+
+
+def _trip(state: EngineState, effects: list[Effect]) -> None:
+    """Trip the kill switch when a limit of the account is reached, once."""
+    if state.tripped:
+        return
+    drawdown_limit, day_limit = state.config.thresholds.drawdown_limit, state.config.losses.daily_limit
+    if state.drawdown_now is not None and state.drawdown_now >= drawdown_limit:
+        detail = f"drawdown {state.drawdown_now:.6f} of limit {drawdown_limit}"
+        effects.append(Trip(TripReason.DRAWDOWN_LIMIT, detail))
+    elif day_limit is not None and state.day_loss is not None and state.day_loss >= day_limit:
+        effects.append(Trip(TripReason.DAILY_LOSS_LIMIT, f"loss of the day {state.day_loss} of limit {day_limit}"))
+    else:
+        return
+    state.tripped = True
 
 
 def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
@@ -196,14 +219,11 @@ def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
         state.resume_acked,
         state.seen_mono_ns.get(ACCOUNT_SNAPSHOT, 0),
         AccountResponse.NONE if state.account is None else state.account.response,
-        state.account_held,
+        state.held,
     )
     state.inputs = inputs
-    state.resume_acked = state.account_held = False
-    if state.drawdown_now is not None and state.drawdown_now >= thresholds.drawdown_limit and not state.tripped:
-        state.tripped = True
-        detail = f"drawdown {state.drawdown_now:.6f} of limit {thresholds.drawdown_limit}"
-        effects.append(Trip(TripReason.DRAWDOWN_LIMIT, detail))
+    state.resume_acked = state.held = False
+    _trip(state, effects)
     state.fsm, transition = fsm.step(state.fsm, inputs, thresholds, state.now_mono_ns)
     if transition is None:
         return False

@@ -18,6 +18,7 @@ from grinder.core.drawdown import Drawdown, DrawdownConfig
 from grinder.core.exposure import NOTHING_WORKING, Working
 from grinder.core.features import FeatureConfig
 from grinder.core.fsm import Fsm, FsmInputs, FsmThresholds, initial
+from grinder.core.losses import STREAK_OFF, LossConfig, RiskMemory, begun, longest_streak
 from grinder.core.planner import PlannerConfig, Top, Wanted
 from grinder.core.router import RouterConfig
 from grinder.core.situation import GuardLimits
@@ -53,6 +54,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     router: RouterConfig = RouterConfig()
     thresholds: FsmThresholds = FsmThresholds()
     drawdown: DrawdownConfig = DrawdownConfig()
+    losses: LossConfig = LossConfig()
     features: FeatureConfig = FeatureConfig()
     toxicity: ToxicityConfig = ToxicityConfig()
     order_prefix: str = "grd"
@@ -187,29 +189,33 @@ class EngineState:
     ``intents_sent``: number of the last intent on the intents channel. ``ids_made``: intents that got an id,
     of ``id_incarnation``: this start's number, or one above what rests at the venue where that start number was lost.
     ``batch``: what the last step sent, as (client id or empty, the order before) for ``Unsent``. ``seen_mono_ns``:
-    per input, when it was last accepted. ``now_mono_ns``: time of the last event.
+    per input, when it was last accepted. ``now_mono_ns``: time of the last event. ``memory``: what outlives the
+    process; ``loss_breached``: its symbols whose budget is used up. ``day_loss``: None while it is not known.
     """
 
     __slots__ = (
         "account",
-        "account_held",
         "account_notional",
         "batch",
         "budget",
         "config",
         "connected_mono_ns",
         "control_latch_loaded",
+        "day_loss",
         "drawdown",
         "drawdown_now",
         "executor_ready",
         "feed",
         "fsm",
+        "held",
         "id_incarnation",
         "ids_made",
         "inputs",
         "inputs_not_live",
         "intents_sent",
         "kill_switch_active",
+        "loss_breached",
+        "memory",
         "now_mono_ns",
         "override",
         "reported_stale",
@@ -222,18 +228,23 @@ class EngineState:
         "view",
     )
 
-    def __init__(self, config: EngineConfig, now_mono_ns: int, high_water_mark: Decimal | None, awaiting: bool) -> None:
+    def __init__(self, config: EngineConfig, now_mono_ns: int, memory: RiskMemory, awaiting: bool) -> None:
         self.config = config
         self.now_mono_ns = now_mono_ns
         self.symbols = {symbol: SymbolState(symbol, config.planner) for symbol in config.symbols}
         self.view = OrdersView(config.incarnation)
-        self.fsm: Fsm = initial(now_mono_ns, awaiting)
+        self.memory = begun(memory)
+        self.loss_breached = frozenset(self.memory.breached)
+        self.day_loss: Decimal | None = None
+        streak_max = config.losses.streak_max
+        lost_too_often = streak_max != STREAK_OFF and longest_streak(self.memory) >= streak_max
+        self.fsm: Fsm = initial(now_mono_ns, awaiting or lost_too_often)
         self.inputs: FsmInputs | None = None
-        self.drawdown: Drawdown = equity_drawdown.resumed(high_water_mark)
+        self.drawdown: Drawdown = equity_drawdown.resumed(self.memory.high_water_mark)
         self.drawdown_now: float | None = None
         self.account: AccountState | None = None
         self.account_notional: float | None = None
-        self.account_held = False
+        self.held = False
         self.budget = Budget()
         self.kill_switch_active = True
         self.control_latch_loaded = False
@@ -252,6 +263,14 @@ class EngineState:
         self.ids_made = 0
         self.batch: list[tuple[str, LiveOrder | None]] = []
         self.resync_asked_mono_ns = 0
+
+    def spend_budgets(self, breached: frozenset[str]) -> None:
+        """Remember the symbols whose loss budget is used up; they stay so until an operator or a session ends it."""
+        if not breached <= self.loss_breached:
+            self.loss_breached |= breached
+            self.memory = msgspec.structs.replace(self.memory, breached=tuple(sorted(self.loss_breached)))
+            for name in breached & self.symbols.keys():
+                self.symbols[name].dirty = True
 
     def dirty_all(self) -> None:
         """Have every symbol planned again, its entries at once."""

@@ -57,8 +57,9 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     ``feed_gap_ms``: from ``staleness.feed_status``. ``spread_bps``, ``toxicity_score_bps``: the worst of the symbols
     that are not stale. ``position_notional_usd``: over all symbols, from an account snapshot that was asked for at
     ``position_asked_mono_ns``, 0 if never. ``resume_acked``: the operator's acknowledgement of an emergency arrived
-    with this look (an edge, not a level). ``account_response``: what the account's mismatches demand; EMERGENCY comes as
-    the kill switch, too. ``account_held``: that demand has just risen to PAUSED or more (an edge): a person must look.
+    with this look (an edge, not a level). ``account_response``: what the account's mismatches demand; EMERGENCY comes
+    as the kill switch, too. ``held``: that demand has just risen to PAUSED or more, or too many orders in a row closed
+    at a loss (an edge): a person must look.
     """
 
     kill_switch_active: bool
@@ -72,14 +73,14 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     resume_acked: bool = False
     position_asked_mono_ns: int = 0
     account_response: AccountResponse = AccountResponse.NONE
-    account_held: bool = False
+    held: bool = False
 
 
 class Fsm(msgspec.Struct, frozen=True, gc=False):
     """Where the machine is.
 
-    ``since_mono_ns``: when the state was entered. ``reason``: why, None in INIT. ``awaiting_resume``: an emergency, or a
-    mismatch of the account that paused the loop, happened and no operator has acknowledged it; it holds the loop out of
+    ``since_mono_ns``: when the state was entered. ``reason``: why, None in INIT. ``awaiting_resume``: an emergency, or
+    something that ``FsmInputs.held`` names, happened and no operator has acknowledged it; it holds the loop out of
     ACTIVE in whatever state it is.
     """
 
@@ -125,7 +126,7 @@ def step(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns: in
     """
     if inputs.resume_acked and fsm.awaiting_resume and fsm.state is not FsmState.EMERGENCY:
         fsm = Fsm(fsm.state, fsm.since_mono_ns, fsm.reason, False)
-    if inputs.account_held and not thresholds.emergency_auto_resume:
+    if inputs.held and not thresholds.emergency_auto_resume:
         fsm = Fsm(fsm.state, fsm.since_mono_ns, fsm.reason, True)
     row = LOOKUP[fsm.state][_signals(fsm, inputs, thresholds, now_mono_ns)]
     if row.target is None or row.reason is None:

@@ -18,6 +18,7 @@ from grinder.core.drawdown import EquitySample
 from grinder.core.engine_state import EXECUTIONS_WINDOW_MS, Budget, Difference, EngineState, SymbolState
 from grinder.core.events import Control, Counted, Effect, Lost, Noted
 from grinder.core.exposure import working_of
+from grinder.core.losses import STREAK_OFF, acknowledged, after_fill, longest_streak
 from grinder.core.planner import Top
 from grinder.core.staleness import ACCOUNT_SNAPSHOT
 from grinder.core.throttle import NO_STREAK, counted, refused
@@ -41,6 +42,9 @@ from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, ZERO
 
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
+LOSS_STREAK_TRIPPED: Final = "CONSECUTIVE_LOSS_GUARD_TRIPPED"
+"""Log event of a streak of losing orders that reached its limit."""
+
 REJECT_PAUSE_MS: Final = 1_000
 """Pause of a symbol's entries, or take-profits, after one was refused: no refusal loops at tick speed, milliseconds."""
 
@@ -96,6 +100,7 @@ def _fill(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
     if symbol is None:
         return
     now = state.now_mono_ns
+    _count_loss(state, fill, effects)
     symbol.executions = counted(symbol.executions, now, EXECUTIONS_WINDOW_MS)
     symbol.changed_mono_ns = now
     symbol.dirty = True
@@ -106,6 +111,18 @@ def _fill(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
     outcome = symbol.cycle.fill(fill, "" if order_id is None else order_id.level, now)
     if outcome is not FillEffect.CLOSED:
         effects.append(Counted("grinder_cycle_fill_candidates_total", (fill.symbol, "tp_generated")))
+
+
+def _count_loss(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
+    """Take what a trade realised; a streak that just got too long has the loop wait for an operator."""
+    before, streak_max = longest_streak(state.memory), state.config.losses.streak_max
+    state.memory = after_fill(state.memory, fill)
+    streak = longest_streak(state.memory)
+    if streak_max != STREAK_OFF and streak > before and streak >= streak_max:
+        state.held = True
+        fields = (("symbol", fill.symbol), ("count", str(streak)), ("threshold", str(streak_max)))
+        effects.append(Noted(LOSS_STREAK_TRIPPED, (*fields, ("client_order_id", fill.client_order_id))))
+        effects.append(Counted("grinder_risk_consecutive_loss_trips_total", ()))
 
 
 def _refusal(state: EngineState, refusal: CommandRefused, effects: list[Effect]) -> None:
@@ -155,7 +172,7 @@ def _instruments(state: EngineState, frame: Instruments, effects: list[Effect]) 
 
 def _account(state: EngineState, account: AccountState, effects: list[Effect]) -> None:
     before = AccountResponse.NONE if state.account is None else state.account.response
-    state.account_held |= before < AccountResponse.PAUSED <= account.response
+    state.held |= before < AccountResponse.PAUSED <= account.response
     state.account = account
     if account.snapshot_mono_ns <= 0:
         return
@@ -165,6 +182,9 @@ def _account(state: EngineState, account: AccountState, effects: list[Effect]) -
     state.drawdown = drawdown.observe(state.drawdown, state.config.drawdown, sample, state.now_mono_ns)
     for symbol in state.symbols.values():
         symbol.account_qty = ZERO
+    budgets = state.config.drawdown
+    if budgets.loss_budgets:
+        state.spend_budgets(drawdown.breached_symbols(budgets, _losses(state, account)))
     for position in account.positions:
         known = state.symbols.get(position.symbol)
         if known is not None and position.position_side is PositionSide.BOTH:
@@ -172,6 +192,14 @@ def _account(state: EngineState, account: AccountState, effects: list[Effect]) -
             known.account_entry_price = position.entry_price
             known.account_update_utc_ms = position.update_utc_ms
     _adopt_all(state, effects)
+
+
+def _losses(state: EngineState, account: AccountState) -> dict[str, Decimal]:
+    """Return the loss of each symbol in this session, realised and shown by its position, quote currency."""
+    made = {name: losses.realized for name, losses in state.memory.symbols.items()}
+    for position in account.positions:
+        made[position.symbol] = made.get(position.symbol, ZERO) + position.unrealized_pnl
+    return {symbol: -pnl for symbol, pnl in made.items()}
 
 
 def _adopt_all(state: EngineState, effects: list[Effect]) -> None:
@@ -236,6 +264,9 @@ def apply_control(state: EngineState, control: Control) -> None:
     state.override = control.override
     state.executor_ready = control.executor_ready
     state.resume_acked = 0 <= state.resume_count != control.resume_count
+    if state.resume_acked:
+        state.memory = acknowledged(state.memory)
+        state.loss_breached = frozenset()
     state.resume_count = control.resume_count
     if not control.kill_switch_active:
         state.tripped = False

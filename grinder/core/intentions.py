@@ -66,11 +66,12 @@ def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
 
 
 def _entries_allowed(turn: Round) -> bool:
-    """Tell whether this symbol may have entries at rest: armed by no alarm, fresh, and traded by the venue."""
+    """Tell whether this symbol may have entries at rest: no alarm, fresh, within its budget, traded by the venue."""
     state, symbol = turn.state, turn.symbol
     return (
         not state.kill_switch_active
         and symbol.symbol not in state.feed.stale_symbols
+        and symbol.symbol not in state.loss_breached
         and turn.instrument.status == TRADING
         and state.account is not None
         and not state.account.hedge_mode

@@ -9,7 +9,6 @@ Invariant: replaying a recording with the code that made it reproduces the bytes
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Final, Protocol
 
 import msgspec
@@ -17,11 +16,12 @@ import msgspec
 from grinder.core import engine
 from grinder.core.engine_state import EngineConfig
 from grinder.core.events import Effect, Event
+from grinder.core.losses import RiskMemory
 from grinder.model.errors import PayloadError
 from grinder.model.limits import RECORD_BYTES_MAX
 from grinder.model.reasons import DropReason
 
-MAGIC: Final = b"grinder recording 1\n"
+MAGIC: Final = b"grinder recording 2\n"
 _LENGTH_BYTES: Final = 4
 
 
@@ -30,7 +30,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
     config: EngineConfig
     started_mono_ns: int
-    high_water_mark: Decimal | None
+    memory: RiskMemory
     awaiting_resume: bool
 
 
@@ -124,7 +124,7 @@ def replay(source: Source) -> Replayed:
         state = engine.initial_state(
             header.config,
             header.started_mono_ns,
-            high_water_mark=header.high_water_mark,
+            memory=header.memory,
             awaiting_resume=header.awaiting_resume,
         )
         for payload in records:

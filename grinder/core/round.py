@@ -88,6 +88,7 @@ def account_situation(state: EngineState) -> AccountSituation:
         risk_orders_this_run=budget.risk_orders_this_run,
         orders_left_10s=budget.orders_left_10s,
         orders_left_1m=budget.orders_left_1m,
+        loss_breached=state.loss_breached,
     )
 
 

@@ -43,8 +43,6 @@ class Word(IntEnum):
     AWAITING_RESUME = 21
     RESET_MONO_NS = 22
     RISK_DEMAND = 23
-    HIGH_WATER_MARK_CENTS = 24
-    HIGH_WATER_MARK_RUN = 25
     HEARTBEAT_FEED_MONO_NS = 32
     HEARTBEAT_SYNCER_MONO_NS = 33
     HEARTBEAT_FSM_MONO_NS = 34
@@ -75,6 +73,7 @@ class Demand(IntFlag):
     DRAWDOWN_UNKNOWN = 4
     NOT_FLAT = 8
     POSITION_UNKNOWN = 16
+    DAY_LOSS_OVER_LIMIT = 32
 
 
 WORDS: Final = 64
@@ -115,8 +114,6 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.AWAITING_RESUME: Process.FSM,
     Word.RESET_MONO_NS: OPERATOR,
     Word.RISK_DEMAND: Process.FSM,
-    Word.HIGH_WATER_MARK_CENTS: Process.FSM,
-    Word.HIGH_WATER_MARK_RUN: Process.FSM,
 }
 
 

@@ -111,6 +111,7 @@ class TripReason(StrEnum):
     REJECT_LOOP = "REJECT_LOOP"
     FORCED_CLOSE = "FORCED_CLOSE"
     ACCOUNT_MISMATCH = "ACCOUNT_MISMATCH"
+    DAILY_LOSS_LIMIT = "DAILY_LOSS_LIMIT"
 
 
 TRIP_CODES: Final[dict[TripReason, int]] = {reason: number for number, reason in enumerate(TripReason, start=1)}

@@ -27,6 +27,31 @@ class EvidenceFile(msgspec.Struct, frozen=True):
     text: str
 
 
+RISK_FOLDER: Final = "risk"
+LOSS_STREAK_ARTIFACT_VERSION: Final = "consecutive_loss_evidence_v1"
+
+
+def loss_streak_file(ts_utc_ms: int, trigger: Iterable[tuple[str, str]]) -> EvidenceFile:
+    """Return the evidence of a streak of losing orders that reached its limit.
+
+    Args:
+        ts_utc_ms: wall time, Unix milliseconds.
+        trigger: (name, text) of the symbol, the count, the threshold and the order that made it.
+
+    Source: reference sheet 8.4.
+    """
+    row = dict(trigger)
+    value = {
+        "artifact_version": LOSS_STREAK_ARTIFACT_VERSION,
+        "ts_ms": ts_utc_ms,
+        "guard_state": {"count": int(row["count"]), "tripped": True},
+        "config": {"enabled": True, "threshold": int(row["threshold"]), "action": "PAUSE"},
+        "trigger_row": {"symbol": row["symbol"], "client_order_id": row["client_order_id"]},
+    }
+    text = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode() + "\n"
+    return EvidenceFile(RISK_FOLDER, f"consecutive_loss_trip_{ts_utc_ms}.json", text)
+
+
 def fsm_transition_file(
     ts_utc_ms: int,
     from_state: FsmState,

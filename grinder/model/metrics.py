@@ -137,6 +137,10 @@ FSM: Final[tuple[Metric, ...]] = (
         (("gate_chain",), *_texts(BlockReason)),
     ),
     Metric("grinder_high_water_mark", _G, "Peak equity that drawdown is measured from, quote currency"),
+    Metric("grinder_day_loss", _G, "Loss of the UTC day on confirmed equity, quote currency; 0 while unknown"),
+    Metric("grinder_symbol_realized", _G, "Realised in this session after fees, quote currency", ("sym",)),
+    Metric("grinder_risk_consecutive_losses", _G, "Closing orders in a row that lost, the most over all symbols"),
+    Metric("grinder_risk_consecutive_loss_trips_total", _C, "Streaks of losing orders that reached their limit"),
     Metric("grinder_router_decision_total", _C, "Decisions of the router", ("decision", "reason")),
     Metric("grinder_router_amend_savings_total", _C, "Cancel-replace pairs saved by amending"),
     Metric("grinder_cycle_tp_generated_total", _C, "Take-profit orders placed", ("sym",)),
@@ -218,6 +222,12 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
     Metric("grinder_dead_man_failures_total", _C, "Failures to wind up the venue's dead-man's switch"),
     Metric("grinder_dead_man_wound_up", _G, "Symbols whose orders the venue cancels if this tree goes silent"),
     Metric("grinder_dead_man_unguarded", _G, "Symbols whose orders nobody would take back if this tree died now"),
+    Metric(
+        "grinder_executor_intent_to_wire_seconds",
+        _H,
+        "From an intent in the executor to its command on the wire, seconds",
+        buckets=LATENCY_BUCKETS_S,
+    ),
     Metric(
         "grinder_executor_tick_to_wire_seconds",
         _H,

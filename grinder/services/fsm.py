@@ -7,10 +7,10 @@ send an intent that the engine did not emit, and never keep from the engine that
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from grinder.core import engine
 from grinder.core.demand import risk_demand
@@ -31,18 +31,20 @@ from grinder.core.events import (
     Trip,
     Unsent,
 )
+from grinder.core.inputs import LOSS_STREAK_TRIPPED
+from grinder.core.losses import RiskMemory, longest_streak
 from grinder.core.recording import Header
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, FsmState, Override, TradingMode
 from grinder.model.errors import GrinderError
-from grinder.model.evidence import fsm_transition_file
+from grinder.model.evidence import fsm_transition_file, loss_streak_file
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import LEVELS_MAX, SYMBOLS_MAX
 from grinder.model.market import BookTop
 from grinder.model.orders import INTENTS_PER_INCARNATION, OrderKind, ResyncOrders
 from grinder.model.reasons import BlockReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
-from grinder.ports import Board, Clock, DecisionSink, EvidenceSink, Log, Publisher, Telemetry
+from grinder.ports import Board, Clock, DecisionSink, EvidenceSink, Log, Publisher, RiskStore, Telemetry
 from grinder.services.loop import Cadence
 
 LOOP_STATE_PERIOD_MS: Final = 250
@@ -58,7 +60,6 @@ _ROUNDS_MAX: Final = 2 * LEVELS_MAX * SYMBOLS_MAX
 _INPUTS: Final = frozenset(InputFrame.__args__)
 _STATE_CODES: Final = {state: number for number, state in enumerate(FsmState, start=1)}
 _CODE_BITS: Final = 8
-_CENTS: Final = Decimal(100)
 _IDS_MAX: Final = INTENTS_PER_INCARNATION - INTENTS_PER_INCARNATION // 64
 _CONTROL_WORDS: Final = (
     *TRIP_WORDS,
@@ -76,18 +77,16 @@ class IdsUsedUpError(GrinderError):
 class FsmConfig(msgspec.Struct, frozen=True):
     """``engine``: how it decides. ``override``: the settings' override, beside the operator's on the board.
 
-    ``evidence``: write a file per transition. ``run_code``: tells runs of the tree apart; a start within the same run
-    goes on from its high-water mark.
+    ``evidence``: write a file per transition, and one per streak of losses.
     """
 
     engine: EngineConfig
     override: Override = Override.NONE
     evidence: bool = False
-    run_code: int = 0
 
 
 class FsmPorts(msgspec.Struct, frozen=True):
-    """What the service uses. ``decisions`` is None where nothing is recorded."""
+    """What the service uses. ``decisions`` is None where nothing is recorded; ``risk`` keeps the risk memory."""
 
     clock: Clock
     board: Board
@@ -96,25 +95,23 @@ class FsmPorts(msgspec.Struct, frozen=True):
     telemetry: Telemetry
     log: Log
     evidence: EvidenceSink
+    risk: RiskStore
     decisions: DecisionSink | None = None
 
 
 class FsmService:
     """The Service of the fsm process."""
 
-    def __init__(self, config: FsmConfig, ports: FsmPorts, high_water_mark: Decimal | None = None) -> None:
+    def __init__(self, config: FsmConfig, ports: FsmPorts) -> None:
         self._config = config
         self._ports = ports
         now = ports.clock.mono_ns()
-        cents = ports.board.read(Word.HIGH_WATER_MARK_CENTS)
-        if high_water_mark is None and cents > 0 and ports.board.read(Word.HIGH_WATER_MARK_RUN) == config.run_code:
-            high_water_mark = Decimal(cents) / _CENTS
-        awaiting = ports.board.read(Word.AWAITING_RESUME) != 0
-        self._state = engine.initial_state(
-            config.engine, now, high_water_mark=high_water_mark, awaiting_resume=awaiting
-        )
+        memory = self._saved = ports.risk.memory
+        # A memory that cannot be read may have held a loss: a person must look before there is new risk.
+        awaiting = ports.board.read(Word.AWAITING_RESUME) != 0 or ports.risk.damaged
+        self._state = engine.initial_state(config.engine, now, memory=memory, awaiting_resume=awaiting)
         if ports.decisions is not None:
-            ports.decisions.begin(Header(config.engine, now, high_water_mark, awaiting))
+            ports.decisions.begin(Header(config.engine, now, memory, awaiting))
         self._words: tuple[int, ...] | None = None
         self._loop_state = Cadence(LOOP_STATE_PERIOD_MS, now)
         self._summaries = Cadence(PLAN_SUMMARY_PERIOD_MS, now)
@@ -157,7 +154,7 @@ class FsmService:
             raise IdsUsedUpError(f"{self._state.ids_made} order ids made; the next start has new ones")
         now = self._ports.clock.mono_ns()
         self._look_at_board(now)
-        self._step(Timer(now))
+        self._step(Timer(now, self._ports.clock.utc_ms()))
         if self._loop_state.take(now):
             self._publish_state(now)
             self._set_gauges()
@@ -166,7 +163,7 @@ class FsmService:
 
     def on_stop(self) -> None:
         """Stop deciding; the executor cancels what rests. Whoever stops it in order begins the next session anew."""
-        self._ports.board.write(Word.HIGH_WATER_MARK_CENTS, 0)
+        self._save(replace(self._state.memory, session_open=False))
         self._ports.board.write(Word.FSM_STATE, 0)
         self._stopped = True
 
@@ -287,6 +284,14 @@ class FsmService:
 
     def _noted(self, effect: Noted) -> None:
         self._ports.log.event(effect.name, **dict(effect.fields))
+        if effect.name == LOSS_STREAK_TRIPPED and self._config.evidence:
+            file = loss_streak_file(self._ports.clock.utc_ms(), effect.fields)
+            self._ports.evidence.write(file.folder, file.name, file.text)
+
+    def _save(self, memory: RiskMemory) -> None:
+        if memory is not self._saved:
+            self._saved = memory
+            self._ports.risk.save(memory)
 
     def _show_state(self) -> None:
         machine = self._state.fsm
@@ -309,8 +314,11 @@ class FsmService:
         telemetry.gauge("grinder_drawdown_pct", state.drawdown_now or 0.0)
         if state.drawdown.high_water_mark is not None:
             telemetry.gauge("grinder_high_water_mark", float(state.drawdown.high_water_mark))
-            self._ports.board.write(Word.HIGH_WATER_MARK_RUN, self._config.run_code)
-            self._ports.board.write(Word.HIGH_WATER_MARK_CENTS, int(state.drawdown.high_water_mark * _CENTS))
+        telemetry.gauge("grinder_day_loss", float(state.day_loss or 0))
+        telemetry.gauge("grinder_risk_consecutive_losses", float(longest_streak(state.memory)))
+        for name, losses in state.memory.symbols.items():
+            telemetry.gauge("grinder_symbol_realized", float(losses.realized), name)
+        self._save(state.memory)
         for symbol in state.symbols.values():
             profits = sum(order.kind is OrderKind.TAKE_PROFIT for order in state.view.of(symbol.symbol))
             telemetry.gauge("grinder_tp_active_gauge", float(profits), symbol.symbol)

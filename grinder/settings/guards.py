@@ -136,6 +136,12 @@ def _sizes_fit(settings: Settings) -> Problems:
             yield f"{label}: has no quantity for {symbol}; add {symbol}=quantity"
 
 
+def _loss_budgets_fit(settings: Settings) -> Problems:
+    for symbol in settings.symbol_loss_budgets:
+        if symbol and symbol not in settings.symbols:
+            yield f"GRINDER_SYMBOL_LOSS_BUDGETS: {symbol} is not traded; name symbols of GRINDER_SYMBOLS"
+
+
 def _levels_fit(settings: Settings) -> Problems:
     farthest = settings.paper_levels * settings.paper_spacing_bps
     if farthest >= BPS:
@@ -227,6 +233,7 @@ RULES: Final = (
     Rule(("GRINDER_ORDER_TRANSPORT", *_URLS), _venue_is_whole),
     Rule((_MODE, "GRINDER_SIM_PORT", "GRINDER_METRICS_PORT"), _ports_differ),
     Rule(("GRINDER_SYMBOLS", "GRINDER_PAPER_SIZE_PER_LEVEL"), _sizes_fit),
+    Rule(("GRINDER_SYMBOLS", "GRINDER_SYMBOL_LOSS_BUDGETS"), _loss_budgets_fit),
     Rule(("GRINDER_PAPER_LEVELS", "GRINDER_PAPER_SPACING_BPS"), _levels_fit),
     Rule(("GRINDER_LIVE_MAX_LEVEL_DISTANCE_BPS", "GRINDER_PAPER_SPACING_BPS"), _distance_fits),
     Rule(

@@ -168,10 +168,11 @@ def _masked(problem: str, secrets: set[str]) -> str:
 
 
 def _resolved(settings: Settings) -> Settings:
-    sizes = settings.paper_size_per_level
-    if "" in sizes:
-        sizes = dict.fromkeys(settings.symbols, sizes[""])
-    return endpoints.resolve(msgspec.structs.replace(settings, paper_size_per_level=sizes))
+    sizes, budgets = (
+        dict.fromkeys(settings.symbols, each[""]) if "" in each else each
+        for each in (settings.paper_size_per_level, settings.symbol_loss_budgets)
+    )
+    return endpoints.resolve(msgspec.structs.replace(settings, paper_size_per_level=sizes, symbol_loss_budgets=budgets))
 
 
 def _read(

@@ -144,7 +144,9 @@ def _symbols(row: Variable, text: str) -> tuple[str, ...]:
 
 
 def _sizes(row: Variable, text: str) -> dict[str, Decimal]:
-    """Return quantity by symbol; one number for all symbols has the empty name."""
+    """Return quantity by symbol; one number for all symbols has the empty name, unset is no symbol at all."""
+    if not text.strip():
+        return {}
     sizes: dict[str, Decimal] = {}
     for pair in text.split(","):
         symbol, separator, number = pair.strip().rpartition("=")

@@ -141,6 +141,25 @@ FSM: Final = Section(
         ),
         decimal("GRINDER_DRAWDOWN_LIMIT", "0.20", ("0.0001", "1"), "fraction", "Drawdown that forces EMERGENCY."),
         decimal(
+            "GRINDER_DAILY_LOSS_LIMIT_USD",
+            "",
+            ("0.01", "1000000000"),
+            "USD",
+            "Loss of one UTC day, on confirmed equity, that trips the kill switch. Unset: no such limit.",
+        ),
+        Variable(
+            name="GRINDER_SYMBOL_LOSS_BUDGETS",
+            kind=Kind.SIZES,
+            unit="USD",
+            doc="Loss of a symbol in one session, realised and shown, after which it takes no new risk until a new "
+            "session or `grinder resume --ack`: one number, or pairs such as `BTCUSDT=50,ETHUSDT=20`. Unset: none.",
+        ),
+        switch(
+            "GRINDER_CONSEC_LOSS_ENABLED",
+            "Wait in PAUSED for `grinder resume --ack` after too many closing orders of a symbol in a row lost.",
+        ),
+        integer("GRINDER_CONSEC_LOSS_THRESHOLD", "5", (1, 1_000), "", "How many losing orders in a row are too many."),
+        decimal(
             "GRINDER_POSITION_NOTIONAL_THRESHOLD_USD",
             "10",
             ("0", "1000000000"),

@@ -45,6 +45,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spread_spike_bps: Decimal
     toxicity_high_bps: Decimal
     drawdown_limit: Decimal
+    daily_loss_limit_usd: Decimal | None
+    symbol_loss_budgets: dict[str, Decimal]
+    consec_loss_enabled: bool
+    consec_loss_threshold: int
     position_notional_threshold_usd: Decimal
     emergency_auto_resume: bool
     emergency_exit_enabled: bool

@@ -13,6 +13,7 @@ import pytest
 from grinder.adapters.binance.codec_market import decode_market
 from grinder.adapters.fixture import read_lines
 from grinder.core.engine_state import EngineConfig
+from grinder.core.losses import NOTHING_LOST
 from grinder.core.recording import Header, decision_record, header_record, replay
 from grinder.model.control import FsmState
 from grinder.model.errors import PayloadError
@@ -51,7 +52,7 @@ def traded(names: tuple[str, ...], engine_config: EngineConfig) -> World:
 
 
 def recording_of(world: World) -> bytes:
-    header = header_record(Header(world.config, START_NS, None, False))
+    header = header_record(Header(world.config, START_NS, NOTHING_LOST, False))
     return header + b"".join(map(decision_record, world.events, world.decisions))
 
 
@@ -93,7 +94,7 @@ def test_recorded_books_when_traded_again_then_the_recording_is_byte_identical()
 def test_replay_when_one_decision_was_another_then_its_step_is_named(both: World) -> None:
     number = next(index for index, effects in enumerate(both.decisions) if effects)
     decisions = [*both.decisions[:number], (), *both.decisions[number + 1 :]]
-    header = header_record(Header(both.config, START_NS, None, False))
+    header = header_record(Header(both.config, START_NS, NOTHING_LOST, False))
     forged = header + b"".join(map(decision_record, both.events[: number + 3], decisions))
     found = replay(BytesIO(forged))
     assert found.difference is not None

@@ -102,10 +102,8 @@ def test_begin_when_process_comes_back_then_its_words_are_clear_but_the_trip_sta
 def test_begin_when_fsm_comes_back_then_it_still_waits_for_the_operators_resume(tmp_path: Path) -> None:
     board = attach_process(tmp_path, Process.FSM, ())
     board.write(Word.AWAITING_RESUME, 1)
-    board.write(Word.HIGH_WATER_MARK_CENTS, 1_000_000)
     board.write(Word.FSM_STATE, 4)
     board.begin(1, 2)
-    assert board.read(Word.HIGH_WATER_MARK_CENTS) == 1_000_000
     assert (board.read(Word.AWAITING_RESUME), board.read(Word.FSM_STATE)) == (1, 0)
     board.close()
 

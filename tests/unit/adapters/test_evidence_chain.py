@@ -36,7 +36,10 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / CHAIN).write_text((root / CHAIN).read_text().replace("fsm/1.txt", "fsm/7.txt")),
         f"{CHAIN}:3: does not follow",
     ),
-    "a line is no line": (lambda root: (root / CHAIN).write_bytes((root / CHAIN).read_bytes() + b"?\n"), f"{CHAIN}:5: not a line"),
+    "a line is no line": (
+        lambda root: (root / CHAIN).write_bytes((root / CHAIN).read_bytes() + b"?\n"),
+        f"{CHAIN}:5: not a line",
+    ),
 }
 
 

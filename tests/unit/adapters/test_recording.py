@@ -8,6 +8,7 @@ import pytest
 from grinder.adapters.recording import RecordingFile, open_recording
 from grinder.cli.main import main
 from grinder.core.events import Timer
+from grinder.core.losses import NOTHING_LOST
 from grinder.core.recording import MAGIC, Header, decision_record, header_record, read_records, replay
 from grinder.model.errors import PayloadError
 from grinder.model.limits import RECORD_BYTES_MAX, RECORDING_QUEUE_MAX
@@ -25,7 +26,7 @@ def world() -> World:
 def write(path: Path, world: World) -> None:
     with open_recording(str(path), RecordingLog(), RecordingTelemetry()) as sink:
         assert sink is not None
-        sink.begin(Header(world.config, START_NS, None, False))
+        sink.begin(Header(world.config, START_NS, NOTHING_LOST, False))
         for event, effects in zip(world.events, world.decisions, strict=True):
             sink.record(event, effects)
 
@@ -76,13 +77,13 @@ class Broken(BytesIO):
 def test_recording_when_the_disk_is_full_then_it_ends_and_says_so(world) -> None:
     log = RecordingLog()
     recording = RecordingFile(Broken(), log, RecordingTelemetry())
-    recording.begin(Header(world.config, START_NS, None, False))
+    recording.begin(Header(world.config, START_NS, NOTHING_LOST, False))
     recording.close()
     assert log.events == [("RECORDING_ENDED", {"why": "no space left"})]
 
 
 def test_records_when_the_end_is_torn_then_said_after_the_whole_ones(world) -> None:
-    data = header_record(Header(world.config, START_NS, None, False)) + decision_record(Timer(START_NS), ())
+    data = header_record(Header(world.config, START_NS, NOTHING_LOST, False)) + decision_record(Timer(START_NS), ())
     for cut in (1, 5):
         found = replay(BytesIO(data + decision_record(Timer(START_NS + 1), ())[:-cut]))
         assert (found.steps, found.torn) == (1, True)
@@ -110,7 +111,7 @@ def test_replay_command_when_equal_then_0_when_different_1_when_unreadable_2(wor
 
     number = next(index for index, effects in enumerate(world.decisions) if effects)
     records = [*world.decisions[:number], ()]
-    header = header_record(Header(world.config, START_NS, None, False))
+    header = header_record(Header(world.config, START_NS, NOTHING_LOST, False))
     path.write_bytes(header + b"".join(map(decision_record, world.events, records)))
     assert main(["replay", str(path)]) == 1
     assert f"step {number + 1} differs" in capsys.readouterr().out

@@ -5,13 +5,23 @@ from decimal import Decimal
 import pytest
 
 from grinder.core.events import Control, Effect, Event, Unsent
+from grinder.core.losses import NOTHING_LOST, LossConfig, RiskMemory
 from grinder.core.recording import Header
 from grinder.model.account import AccountState, Balance, Instruments, Source
 from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, FsmState, Override, TripReason
 from grinder.model.frames import Envelope, Frame, LoopState, PlanSummary
 from grinder.model.market import BookTop, MarkPrice, StreamHealth, TradeTick
-from grinder.model.orders import INTENTS_PER_INCARNATION, OrderBudget, OrdersSnapshot, Place, ResyncOrders
+from grinder.model.orders import (
+    INTENTS_PER_INCARNATION,
+    Fill,
+    OrderBudget,
+    OrderKind,
+    OrdersSnapshot,
+    Place,
+    ResyncOrders,
+    Side,
+)
 from grinder.services.fsm import FsmConfig, FsmPorts, FsmService, IdsUsedUpError
 from tests.engine_world import config, instrument
 from tests.fakes import FakeBoard, FakeClock
@@ -59,11 +69,34 @@ class Decisions:
         self.decisions.append((event, effects))
 
 
+class Risk:
+    """A RiskStore that keeps what was saved."""
+
+    def __init__(self, damaged: bool = False) -> None:
+        self.memory, self.damaged = NOTHING_LOST, damaged
+
+    def save(self, memory: RiskMemory) -> None:
+        self.memory = memory
+
+
+def losing_fill(number: int) -> Fill:
+    """A trade of a closing order of its own that lost 5."""
+    name = f"grd-7-0-{number}-t1"
+    return Fill(name, SYMBOL, Side.SELL, OrderKind.EXIT, number, D(60_000), D("0.001"), D(0), D(-5), False, 0)
+
+
 class Bench:
     """The service among fakes, with a small script of inputs that makes it trade."""
 
-    def __init__(self, override: Override = Override.NONE, board: FakeBoard | None = None, **changes: object) -> None:
+    def __init__(
+        self,
+        override: Override = Override.NONE,
+        board: FakeBoard | None = None,
+        risk: Risk | None = None,
+        **changes: object,
+    ) -> None:
         self.clock = FakeClock()
+        self.risk = Risk() if risk is None else risk
         self.board = FakeBoard() if board is None else board
         self.board.words |= {Word.LATCH_FILE_LOADED: 1, Word.EXECUTOR_READY: 1}
         self.intents, self.states = Queue(), Queue()
@@ -79,6 +112,7 @@ class Bench:
                 self.telemetry,
                 self.log,
                 self.evidence,
+                self.risk,
                 self.decisions,
             ),
         )
@@ -185,7 +219,7 @@ def test_service_when_the_settings_override_then_the_more_severe_of_both_counts(
 
 
 @pytest.mark.parametrize("acknowledged", [True, False])
-def test_service_when_restarted_after_an_emergency_then_only_an_acknowledgement_releases_it(acknowledged) -> None:
+def test_service_when_restarted_after_an_emergency_then_only_an_acknowledgement_releases_it(acknowledged: bool) -> None:
     board = FakeBoard()
     board.words |= {Word.AWAITING_RESUME: 1, Word.RESUME_COUNT: 3}
     bench = Bench(board=board).trading()
@@ -288,18 +322,38 @@ def test_service_when_a_round_has_two_entries_then_the_first_leaves_before_the_s
 
 def test_service_when_killed_then_the_next_start_of_the_run_goes_on_from_the_high_water_mark() -> None:
     bench = Bench().trading()
-    assert bench.board.words[Word.HIGH_WATER_MARK_CENTS] == 1_000_000
-    again = Bench(board=bench.board)
-    assert again.decisions.headers[0].high_water_mark == D(10_000)
-    bench.board.words[Word.HIGH_WATER_MARK_RUN] = 99
-    assert Bench(board=bench.board).decisions.headers[0].high_water_mark is None
+    assert bench.risk.memory.high_water_mark == D(10_000)
+    again = Bench(board=bench.board, risk=bench.risk)
+    assert again.service.state.drawdown.high_water_mark == D(10_000)
+    assert again.decisions.headers[0].memory == bench.risk.memory
 
 
 def test_service_when_stopped_in_order_then_the_next_session_begins_anew() -> None:
     bench = Bench().trading()
     bench.service.on_stop()
     bench.service.on_timer()
-    assert Bench(board=bench.board).decisions.headers[0].high_water_mark is None
+    again = Bench(board=bench.board, risk=bench.risk)
+    assert again.service.state.drawdown.high_water_mark is None
+    assert again.service.state.memory.day_start == D(10_000)
+    assert again.service.state.memory.session_open
+
+
+def test_service_when_the_risk_memory_is_damaged_then_it_waits_for_an_operator() -> None:
+    assert Bench(risk=Risk(damaged=True)).service.state.fsm.awaiting_resume
+    assert not Bench(risk=Risk()).service.state.fsm.awaiting_resume
+
+
+def test_service_when_orders_in_a_row_lose_then_it_waits_and_keeps_evidence() -> None:
+    bench = Bench(losses=LossConfig(streak_max=2)).trading()
+    for number in (1, 2):
+        bench.give(losing_fill(number))
+    folder, name, text = next(file for file in bench.evidence.files if file[0] == "risk")
+    assert (folder, name) == ("risk", f"consecutive_loss_trip_{bench.clock.utc_ms()}.json")
+    assert '"threshold": 2' in text
+    bench.second()
+    assert bench.service.state.fsm.awaiting_resume
+    assert bench.service.state.fsm.state is FsmState.PAUSED
+    assert Bench(losses=LossConfig(streak_max=2), risk=bench.risk).service.state.fsm.awaiting_resume
 
 
 def test_service_when_its_order_ids_run_out_then_it_ends_so_that_the_next_start_has_new_ones() -> None:

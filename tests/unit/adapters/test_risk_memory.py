@@ -1,0 +1,70 @@
+"""The risk memory's file: what a restart, a torn write, a full file and a broken one leave."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from grinder.adapters.risk_memory import RISK_FILE, SLOT_BYTES, RiskFile
+from grinder.core.losses import NOTHING_LOST, RiskMemory, SymbolLosses
+from grinder.model.limits import SYMBOLS_MAX
+from tests.market import RecordingLog
+
+LOST = RiskMemory(True, Decimal("10000.01"), 20_000, Decimal(9), {"BTCUSDT": SymbolLosses(Decimal(-5))}, ("BTCUSDT",))
+
+
+def left_by(state_dir: Path, *memories: RiskMemory) -> None:
+    for memory in memories:
+        with closing(RiskFile(state_dir, RecordingLog())) as file:
+            file.save(memory)
+
+
+def found(state_dir: Path) -> tuple[RiskMemory, bool]:
+    with closing(RiskFile(state_dir, RecordingLog())) as file:
+        return file.memory, file.damaged
+
+
+def test_file_when_there_is_none_then_nothing_was_lost(tmp_path: Path) -> None:
+    assert found(tmp_path / "state") == (NOTHING_LOST, False)
+
+
+def test_file_when_saved_then_the_next_start_finds_the_newest(tmp_path: Path) -> None:
+    left_by(tmp_path, NOTHING_LOST, RiskMemory(utc_day=1), LOST)
+    assert found(tmp_path) == (LOST, False)
+    assert (tmp_path / RISK_FILE).stat().st_size == 2 * SLOT_BYTES
+
+
+@pytest.mark.parametrize("at", [0, 1, 100])
+def test_file_when_the_newest_slot_is_torn_then_the_one_before_it_holds(tmp_path: Path, at: int) -> None:
+    left_by(tmp_path, LOST, RiskMemory(utc_day=7))
+    data = bytearray((tmp_path / RISK_FILE).read_bytes())
+    newest = 0 if b'"utc_day":7' in data[:SLOT_BYTES] else SLOT_BYTES
+    data[newest + at] ^= 0xFF
+    (tmp_path / RISK_FILE).write_bytes(data)
+    assert found(tmp_path) == (LOST, False)
+
+
+@pytest.mark.parametrize("data", [b"x" * 2 * SLOT_BYTES, b"x", b"00000000 {}" + b" " * SLOT_BYTES])
+def test_file_when_nothing_in_it_can_be_read_then_damaged(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / RISK_FILE).write_bytes(data)
+    assert found(tmp_path) == (NOTHING_LOST, True)
+
+
+def test_file_when_it_cannot_be_had_then_damaged_logged_and_saving_harms_nobody(tmp_path: Path) -> None:
+    (tmp_path / RISK_FILE).mkdir()
+    log = RecordingLog()
+    with closing(RiskFile(tmp_path, log)) as file:
+        file.save(LOST)
+        assert file.damaged
+    assert log.names() == ["RISK_MEMORY_FAILED"]
+
+
+def test_file_when_every_symbol_has_losses_then_it_still_fits(tmp_path: Path) -> None:
+    name = "A" * 20
+    losses = SymbolLosses(Decimal("-" + "1" * 28), "i" * 36, Decimal("-" + "1" * 28), 10**9)
+    full = RiskMemory(True, Decimal(1), 1, Decimal(1), {f"{name}{n:02}": losses for n in range(SYMBOLS_MAX)}, ())
+    left_by(tmp_path, full)
+    assert found(tmp_path) == (full, False)
