@@ -82,6 +82,8 @@ async def _read(request: web.Request) -> tuple[str, str]:
             body = (await request.read()).decode()
     except TimeoutError:
         raise refusal(Code.ILLEGAL_CHARS, "body", f"complete within {READ_S_MAX} s") from None
+    except OSError:
+        raise refusal(Code.ILLEGAL_CHARS, "body", "complete") from None
     except web.HTTPRequestEntityTooLarge:
         raise refusal(Code.TOO_MANY_PARAMETERS, "Too many parameters sent for this endpoint.") from None
     except UnicodeDecodeError:

@@ -24,6 +24,9 @@ TIME_STEP_S: Final = 0.01
 """How often what is due in the exchange is looked at; the venue checks its dead-man's switches about as often."""
 
 SHUTDOWN_S: Final = 1.0
+IDLE_S_MAX: Final = 75.0
+"""Longest that a connection may be idle, or take for a further request's head, seconds."""
+
 LAST_ANSWER_S: Final = 0.02
 """Time for the answer to the request for a restart, seconds."""
 
@@ -36,6 +39,34 @@ def _ours(record: logging.LogRecord) -> bool:
 
 _log: Final = logging.getLogger("grinder.sim.server")
 _log.addFilter(_ours)
+
+
+class HeadWatch:
+    """Cuts connections whose first request does not arrive: HTTP servers wait for it for ever."""
+
+    def __init__(self, head_s_max: float) -> None:
+        self._head_s_max = head_s_max
+        self._since_s: dict[object, float] = {}
+        self._asked: set[object] = set()
+
+    @web.middleware
+    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note that a connection has sent a request."""
+        self._asked.add(request.protocol)
+        return await handler(request)
+
+    async def run(self, server: web.Server) -> None:
+        """Look at every connection, several times within the time they have."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._head_s_max / 4)
+            connections = set(server.connections)
+            self._asked &= connections
+            now_s = loop.time()
+            self._since_s = {each: self._since_s.get(each, now_s) for each in connections - self._asked}
+            for each in connections - self._asked:
+                if now_s - self._since_s[each] >= self._head_s_max:
+                    each.force_close()
 
 
 @web.middleware
@@ -51,9 +82,9 @@ async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return web.Response(status=400, body=msgspec.json.encode(body), content_type="application/json")
 
 
-def build_application(context: Context, player: Player, restart: Restart) -> web.Application:
+def build_application(context: Context, player: Player, restart: Restart, watch: HeadWatch) -> web.Application:
     """Return the server with every route."""
-    application = web.Application(middlewares=[_plain_errors], client_max_size=rest.BODY_BYTES_MAX)
+    application = web.Application(middlewares=[watch.note, _plain_errors], client_max_size=rest.BODY_BYTES_MAX)
     application.add_routes(rest.routes(context))
     application.add_routes(ws_api.routes(context))
     application.add_routes(Admin(context, player, restart).routes())
@@ -87,12 +118,21 @@ class Server:
         Raises:
             OSError: if the port is taken.
         """
-        application = build_application(self._context, self._player, self.restart)
-        self._runner = web.AppRunner(application, access_log=None, logger=_log, shutdown_timeout=SHUTDOWN_S)
+        watch = HeadWatch(self._context.pace.head_s_max)
+        application = build_application(self._context, self._player, self.restart, watch)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            logger=_log,
+            shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=IDLE_S_MAX,
+        )
         await self._runner.setup()
+        assert self._runner.server is not None
         await self._listen(self._runner)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._player.run()), loop.create_task(_let_time_pass(self._context))]
+        self._tasks.append(loop.create_task(watch.run(self._runner.server)))
         if self._state_path is not None:
             self._tasks.append(loop.create_task(keep_state(self._state_path, self._context.venue)))
 

@@ -20,15 +20,16 @@ CLOSE_S_MAX: Final = 1.0
 
 
 class SocketPace(msgspec.Struct, frozen=True):
-    """Times of a connection, seconds."""
+    """Times of a connection, seconds. ``head_s_max``: how long the head of its first request may take to arrive."""
 
     ping_period_s: float = 180.0
     pong_s_max: float = 600.0
     life_s: float = 24 * 3_600.0
+    head_s_max: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse times that are not above 0."""
-        if min(self.ping_period_s, self.pong_s_max, self.life_s) <= 0:
+        if min(self.ping_period_s, self.pong_s_max, self.life_s, self.head_s_max) <= 0:
             raise ValueError("times of a connection must be above 0")
 
 
