@@ -12,12 +12,14 @@ from grinder.sim.exchange.brackets import notional_max
 from grinder.sim.exchange.codes import Code, refusal
 from grinder.sim.exchange.events import account_config_update, account_update, multi_assets_update, plain
 from grinder.sim.exchange.holdings import MONEY, Holding, MarginMode
+from grinder.sim.exchange.incomes import MarginChange
 from grinder.sim.exchange.order_reading import read_position_side
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.venue import Venue
 
 SUCCESS: Final = {"code": 200, "msg": "success"}
-_ADD, _TAKE = 1, 2
+ADD_MARGIN: Final = 1
+TAKE_MARGIN: Final = 2
 
 
 def _flag(params: Params, name: str) -> bool:
@@ -114,7 +116,7 @@ def change_position_margin(venue: Venue, account: Account | None, params: Params
     symbol = venue.exchange.market(params.text("symbol")).rules.symbol
     holding = owner.holding(symbol, read_position_side(owner, params))
     amount, kind = params.decimal("amount").quantize(MONEY), params.integer("type")
-    if kind not in (_ADD, _TAKE):
+    if kind not in (ADD_MARGIN, TAKE_MARGIN):
         raise refusal(Code.INVALID_PARAMETER, "type")
     if amount <= ZERO:
         raise refusal(Code.AMOUNT_NOT_POSITIVE)
@@ -122,9 +124,11 @@ def change_position_margin(venue: Venue, account: Account | None, params: Params
         raise refusal(Code.MARGIN_ONLY_FOR_ISOLATED)
     if not holding.qty:
         raise refusal(Code.MARGIN_WITHOUT_POSITION)
-    _check_margin_change(venue, owner, holding, amount, add=kind == _ADD)
-    holding.isolated_wallet += amount if kind == _ADD else -amount
+    _check_margin_change(venue, owner, holding, amount, add=kind == ADD_MARGIN)
+    change = amount if kind == ADD_MARGIN else -amount
+    holding.isolated_wallet += change
     owner.changes += 1
+    venue.exchange.margin_changes.append(MarginChange(owner.key, symbol, holding.position_side, change, now))
     mark = venue.exchange.mark_of(symbol)
     venue.exchange.outbox.append(account_update(owner, "MARGIN_TRANSFER", now, [(holding, mark)]))
     return {"amount": float(amount), "code": 200, "msg": "Successfully modify position margin.", "type": kind}

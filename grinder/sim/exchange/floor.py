@@ -23,7 +23,7 @@ from grinder.sim.exchange import events
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.codes import Code, refusal
 from grinder.sim.exchange.holdings import MONEY
-from grinder.sim.exchange.incomes import Income, IncomeKind
+from grinder.sim.exchange.incomes import Income, IncomeKind, MarginChange
 from grinder.sim.exchange.market import Market
 from grinder.sim.exchange.orders import FORCED, Amendment, Expiry, Fill, Order, SelfTrade, Status, Tif
 from grinder.sim.exchange.records import OrderRecords
@@ -33,6 +33,7 @@ FILLS_KEPT_MAX: Final = 100_000
 """Trades kept for userTrades and ground truth."""
 
 INCOMES_KEPT_MAX: Final = 200_000
+MARGIN_CHANGES_KEPT_MAX: Final = 10_000
 PUBLIC_EVENTS_MAX: Final = 1_000
 """Events for market streams that wait to be sent; the oldest fall out where nobody sends them."""
 
@@ -75,6 +76,7 @@ class TradingFloor:
         self.public_outbox: deque[events.PublicEvent] = deque(maxlen=PUBLIC_EVENTS_MAX)
         self.fills: deque[Fill] = deque(maxlen=FILLS_KEPT_MAX)
         self.incomes: deque[Income] = deque(maxlen=INCOMES_KEPT_MAX)
+        self.margin_changes: deque[MarginChange] = deque(maxlen=MARGIN_CHANGES_KEPT_MAX)
         self.counts = Counts()
         self.now_utc_ms = 0
         self.next_id = config.first_id

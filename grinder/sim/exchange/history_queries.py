@@ -9,7 +9,9 @@ from itertools import islice
 from typing import Any, Final
 
 from grinder.model.orders import Side
+from grinder.model.units import ZERO
 from grinder.sim.exchange.account_queries import owner_of
+from grinder.sim.exchange.account_settings import ADD_MARGIN, TAKE_MARGIN
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.codes import Code, refusal
 from grinder.sim.exchange.events import described, money, plain
@@ -23,6 +25,8 @@ from grinder.sim.exchange.venue import Venue
 
 FORCE_ORDERS_MAX: Final = 100
 INCOME_DAYS: Final = 90
+MARGIN_CHANGES_MAX: Final = 500
+MARGIN_CHANGE_DAYS: Final = 30
 _FORCED_KINDS: Final = {
     "LIQUIDATION": frozenset({Origin.LIQUIDATION}),
     "ADL": frozenset({Origin.ADL}),
@@ -174,6 +178,31 @@ def income(venue: Venue, account: Account | None, params: Params, now: int) -> l
         }
         for row in chosen
     ]
+
+
+def margin_changes(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:
+    """GET /fapi/v1/positionMargin/history: the newest changes of isolated margin, newest first."""
+    owner, symbol = owner_of(account), venue.exchange.market(params.text("symbol")).rules.symbol
+    limit, period = read_limit(params, 500, MARGIN_CHANGES_MAX), read_period(params, now, MARGIN_CHANGE_DAYS)
+    kind = params.integer_or("type", 0)
+    rows = (
+        row
+        for row in reversed(venue.exchange.margin_changes)
+        if (row.account, row.symbol) == (owner.key, symbol) and period.holds(row.utc_ms)
+    )
+    documents = (
+        {
+            "symbol": symbol,
+            "type": ADD_MARGIN if row.amount > ZERO else TAKE_MARGIN,
+            "deltaType": "USER_ADJUST",
+            "amount": money(row.amount),
+            "asset": "USDT",
+            "time": row.utc_ms,
+            "positionSide": row.position_side.value,
+        }
+        for row in rows
+    )
+    return list(islice((each for each in documents if kind in (0, each["type"])), limit))
 
 
 def force_orders(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:

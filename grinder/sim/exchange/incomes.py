@@ -1,4 +1,4 @@
-"""Everything that changed a wallet, one row each, as GET /fapi/v1/income tells it."""
+"""What changed a wallet, and what moved between it and isolated positions, one row each, for the history queries."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
+
+from grinder.model.account import PositionSide
 
 
 class IncomeKind(StrEnum):
@@ -27,3 +29,13 @@ class Income(msgspec.Struct, frozen=True, gc=False):
     amount: Decimal
     utc_ms: int
     trade_id: int = 0
+
+
+class MarginChange(msgspec.Struct, frozen=True, gc=False):
+    """Margin that its owner added to (above zero) or took from an isolated position, USDT."""
+
+    account: str
+    symbol: str
+    position_side: PositionSide
+    amount: Decimal
+    utc_ms: int

@@ -143,6 +143,7 @@ _SETTINGS: Final = (
     _signed("leverage.set", account_settings.set_leverage, 1, "POST v1/leverage"),
     _signed("margin_type.set", account_settings.set_margin_type, 1, "POST v1/marginType"),
     _signed("position_margin.change", account_settings.change_position_margin, 1, "POST v1/positionMargin"),
+    _signed("position_margin.history", history_queries.margin_changes, 1, "GET v1/positionMargin/history"),
     _signed("fee_burn.get", account_queries.fee_burn, 30, "GET v1/feeBurn"),
     _signed("fee_burn.set", account_settings.set_fee_burn, 1, "POST v1/feeBurn"),
     _keyed("stream.start", queries.start_stream, "POST v1/listenKey", "userDataStream.start"),
@@ -160,6 +161,7 @@ _MARKET: Final = (
         "ticker.price", queries.price_ticker, _by_symbol(1, 2), "GET v1/ticker/price v2/ticker/price", "ticker.price"
     ),
     _open("premium_index", queries.premium_index, _by_symbol(1, 10), "GET v1/premiumIndex"),
+    _open("funding.info", queries.funding_info, 0, "GET v1/fundingInfo"),
     _open("adl.risk", queries.adl_risk, 1, "GET v1/symbolAdlRisk"),
 )
 

@@ -9,7 +9,7 @@ from grinder.sim.exchange.account_queries import markets_asked, owner_of
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.codes import Code, refusal
 from grinder.sim.exchange.events import money, plain
-from grinder.sim.exchange.funding import next_funding_utc_ms
+from grinder.sim.exchange.funding import INTERVAL_MS, next_funding_utc_ms
 from grinder.sim.exchange.market import Market
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rules import exchange_info as info_document
@@ -17,6 +17,7 @@ from grinder.sim.exchange.rules import rate_limit_rows
 from grinder.sim.exchange.venue import Venue
 
 DEPTH_LIMITS: Final = (5, 10, 20, 50, 100, 500, 1_000)
+FUNDING_CAP: Final = "0.02000000"
 ADL_RISK_PERIOD_MS: Final = 30 * 60_000
 
 
@@ -98,6 +99,21 @@ def premium_index(venue: Venue, account: Account | None, params: Params, now: in
         for market in markets_asked(venue, params)
     ]
     return _one_or_all(params, rows)
+
+
+def funding_info(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:
+    """GET /fapi/v1/fundingInfo."""
+    return [
+        {
+            "symbol": market.rules.symbol,
+            "adjustedFundingRateCap": FUNDING_CAP,
+            "adjustedFundingRateFloor": f"-{FUNDING_CAP}",
+            "fundingIntervalHours": INTERVAL_MS // 3_600_000,
+            "disclaimer": False,
+            "updateTime": now,
+        }
+        for market in venue.exchange.markets.values()
+    ]
 
 
 def adl_risk(venue: Venue, account: Account | None, params: Params, now: int) -> object:

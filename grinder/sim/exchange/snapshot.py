@@ -19,7 +19,7 @@ from grinder.sim.exchange.algo_orders import AlgoOrder
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.floor import Counts
 from grinder.sim.exchange.holdings import Holding, MarginMode
-from grinder.sim.exchange.incomes import Income
+from grinder.sim.exchange.incomes import Income, MarginChange
 from grinder.sim.exchange.market import Market
 from grinder.sim.exchange.orders import Amendment, Fill, Order, Tif
 
@@ -72,6 +72,7 @@ class ExchangeState(msgspec.Struct, frozen=True):
     amendments: list[Amendment]
     fills: list[Fill]
     incomes: list[Income]
+    margin_changes: list[MarginChange]
     counts: Counts
     countdowns: list[tuple[str, str, int]]
     algos: list[AlgoOrder]
@@ -91,6 +92,7 @@ def snapshot(exchange: Exchange) -> ExchangeState:
         amendments=list(exchange.records.amendments),
         fills=list(exchange.fills),
         incomes=list(exchange.incomes),
+        margin_changes=list(exchange.margin_changes),
         counts=msgspec.structs.replace(exchange.counts),
         countdowns=[(key, symbol, deadline) for (key, symbol), deadline in exchange.countdowns.items()],
         algos=[msgspec.structs.replace(algo) for algo in exchange.conditional.algos.values()],
@@ -123,6 +125,7 @@ def restore(exchange: Exchange, state: ExchangeState) -> None:
             exchange.good_till[order.order_id] = order
     exchange.fills.extend(state.fills)
     exchange.incomes.extend(state.incomes)
+    exchange.margin_changes.extend(state.margin_changes)
     exchange.counts = msgspec.structs.replace(state.counts)
     exchange.countdowns = {(key, symbol): deadline for key, symbol, deadline in state.countdowns}
     exchange.conditional.restore([msgspec.structs.replace(algo) for algo in state.algos])

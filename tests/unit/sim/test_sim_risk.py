@@ -204,6 +204,18 @@ def test_position_margin_when_changed_then_within_what_there_is(params: dict[str
         assert told(core, "ACCOUNT_UPDATE")[-1]["a"]["m"] == "MARGIN_TRANSFER"
 
 
+def test_position_margin_when_changed_then_listed_newest_first_by_kind() -> None:
+    core = Core()
+    core.do("margin_type.set", symbol="BTCUSDT", marginType="ISOLATED")
+    core.market("BUY", "0.010")
+    core.do("position_margin.change", symbol="BTCUSDT", amount="10", type="1")
+    core.do("position_margin.change", symbol="BTCUSDT", amount="5", type="2")
+    rows = core.do("position_margin.history", symbol="BTCUSDT").body
+    assert [(row["type"], row["amount"]) for row in rows] == [(2, "-5.00000000"), (1, "10.00000000")]
+    assert [row["type"] for row in core.do("position_margin.history", symbol="BTCUSDT", type=1).body] == [1]
+    assert core.do("position_margin.history", OTHER_KEY, symbol="BTCUSDT").body == []
+
+
 def test_position_margin_when_flat_then_refused() -> None:
     core = Core()
     core.do("margin_type.set", symbol="BTCUSDT", marginType="ISOLATED")

@@ -138,6 +138,8 @@ def test_adl_quantile_when_in_profit_then_rises_and_hedge_positions_have_their_o
     assert set(core.do("adl.quantile").body[0]["adlQuantile"]) == {"HEDGE", "LONG", "SHORT"}
 
 
-@pytest.mark.parametrize("name", ["trading.status", "fee_burn.get", "limits.orders", "adl.risk", "commission"])
+@pytest.mark.parametrize(
+    "name", ["trading.status", "fee_burn.get", "limits.orders", "adl.risk", "commission", "funding.info"]
+)
 def test_small_questions_when_asked_then_answered(name: str) -> None:
     assert Core().do(name, symbol="BTCUSDT").code == 0
