@@ -1,7 +1,5 @@
 """Executor and syncer as production composes them, with mortal ports: real processes that die at a planned step.
 
-    python -m tests.soak.mortals executor|syncer
-
 What is put together here is what ``procs.executor`` and ``procs.syncer`` put together: only the ports are wrapped, and
 the journal's files are small, so that it changes them all the time.
 """
@@ -9,10 +7,10 @@ the journal's files are small, so that it changes them all the time.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import msgspec
 import uvloop
@@ -92,7 +90,8 @@ async def sync(boot: Boot, stage: Stage) -> None:
 
 PROGRAMS = {Process.EXECUTOR: execute, Process.SYNCER: sync}
 
-if __name__ == "__main__":
-    process = Process(sys.argv[1])
-    planned = Stage(os.environ.get(STEP_VARIABLE, ""), Random())
-    start.run(process, lambda boot: uvloop.run(PROGRAMS[process](boot, planned)))
+
+def live(process: Process) -> NoReturn:
+    """Be one of the programs, as the environment says."""
+    stage = Stage(os.environ.get(STEP_VARIABLE, ""), Random())
+    start.run(process, lambda boot: uvloop.run(PROGRAMS[process](boot, stage)))

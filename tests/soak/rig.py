@@ -23,6 +23,7 @@ from tests.soak.faults import stir, switch_on
 from tests.soak.load import PREFIX, SYMBOL, Load
 from tests.soak.mortal_ports import keep_files
 from tests.soak.mortals import BROKEN_VARIABLE, archive_of
+from tests.soak.nursery import Child, Nursery
 from tests.soak.steps import STEP_VARIABLE
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -75,7 +76,8 @@ class Rig:
         for directory in (self.run_dir, self.state_dir):
             directory.mkdir(mode=0o700)
         self.load = Load(self.run_dir, self.venue, self.random)
-        self.programs: dict[Process, subprocess.Popen[bytes]] = {}
+        self.programs: dict[Process, Child | subprocess.Popen[bytes]] = {}
+        self._nursery = Nursery(self.root / "output")
         self._output = (self.root / "output").open("ab")
         self._stir_due_s = 0.0
         self.faulty = False
@@ -84,14 +86,17 @@ class Rig:
         """Start a program; ``plan``: step at which it shall die, or nothing; not ``mortal``: production's own."""
         if program is Process.EXECUTOR:
             keep_files(self.state_dir / "journal", archive_of(self.state_dir))
-        module = ("tests.soak.mortals", program.value) if mortal else (f"procs.{program.value}",)
-        self.programs[program] = subprocess.Popen(
-            [sys.executable, "-m", *module],
-            cwd=PROJECT,
-            env={**self._environ, STEP_VARIABLE: plan},
-            stdout=self._output,
-            stderr=self._output,
-        )
+        environ = {**self._environ, STEP_VARIABLE: plan}
+        if mortal:
+            self.programs[program] = self._nursery.start(program, environ)
+        else:
+            self.programs[program] = subprocess.Popen(
+                [sys.executable, "-m", f"procs.{program.value}"],
+                cwd=PROJECT,
+                env=environ,
+                stdout=self._output,
+                stderr=self._output,
+            )
 
     def kill(self, program: Process) -> None:
         """kill -9."""
@@ -160,6 +165,7 @@ class Rig:
         """End everything; ``keep``: leave the directories for whoever wants to look."""
         for program in tuple(self.programs):
             self.kill(program)
+        self._nursery.close()
         self.load.close()
         self.venue.close()
         self._output.close()

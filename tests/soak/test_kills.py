@@ -21,11 +21,12 @@ from tests.soak.steps import STEPS
 pytestmark = pytest.mark.xdist_group("tree")
 
 FEW_SEED = 2311
-FEW_STEPS = 16
-FEW_OTHERS = 8
-RIGS = 6
+FEW_RIGS = 3
+FEW_STEPS = 8
+FEW_OTHERS = 3
+RIGS = 8
 ROUNDS = 3
-OTHERS = 21
+OTHERS = 9
 KILLS_MIN = 1_000
 
 
@@ -38,7 +39,7 @@ def test_executor_and_syncer_when_killed_at_some_steps_then_venue_journal_and_ac
     seed = seed_of(FEW_SEED)
     random = Random(seed)
     rounds = [random.sample(STEPS, FEW_STEPS)]
-    report = side_by_side(seed, 2, rounds, others=FEW_OTHERS)
+    report = side_by_side(seed, FEW_RIGS, rounds, others=FEW_OTHERS)
     print(printed(report, rounds[0]))
     assert report.found == []
     assert without([key_of(step) for step in rounds[0]], report.at_step) == []
