@@ -52,8 +52,9 @@ cover: setup ## branch coverage of the pure floors; core must be whole
 		-m pytest -q -p no:cacheprovider tests/unit tests/property tests/scenarios
 	$(BIN)/coverage report --data-file build/coverage --skip-covered --show-missing
 
-bench: setup ## tick-to-order latency beside a bare floor of the same hops
+bench: setup ## tick-to-order latency, order path and journal, each beside a bare floor of the same run
 	$(BIN)/python -m tests.bench.tick_to_order
+	$(BIN)/python -m tests.bench.order_path
 
 soak: setup ## a thousand kill -9s, then half an hour of trading (SOAK_S=seconds); prints what it counted
 	$(PYTEST) -q -s -m soak tests

@@ -155,6 +155,7 @@ class ExecutorService:
         now = self._ports.clock.mono_ns()
         self._seen["intents"] = now
         self._intents = max(self._intents, (envelope.incarnation, envelope.seq))
+        self._store.intent(now)
         if isinstance(intent, Amend):
             self._gate.on_amend(intent, envelope, self._conditions(now))
         elif isinstance(intent, Place):
@@ -163,6 +164,7 @@ class ExecutorService:
             self._gate.on_cancel(intent, envelope, self._conditions(now))
         else:
             self._publish_snapshot()
+        self._store.intent(0)
 
     def on_gap(self, channel: str, missing: int) -> None:
         """Tell the fsm, by a snapshot, which of its intents arrived; a lost account state comes again by itself."""

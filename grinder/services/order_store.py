@@ -25,7 +25,7 @@ from grinder.core.orders import Order
 from grinder.model.frames import OrdersFrame
 from grinder.model.limits import ORDERS_TRACKED_MAX
 from grinder.model.orders import Fill, OrderState
-from grinder.model.units import ZERO
+from grinder.model.units import NS_PER_S, ZERO
 from grinder.ports import Clock, Journal, Log, Publisher, Telemetry, Venue
 
 RETIRED_MAX: Final = ORDERS_TRACKED_MAX
@@ -62,6 +62,7 @@ class OrderStore:
         self._uncounted_since: dict[str, int] = {}
         self._sent_at: dict[str, int] = {}
         self._unsettled_end: set[str] = set()
+        self._intent_mono_ns = 0
         self.risk_orders = 0
 
     def __len__(self) -> int:
@@ -129,9 +130,17 @@ class OrderStore:
         if record.run_id:
             self.risk_orders += 1
 
+    def intent(self, received_mono_ns: int) -> None:
+        """Note that an intent is being carried out now; 0: no longer."""
+        self._intent_mono_ns = received_mono_ns
+
     def sent(self, client_order_id: str) -> None:
         """Note that a command of an order left now."""
-        self._sent_at[client_order_id] = self._ports.clock.mono_ns()
+        now = self._ports.clock.mono_ns()
+        self._sent_at[client_order_id] = now
+        if self._intent_mono_ns:
+            waited_s = (now - self._intent_mono_ns) / NS_PER_S
+            self._ports.telemetry.observe("grinder_executor_intent_to_wire_seconds", waited_s)
 
     def replied(self, client_order_id: str) -> None:
         """Note that the command of an order was answered."""
