@@ -7,17 +7,20 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from grinder.model.control import FsmState
-from tests.smoke.conditions import wait_for
+from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest, alive
 from tests.smoke.truth import believed, require_agreement, require_sound
 from tests.smoke.venues import OwnVenue
 
 OURS = {"metrics", "feed", "syncer", "fsm", "executor"}
+COUNTDOWN_S = 30
+"""The shortest countdown that may be set: a test waits for it."""
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +32,28 @@ def venue() -> Iterator[OwnVenue]:
 
 @pytest.fixture(scope="module")
 def tree(venue: OwnVenue) -> Iterator[TreeUnderTest]:
-    remote = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="2", GRINDER_PAPER_COOLDOWN_MS="0", **venue.environment())
+    remote = TreeUnderTest(
+        GRINDER_PAPER_SPACING_BPS="2",
+        GRINDER_PAPER_COOLDOWN_MS="0",
+        GRINDER_DEAD_MAN_COUNTDOWN_MS=str(COUNTDOWN_S * 1_000),
+        **venue.environment(),
+    )
     remote.programs = OURS
     yield remote
     remote.remove()
 
 
-def start(tree: TreeUnderTest, venue: OwnVenue) -> None:
-    """Start the tree unless it runs, and let it trade."""
-    if tree.door is None:
+def let_orders_rest(tree: TreeUnderTest) -> None:
+    """Start the tree unless it runs, and wait until orders of it rest."""
+    if tree.door is None or tree.door.poll() is not None:
+        tree.close()
         tree.start()
     wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 60)
+
+
+def start(tree: TreeUnderTest, venue: OwnVenue) -> None:
+    """Start the tree unless it runs, and let it trade."""
+    let_orders_rest(tree)
     trades = venue.counts()["trades"]
     wait_for(lambda: venue.counts()["trades"] > trades, "a trade", 40)
 
@@ -88,3 +102,59 @@ def test_tree_when_the_front_door_is_told_to_end_then_no_order_rests(tree: TreeU
     assert venue.live() == {}
     assert venue.duplicates() == []
     assert venue.positions() == venue.traded()
+
+
+def clean_stops(tree: TreeUnderTest) -> list[object]:
+    """Return how each stop of the executor ended so far, oldest first."""
+    return [event["clean"] for event in events_of(tree.root / "log" / "executor.log") if event["ev"] == "STOP"]
+
+
+def require_handed_over(tree: TreeUnderTest, venue: OwnVenue, stops_before: int) -> None:
+    """Require that the executor has ended clean, nothing rests, and the last word on the switch was to let it down."""
+    assert venue.live() == {}
+    assert clean_stops(tree)[stops_before:] == [True]
+    last = venue.get("requests?limit=100000")[-1]
+    assert (last["op"], last["code"]) == ("orders.countdown", 0)
+    assert venue.get("state")["countdowns"] == []
+
+
+def test_executor_when_stopped_in_each_way_then_no_order_rests_and_the_switch_is_let_down(
+    tree: TreeUnderTest, venue: OwnVenue
+) -> None:
+    for stop in (
+        lambda: os.kill(tree.pids()["executor"], signal.SIGTERM),
+        lambda: tree.ctl("stop", "executor"),
+        lambda: tree.ctl("stop", "all"),
+    ):
+        let_orders_rest(tree)
+        assert venue.get("state")["countdowns"] != []
+        before = len(clean_stops(tree))
+        stop()
+        wait_for(lambda: "executor" not in tree.running(), "the executor has ended", 30)
+        assert tree.states()["executor"] in ("EXITED", "STOPPED")
+        require_handed_over(tree, venue, before)
+        tree.ctl("start", *sorted(OURS - tree.running()))
+
+
+def test_host_when_it_loses_power_then_the_venue_cancels_within_the_countdown(
+    tree: TreeUnderTest, venue: OwnVenue
+) -> None:
+    let_orders_rest(tree)
+    assert tree.door is not None
+    # Nobody gets to say anything: each process is stopped first, then all of them are killed.
+    pids = [tree.door.pid, tree.supervisor_pid(), *(pid for pid in tree.pids().values() if pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    died_s = time.monotonic()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    tree.close()
+    assert not any(alive(pid) for pid in pids)
+    left = set(venue.live())
+    assert left
+    requests = venue.get("state")["requests"]
+    wait_for(lambda: not venue.live(), "the venue cancels", COUNTDOWN_S + 5)
+    print(f"{len(left)} orders gone {time.monotonic() - died_s:.1f} s after the power")
+    assert venue.get("state")["requests"] == requests
+    assert venue.get("state")["countdowns"] == []
+    require_sound(tree, venue)
