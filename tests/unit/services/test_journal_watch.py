@@ -1,0 +1,90 @@
+"""What the executor does while its journal cannot take a record, and what it says of damage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal
+from grinder.model.journal import JournalLoss
+from grinder.model.orders import OrderState
+from grinder.model.reasons import DenyReason
+from grinder.settings import JournalSync
+from tests.account_world import ExecutorWorld, MemoryJournal
+from tests.disks import fill, small_disk
+
+BOUND_S = 20.0
+
+
+def run_until(world: ExecutorWorld, condition: Callable[[], bool]) -> None:
+    """Pass the world's time, and a little of the disk's, until a condition holds."""
+    deadline = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < deadline
+        world.run(100)
+        time.sleep(0.005)
+
+
+def test_executor_when_the_disk_is_full_then_no_new_risk_protective_orders_go_and_it_mends_itself() -> None:
+    with small_disk(2 * SEGMENT_BYTES_MIN + (128 << 10)) as disk:
+        journal = FileJournal(disk / "journal", JournalSync.GROUP, SEGMENT_BYTES_MIN)
+        world = ExecutorWorld(journal=journal)  # type: ignore[arg-type]
+        resting, profit = world.place(1), world.place(2, reduce_only=True)
+        world.run(200)
+        ballast = fill(disk)
+        while journal.append(bytes(4_000)):
+            pass
+        while journal.append(bytes(10)):
+            pass
+        denied = world.place(3)
+        assert world.updates(denied)[-1].reason == DenyReason.JOURNAL_FAILED
+        assert denied not in world.venue.orders
+        world.run(100)
+        assert "No space left on device" in world.service.readiness()
+        protective = world.place(4, reduce_only=True)
+        world.cancel(resting)
+        world.cancel(profit)
+        world.run(1_100)
+        assert world.state(protective) is OrderState.OPEN
+        assert [order.request.client_order_id for order in world.venue.open_orders()] == [protective]
+        assert world.telemetry.counts["grinder_journal_failed_total",] >= 4
+        assert world.telemetry.gauges["grinder_journal_trouble",] == 1
+        ballast.unlink()
+        run_until(world, lambda: not world.service.readiness())
+        run_until(world, lambda: "JOURNAL_CHECKPOINT" in world.log.names())
+        placed = world.place(5)
+        world.run(100)
+        assert world.state(placed) is OrderState.OPEN
+        journal.close()
+        # What left without a record is on record now.
+        after = FileJournal(disk / "journal", JournalSync.GROUP, SEGMENT_BYTES_MIN)
+        names = b"".join(after.replay())
+        assert protective.encode() in names
+        assert placed.encode() in names
+        assert resting.encode() not in names
+        after.close()
+    assert [name for name in world.log.names() if name.startswith("JOURNAL_")][-2:].count("JOURNAL_CHECKPOINT") >= 1
+    assert "JOURNAL_TROUBLE" in world.log.names()
+    assert "JOURNAL_WELL_AGAIN" in world.log.names()
+
+
+def test_executor_when_the_journal_has_trouble_then_new_risk_waits_and_the_reason_is_told_once() -> None:
+    journal = MemoryJournal()
+    world = ExecutorWorld(journal=journal)
+    journal.trouble = "a record cannot be written: Read-only file system"
+    journal.full = True
+    world.run(5_000)
+    assert world.service.readiness() == "order journal: a record cannot be written: Read-only file system"
+    assert world.log.names().count("JOURNAL_TROUBLE") == 1
+    journal.trouble, journal.full = "", False
+    world.run(1_100)
+    assert world.service.readiness() == ""
+
+
+def test_start_when_the_journal_was_damaged_then_the_loss_is_told_and_counted() -> None:
+    journal = MemoryJournal()
+    journal.loss = JournalLoss(3, 17, ("journal-0000000001.log",))
+    world = ExecutorWorld(journal=journal)
+    told = [fields for name, fields in world.log.events if name == "JOURNAL_DAMAGED"]
+    assert told == [{"files": ["journal-0000000001.log"], "lost_records": 3, "torn_bytes": 17}]
+    assert world.telemetry.counts["grinder_journal_lost_records_total",] == 3
