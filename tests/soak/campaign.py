@@ -27,6 +27,8 @@ from tests.soak.judge import (
     judge_fills,
     judge_running,
     judge_stopped,
+    paper_of,
+    truth_of,
 )
 from tests.soak.mortals import archive_of
 from tests.soak.rig import MORTALS, Rig
@@ -231,8 +233,8 @@ class Campaign:
         findings = self._judged_running()
         code = rig.stop(Process.EXECUTOR)
         rig.kill(Process.SYNCER)
-        truth = Truth(rig.venue)
-        paper = Paper(rig.state_dir / "journal", archive_of(rig.state_dir))
+        truth = truth_of(rig.venue)
+        paper = paper_of(rig.state_dir / "journal", archive_of(rig.state_dir))
         findings += judge_commands(truth, paper, rig.load.asked)
         findings += judge_fills(truth, paper, rig.load.filled)
         findings += judge_stopped(truth, paper, code)
@@ -249,7 +251,7 @@ class Campaign:
             return [(Wrong.UNCLEAN, "executor or syncer never spoke")]
         if not load.snapshot.ready:
             return [(Wrong.UNCLEAN, f"the executor is not ready: {load.snapshot.not_ready_reason}")]
-        return judge_running(Truth(self.rig.venue), load.snapshot, load.account)
+        return judge_running(truth_of(self.rig.venue), load.snapshot, load.account)
 
     def _count(self, truth: Truth, paper: Paper) -> None:
         counts = self.report.counts
@@ -257,6 +259,6 @@ class Campaign:
         counts.update(self.rig.venue.counts())
         counts.update({f"fault {name}": times for name, times in truth.faults.items() if name})
         counts.update({f"asked {what}": times for what, times in self.rig.load.sent.items()})
-        counts["placements on record"] = len(paper.places)
+        counts["placements on record"] = len(paper.placed)
         counts["orders filled"] = sum(1 for row in truth.orders.values() if Decimal(row["executedQty"]))
         counts["orders live at the end"] = len(truth.live)

@@ -45,47 +45,66 @@ class Wrong(StrEnum):
 Findings = list[tuple[Wrong, str]]
 
 
-class Paper:
-    """Everything that the journal has ever said."""
+class Paper(msgspec.Struct):
+    """Everything that the journal has ever said.
 
-    def __init__(self, journal: Path, archive: Path) -> None:
-        keep_files(journal, archive)
-        self._current = tuple(read_records(journal))
-        self.places: dict[str, PlaceRecord] = {}
-        self.counted: dict[str, Spans] = {}
-        for file in read_files(archive):
-            for record in map(_decode, file.records()):
-                if isinstance(record, PlaceRecord):
-                    self.places[record.place.client_order_id] = record
-                elif isinstance(record, CountedRecord):
-                    spans = self.counted.get(record.client_order_id, ())
-                    self.counted[record.client_order_id] = cover(spans, record.start, record.end)[0]
+    ``placed``: ids of all placements on record; ``counted``: spans of each order that were counted as filled;
+    ``open_orders``: what the next executor would find without an end.
+    """
 
-    def open_orders(self) -> tuple[str, ...]:
-        """Return the orders that the next executor would find without an end."""
-        return tuple(replay(self._current).orders)
+    placed: set[str]
+    counted: dict[str, Spans]
+    open_orders: tuple[str, ...]
 
     def counted_qty(self, client_order_id: str) -> Decimal:
         """Return how much of an order was counted as filled."""
         return counted_qty(self.counted.get(client_order_id, ()))
 
 
-class Truth:
-    """What the venue says, read once."""
+class Truth(msgspec.Struct):
+    """What the venue says. ``twins``: ids under which it has more than one order; ``faults``: how often each struck."""
 
-    def __init__(self, venue: VenueView) -> None:
-        requests = venue.get(f"requests?limit={ROWS}")
-        self.placed = Counter(row["client_id"] for row in requests if row["op"] == "order.place")
-        self.faults = Counter(row["fault"] for row in requests)
-        self.orders: dict[str, dict[str, Any]] = {}
-        self.twins: list[str] = []
-        for row in venue.get(f"orders?limit={ROWS}"):
-            if row["clientOrderId"] in self.orders:
-                self.twins.append(row["clientOrderId"])
-            self.orders[row["clientOrderId"]] = row
-        self.live = {name: row for name, row in self.orders.items() if row["live"]}
-        self.position = sum(venue.positions().values(), ZERO)
-        self.traded = sum(venue.traded().values(), ZERO)
+    placed: Counter[str]
+    orders: dict[str, dict[str, Any]]
+    twins: list[str]
+    faults: Counter[str]
+    position: Decimal
+    traded: Decimal
+
+    @property
+    def live(self) -> dict[str, dict[str, Any]]:
+        """Orders that rest."""
+        return {name: row for name, row in self.orders.items() if row["live"]}
+
+
+def paper_of(journal: Path, archive: Path) -> Paper:
+    """Read the journal of an executor that does not run, and the files that it dropped."""
+    keep_files(journal, archive)
+    placed: set[str] = set()
+    counted: dict[str, Spans] = {}
+    for file in read_files(archive):
+        for record in map(_decode, file.records()):
+            if isinstance(record, PlaceRecord):
+                placed.add(record.place.client_order_id)
+            elif isinstance(record, CountedRecord):
+                spans = counted.get(record.client_order_id, ())
+                counted[record.client_order_id] = cover(spans, record.start, record.end)[0]
+    return Paper(placed, counted, tuple(replay(read_records(journal)).orders))
+
+
+def truth_of(venue: VenueView) -> Truth:
+    """Ask the venue for everything."""
+    requests = venue.get(f"requests?limit={ROWS}")
+    rows = venue.get(f"orders?limit={ROWS}")
+    names = Counter(row["clientOrderId"] for row in rows)
+    return Truth(
+        Counter(row["client_id"] for row in requests if row["op"] == "order.place"),
+        {row["clientOrderId"]: row for row in rows},
+        [name for name, times in names.items() if times > 1],
+        Counter(row["fault"] for row in requests),
+        sum(venue.positions().values(), ZERO),
+        sum(venue.traded().values(), ZERO),
+    )
 
 
 def judge_commands(truth: Truth, paper: Paper, asked: set[str]) -> Findings:
@@ -94,7 +113,7 @@ def judge_commands(truth: Truth, paper: Paper, asked: set[str]) -> Findings:
     findings += [(Wrong.DUPLICATE, f"{name}: two orders") for name in truth.twins]
     reached = dict.fromkeys((*truth.placed, *truth.orders))
     findings += [(Wrong.NOBODY_ASKED, name) for name in reached if name not in asked]
-    findings += [(Wrong.NOT_ON_RECORD, name) for name in reached if name not in paper.places]
+    findings += [(Wrong.NOT_ON_RECORD, name) for name in reached if name not in paper.placed]
     return findings
 
 
@@ -137,7 +156,7 @@ def judge_running(truth: Truth, snapshot: OrdersSnapshot, account: AccountState)
 def judge_stopped(truth: Truth, paper: Paper, code: int) -> Findings:
     """Look at what an orderly stop has left."""
     findings = [(Wrong.LEFT_BEHIND, name) for name in truth.live]
-    findings += [(Wrong.UNRESOLVED, name) for name in paper.open_orders()]
+    findings += [(Wrong.UNRESOLVED, name) for name in paper.open_orders]
     return findings + ([(Wrong.UNCLEAN, f"the executor ended with {code}")] if code else [])
 
 

@@ -65,6 +65,7 @@ class Rig:
             "GRINDER_MAX_NOTIONAL_PER_ORDER": "1000000",
             "GRINDER_MAX_ORDERS_PER_RUN": "1000000",
             "GRINDER_ORDER_PREFIX": PREFIX,
+            "GRINDER_CRASH_LOOP_STARTS": "0",
             "GRINDER_RUN_DIR": str(self.run_dir),
             "GRINDER_STATE_DIR": str(self.state_dir),
             "GRINDER_LOG_DIR": str(self.root / "log"),
