@@ -21,6 +21,7 @@ from grinder.model.limits import ACCOUNT_STALE_MS
 from grinder.model.orders import (
     INTENTS_PER_INCARNATION,
     OrderId,
+    OrderState,
     Side,
     TimeInForce,
     format_order_id,
@@ -36,8 +37,8 @@ from grinder.services.order_store import ExecutorPorts, OrderStore
 TAKEN_MAX: Final = 1_024
 """Requests remembered against a second delivery."""
 
-CANCEL_MS: Final = 5_000
-"""Time for the cancel of an order that we know, milliseconds; less than the syncer waits."""
+END_MS_MAX: Final = 5_000
+"""Time in which an order must end for its remedy to count as done, milliseconds; less than the syncer waits."""
 
 
 class RemedyConfig(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class RemedyDesk:
         self._desk = desk
         self._config = config
         self._taken: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._cancelling: dict[tuple[str, int], tuple[Remedy, int]] = {}
+        self._ending: dict[str, tuple[Remedy, int]] = {}
         self._closes = 0
 
     def on_remedy(self, remedy: Remedy, conditions: Conditions) -> None:
@@ -89,16 +90,21 @@ class RemedyDesk:
             self._close(remedy, conditions)
 
     def on_timer(self) -> None:
-        """Answer the cancels of orders that we know, once they ended or took too long."""
+        """Answer the remedies whose order has ended, or took too long."""
         now = self._ports.clock.mono_ns()
-        for key, (remedy, by_mono_ns) in tuple(self._cancelling.items()):
-            order = self._store.get(remedy.client_order_id)
-            if order is None or order.terminal:
-                del self._cancelling[key]
-                self._answer(remedy, True, "ended")
+        for name, (remedy, by_mono_ns) in tuple(self._ending.items()):
+            order = self._store.get(name)
+            if order is not None and order.terminal:
+                del self._ending[name]
+                closes = remedy.action is RemedyAction.FLATTEN
+                done = order.state is OrderState.FILLED or not closes
+                self._answer(remedy, done, order.state.value.lower())
             elif now >= by_mono_ns:
-                del self._cancelling[key]
+                del self._ending[name]
                 self._answer(remedy, False, "not_confirmed")
+
+    def _await_end(self, client_order_id: str, remedy: Remedy) -> None:
+        self._ending[client_order_id] = (remedy, self._ports.clock.mono_ns() + END_MS_MAX * NS_PER_MS)
 
     def _refusal(self, remedy: Remedy, conditions: Conditions) -> str:
         if conditions.refusal:
@@ -117,11 +123,10 @@ class RemedyDesk:
         order = self._store.get(remedy.client_order_id)
         if order is not None and not order.terminal:
             self._desk.cancel(order)
-            by_mono_ns = self._ports.clock.mono_ns() + CANCEL_MS * NS_PER_MS
-            self._cancelling[remedy.run_id, remedy.number] = (remedy, by_mono_ns)
+            self._await_end(remedy.client_order_id, remedy)
             return
         request = CancelOrder(remedy.client_order_id, remedy.symbol)
-        self._ports.venue.submit(request, partial(self._on_reply, remedy, Advice.NOT_FOUND))
+        self._ports.venue.submit(request, partial(self._on_cancel_reply, remedy))
 
     def _close(self, remedy: Remedy, conditions: Conditions) -> None:
         request = self._closing_order(remedy, conditions)
@@ -130,7 +135,8 @@ class RemedyDesk:
             return
         self._closes += 1
         price = self._price(remedy.symbol, conditions.account)
-        self._desk.exit(request, price, partial(self._on_reply, remedy, Advice.REDUCE_ONLY))
+        self._await_end(request.client_order_id, remedy)
+        self._desk.exit(request, price, partial(self._on_close_reply, request.client_order_id))
 
     def _closing_order(self, remedy: Remedy, conditions: Conditions) -> PlaceOrder | str:
         """Return the order that closes what was asked for, or why it must not be."""
@@ -163,14 +169,21 @@ class RemedyDesk:
         positions = account.positions if account is not None else ()
         return next((item.mark_price for item in positions if item.symbol == symbol), ZERO)
 
-    def _on_reply(self, remedy: Remedy, moot: Advice, reply: VenueReply) -> None:
-        """Take the venue's word; ``moot``: the refusal that says there is nothing left to do."""
+    def _on_cancel_reply(self, remedy: Remedy, reply: VenueReply) -> None:
+        """Take the venue's word about an order that is not ours to follow; one that it does not know is gone."""
         if isinstance(reply, Confirmed):
             self._answer(remedy, True, "confirmed")
         elif isinstance(reply, Rejected):
-            self._answer(remedy, reply.advice is moot, f"rejected_{reply.advice.value.lower()}")
+            self._answer(remedy, reply.advice is Advice.NOT_FOUND, f"rejected_{reply.advice.value.lower()}")
         else:
             self._answer(remedy, False, type(reply).__name__)
+
+    def _on_close_reply(self, client_order_id: str, reply: VenueReply) -> None:
+        """Take a refusal for the end; an acknowledgement is none: the order's own life tells of that."""
+        if isinstance(reply, Rejected) and client_order_id in self._ending:
+            remedy, _ = self._ending.pop(client_order_id)
+            moot = reply.advice is Advice.REDUCE_ONLY
+            self._answer(remedy, moot, f"rejected_{reply.advice.value.lower()}")
 
     def _answer(self, remedy: Remedy, done: bool, reason: str) -> None:
         self._ports.log.event(

@@ -14,7 +14,7 @@ from grinder.model.frames import Envelope
 from grinder.model.orders import Fill, OrderState, Side, TimeInForce
 from grinder.model.remedy import Remedy, RemedyAction, RemedyResult
 from grinder.model.units import NS_PER_MS, ZERO
-from grinder.model.venue import CancelOrder, OrderType, PlaceOrder
+from grinder.model.venue import Advice, CancelOrder, OrderType, PlaceOrder, Rejected
 from tests.account_world import ExecutorWorld, order_id
 from tests.fake_venue import SYMBOL, Outcome, position
 
@@ -74,7 +74,7 @@ def test_cancel_when_it_is_one_of_ours_then_by_its_own_life_and_answered_at_its_
     world.run(200)
     cancel(world, name)
     assert world.state(name) is OrderState.CANCELED
-    assert world.answers() == [(True, "ended")]
+    assert world.answers() == [(True, "canceled")]
 
 
 def test_cancel_when_the_venue_does_not_know_it_then_there_is_nothing_left_to_do() -> None:
@@ -117,7 +117,7 @@ def test_close_when_the_account_holds_it_then_reduce_only_on_record_and_filled_o
     assert (request.order_type, request.reduce_only, request.qty) == (OrderType.MARKET, True, D(2))
     assert request.client_order_id.endswith("-x2")
     assert any(request.client_order_id.encode() in record for record in world.journal.records)
-    assert world.answers() == [(True, "confirmed")]
+    assert world.answers() == [(True, "filled")]
     assert world.venue.positions[SYMBOL] == D(1)
     assert sum(fill.qty for fill in world.publisher.of(Fill) if isinstance(fill, Fill)) == D(2)
 
@@ -204,7 +204,7 @@ def test_request_when_the_kill_switch_is_latched_then_carried_out() -> None:
     world.hold("3")
     world.board.words |= dict.fromkeys(TRIP_WORDS, 1)
     close(world, "2")
-    assert world.answers() == [(True, "confirmed")]
+    assert world.answers() == [(True, "filled")]
 
 
 def test_request_when_the_executor_stops_then_refused() -> None:
@@ -212,3 +212,31 @@ def test_request_when_the_executor_stops_then_refused() -> None:
     world.service.on_stop()
     cancel(world, order_id(83))
     assert world.answers() == [(False, "stopping")]
+
+
+def test_close_when_the_venue_fills_a_part_only_then_not_done() -> None:
+    world = World()
+    world.hold("3")
+    world.venue.market_fill_max = D(1)
+    close(world, "2")
+    ((done, reason),) = world.answers()
+    assert (done, reason) == (False, "expired")
+    assert world.venue.positions[SYMBOL] == D(2)
+
+
+def test_close_when_there_is_nothing_left_to_reduce_then_done() -> None:
+    world = World()
+    world.hold("3")
+    world.venue.outcomes[PlaceOrder] = [Rejected(400, -2022, "ReduceOnly Order is rejected.", Advice.REDUCE_ONLY)]
+    close(world, "2")
+    assert world.answers() == [(True, "rejected_reduce_only")]
+
+
+def test_close_when_nobody_answers_then_not_confirmed_in_time() -> None:
+    world = World()
+    world.hold("3")
+    world.venue.outcomes[PlaceOrder] = [Outcome.LOST_BEFORE]
+    close(world, "2")
+    world.run(5_500)
+    assert len(world.answers()) == 1
+    assert not world.answers()[0][0]
