@@ -9,6 +9,7 @@ import uvloop
 
 import procs._boot as start
 from grinder.adapters.binance.account import AccountLink
+from grinder.adapters.binance.errors import advice_in
 from grinder.adapters.budget_file import BudgetFile
 from grinder.adapters.loop import run_async
 from grinder.adapters.reconcile_audit import NoAudit, ReconcileAudit
@@ -92,6 +93,7 @@ def syncer_ports(boot: Boot, link: AccountLink, audit: AuditSink | None = None) 
         stream=link,
         audit=audit or NoAudit(),
         budget=BudgetFile(budget_path(boot.settings), boot.clock),
+        advice_in=advice_in,
     )
 
 

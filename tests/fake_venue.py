@@ -38,6 +38,13 @@ from grinder.model.venue import (
     VenueReply,
     VenueRequest,
 )
+from grinder.model.venue_account import (
+    AccountConfig,
+    QueryAccountConfig,
+    QueryTradingStatus,
+    Restriction,
+    TradingStatus,
+)
 from tests.engine_world import instrument
 from tests.fakes import FakeClock
 
@@ -90,6 +97,9 @@ class FakeVenue:
         self.countdowns: dict[str, int] = {}
         self.market_fill_max: Decimal | None = None
         self.gap_bps = 0
+        self.account_config = AccountConfig(can_trade=True, hedge_mode=False, multi_assets=False)
+        self.instruments = (instrument(SYMBOL), instrument("ETHUSDT"))
+        self.restrictions: tuple[Restriction, ...] = ()
         self.conditional: dict[str, ConditionalOrder] = {}
         self._trades = 0
 
@@ -225,9 +235,13 @@ class FakeVenue:
             case QueryPositionMode():
                 return self.hedge_mode
             case QueryInstruments():
-                return Exchange((instrument(SYMBOL), instrument("ETHUSDT")), ())
+                return Exchange(self.instruments, ())
             case QueryServerTime():
                 return self.clock.utc_ms()
+            case QueryAccountConfig():
+                return self.account_config
+            case QueryTradingStatus():
+                return TradingStatus(self.restrictions)
         raise AssertionError(request)
 
     def _place(self, request: PlaceOrder) -> VenueReply:

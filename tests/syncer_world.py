@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from grinder.adapters.binance.errors import advice_in
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.remediation import Policy
 from grinder.core.remedy_budget import BudgetState, fresh
@@ -116,6 +117,7 @@ class SyncerWorld:
             self,
             self.audit,
             self.budget,
+            advice_in,
         )
         reconcile = ReconcileConfig(policy is not None, interval_ms, policy or EXECUTING)
         config = SyncerConfig(enabled, 2_000, evidence, SYMBOLS, "grd", 0, grades or Grades(), reconcile)

@@ -130,7 +130,11 @@ def on_event(account: Account, event: AccountEvent) -> Account:
 
 
 def state_of(
-    account: Account, *, reconciled: bool, response: AccountResponse = AccountResponse.NONE
+    account: Account,
+    *,
+    reconciled: bool,
+    response: AccountResponse = AccountResponse.NONE,
+    restricted: bool = False,
 ) -> AccountState | None:
     """Return the frame of this account, or None before the first whole snapshot."""
     if account.balance is None or account.snapshot_mono_ns == 0:
@@ -147,6 +151,7 @@ def state_of(
         account.snapshot_mono_ns,
         account.event_utc_ms,
         response,
+        restricted,
     )
 
 

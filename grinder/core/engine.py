@@ -220,6 +220,7 @@ def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
         state.seen_mono_ns.get(ACCOUNT_SNAPSHOT, 0),
         AccountResponse.NONE if state.account is None else state.account.response,
         state.held,
+        state.account is not None and state.account.restricted,
     )
     state.inputs = inputs
     state.resume_acked = state.held = False

@@ -59,7 +59,8 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     ``position_asked_mono_ns``, 0 if never. ``resume_acked``: the operator's acknowledgement of an emergency arrived
     with this look (an edge, not a level). ``account_response``: what the account's mismatches demand; EMERGENCY comes
     as the kill switch, too. ``held``: that demand has just risen to PAUSED or more, or too many orders in a row closed
-    at a loss (an edge): a person must look.
+    at a loss (an edge): a person must look. ``venue_restricts``: the venue lets us only reduce; it throttles as a
+    medium toxicity does.
     """
 
     kill_switch_active: bool
@@ -74,6 +75,7 @@ class FsmInputs(msgspec.Struct, frozen=True, gc=False):
     position_asked_mono_ns: int = 0
     account_response: AccountResponse = AccountResponse.NONE
     held: bool = False
+    venue_restricts: bool = False
 
 
 class Fsm(msgspec.Struct, frozen=True, gc=False):
@@ -174,6 +176,8 @@ def _signals(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns
             signals |= _DRAWDOWN_CLEAR
     if inputs.feed_stale:
         signals |= _STALE
+    if inputs.venue_restricts:
+        signals |= _LEVELS[ToxicityLevel.MID]
     response = inputs.account_response
     if response is not AccountResponse.NONE:
         signals |= _STALE if response is AccountResponse.DEGRADED else _HOLD

@@ -100,7 +100,7 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     ``positions`` holds no zero quantity. ``snapshot_mono_ns``: when the last clean REST snapshot was *asked for*;
     0 before the first. ``event_utc_ms``: venue time of the newest part. ``hedge_mode``: position mode of the account.
     ``reconciled``: the last snapshot had no mismatch that forbids new risk. ``response``: what the mismatches that last
-    demand of the loop.
+    demand of the loop. ``restricted``: the venue lets the account, or a traded symbol, only reduce.
     """
 
     positions: tuple[Position, ...]
@@ -113,6 +113,7 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     snapshot_mono_ns: int
     event_utc_ms: int
     response: AccountResponse = AccountResponse.NONE
+    restricted: bool = False
 
     def __post_init__(self) -> None:
         """Refuse NaN and infinity."""

@@ -8,6 +8,9 @@ import msgspec
 
 from grinder.model.units import require_not_negative, require_positive
 
+MARGIN_ASSET = "USDT"
+"""The one asset whose margin this system counts: the account's totals are of it in single-asset mode."""
+
 TRADING = "TRADING"
 """The one status in which new risk is allowed; every other one, known or not, pauses the symbol."""
 
@@ -16,7 +19,7 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """Filters of one symbol, from exchangeInfo.
 
     Units: prices in quote currency, quantities in base units, ``min_notional`` in quote currency; multipliers are
-    fractions of the mark price (PERCENT_PRICE).
+    fractions of the mark price (PERCENT_PRICE). ``margin_asset``: what its margin and profit are in.
     """
 
     symbol: str
@@ -34,6 +37,7 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     percent_price_up: Decimal
     percent_price_down: Decimal
     open_orders_max: int
+    margin_asset: str = MARGIN_ASSET
 
     def __post_init__(self) -> None:
         """Refuse a filter set that could not bound an order."""

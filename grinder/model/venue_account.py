@@ -13,6 +13,10 @@ DEPTH_LEVELS: Final = 500
 """Levels a side of a depth snapshot."""
 
 
+WHOLE_ACCOUNT: Final = "ACCOUNT"
+"""What a restriction of the whole account has for a symbol."""
+
+
 class QueryAccountConfig(msgspec.Struct, frozen=True, gc=False):
     """Ask how the account is set up."""
 

@@ -6,6 +6,7 @@ Must never place or cancel anything, nor publish an account of which a part coul
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -19,11 +20,11 @@ from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, AccountResponse, TripReason
 from grinder.model.frames import AccountFrame, Envelope, Frame
 from grinder.model.limits import ACCOUNT_STALE_MS, INSTRUMENTS_PERIOD_MS
-from grinder.model.orders import Fill, OrdersSnapshot, OrderUpdate
+from grinder.model.orders import CommandRefused, Fill, OrdersSnapshot, OrderState, OrderUpdate
 from grinder.model.reasons import MismatchRule
 from grinder.model.remedy import RemedyResult
 from grinder.model.units import NS_PER_MS
-from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
+from grinder.model.venue import AccountEvent, Advice, OrderEvent, UserEvent, UserStreamUp
 from grinder.ports import (
     AuditSink,
     BudgetStore,
@@ -59,7 +60,10 @@ class SyncerConfig(msgspec.Struct, frozen=True):
 
 
 class SyncerPorts(msgspec.Struct, frozen=True):
-    """What the syncer has of the world. ``stream``: its own user stream."""
+    """What the syncer has of the world. ``stream``: its own user stream.
+
+    ``advice_in``: what the venue's refusal means that a frame of the orders channel gives as its reason.
+    """
 
     venue: Venue
     publisher: Publisher
@@ -71,6 +75,7 @@ class SyncerPorts(msgspec.Struct, frozen=True):
     stream: StreamControl
     audit: AuditSink
     budget: BudgetStore
+    advice_in: Callable[[str], Advice | None]
 
 
 class SyncerService:
@@ -79,7 +84,15 @@ class SyncerService:
     def __init__(self, ports: SyncerPorts, config: SyncerConfig) -> None:
         self._ports = ports
         self._config = config
-        self._facts = VenueFacts(ports.venue, ports.board, ports.clock, ports.telemetry, ports.log, config.symbols)
+        self._facts = VenueFacts(
+            ports.venue,
+            ports.board,
+            ports.clock,
+            ports.telemetry,
+            ports.log,
+            config.symbols,
+            has_key=config.enabled,
+        )
         self._reader = SnapshotReader(
             ports.venue,
             ports.clock,
@@ -121,6 +134,8 @@ class SyncerService:
         frame = envelope.frame
         self._seen["orders"] = self._ports.clock.mono_ns()
         self._comparison.on_orders(frame if isinstance(frame, OrderUpdate | OrdersSnapshot | Fill) else None)
+        if isinstance(frame, CommandRefused) or (isinstance(frame, OrderUpdate) and frame.state is OrderState.REJECTED):
+            self._facts.on_refusal(self._ports.advice_in(frame.reason))
         if isinstance(frame, RemedyResult):
             self._reconcile.on_result(frame)
 
@@ -188,6 +203,8 @@ class SyncerService:
         age_ns = self._ports.clock.mono_ns() - self._account.snapshot_mono_ns
         if self._account.snapshot_mono_ns == 0:
             return "no account snapshot yet"
+        if self._facts.refused:
+            return self._facts.refused
         return "account snapshot is old" if age_ns > ACCOUNT_STALE_MS * NS_PER_MS else ""
 
     def input_seen_mono_ns(self) -> dict[str, int]:
@@ -270,7 +287,12 @@ class SyncerService:
         """Publish the account whole, once it is known whole."""
         if not self._mode_known:
             return
-        state = state_of(self._account, reconciled=not self._comparison.forbids_risk, response=self._response)
+        state = state_of(
+            self._account,
+            reconciled=not self._comparison.forbids_risk and not self._facts.refused,
+            response=self._response,
+            restricted=bool(self._facts.restricted),
+        )
         if state is None:
             return
         self._publish(state)

@@ -1,6 +1,8 @@
-"""Keeps the venue's clock and rules known: asked for on a schedule, published for the others.
+"""Keeps the venue's clock, its rules and what it lets the account do known: asked for on a schedule, and at once after
+a refusal that says that one of them has changed.
 
-Must never publish rules that could not be read, nor a clock that was not measured.
+Must never publish rules that could not be read, nor a clock that was not measured, nor rules of a symbol whose margin
+this system does not count.
 """
 
 from __future__ import annotations
@@ -11,8 +13,16 @@ from typing import Final
 from grinder.core.venue_clock import VenueClock, sample
 from grinder.model.account import Instruments
 from grinder.model.board import Word
+from grinder.model.instrument import MARGIN_ASSET
 from grinder.model.units import MS_PER_S, NS_PER_MS
-from grinder.model.venue import Confirmed, Exchange, QueryInstruments, QueryServerTime, VenueReply
+from grinder.model.venue import Advice, Confirmed, Exchange, QueryInstruments, QueryServerTime, VenueReply
+from grinder.model.venue_account import (
+    WHOLE_ACCOUNT,
+    AccountConfig,
+    QueryAccountConfig,
+    QueryTradingStatus,
+    TradingStatus,
+)
 from grinder.ports import Board, Clock, Log, Telemetry, Venue
 
 FIRST_SAMPLES: Final = 5
@@ -22,15 +32,38 @@ SAMPLE_MS: Final = 5_000
 
 RULES_MS: Final = 600_000
 RULES_RETRY_MS: Final = 2_000
+REASK_MS: Final = 2_000
+"""A refusal does not have rules or status asked for sooner than this after the last time, milliseconds."""
+
+STATUS_MS: Final = 60_000
+STATUS_RETRY_MS: Final = 10_000
+"""How often the trading status and the account's set-up are asked for, milliseconds, and how soon after a failure."""
+
 OFFSET_ALARM_US: Final = 500_000
 """An offset beyond this is told. Source: R32."""
 
+MULTI_ASSETS: Final = (
+    "account is in multi-assets mode: several assets back it, and USDT alone is counted here"
+)
+NO_TRADING: Final = "the venue does not let this account trade"
+
 
 class VenueFacts:
-    """Asks for time and rules; the answers are on the board and in ``instruments``."""
+    """Asks for time and rules, and where there is a key for the account's set-up and restrictions.
+
+    The answers are on the board, in ``instruments``, ``restricted`` and ``refused``.
+    """
 
     def __init__(
-        self, venue: Venue, board: Board, clock: Clock, telemetry: Telemetry, log: Log, symbols: tuple[str, ...]
+        self,
+        venue: Venue,
+        board: Board,
+        clock: Clock,
+        telemetry: Telemetry,
+        log: Log,
+        symbols: tuple[str, ...],
+        *,
+        has_key: bool = False,
     ) -> None:
         self._venue = venue
         self._board = board
@@ -45,7 +78,16 @@ class VenueFacts:
         self._asking_time = False
         self._asking_rules = False
         self._alarmed = False
+        self._has_key = has_key
+        self._status_due_mono_ns = 0
+        self._asking_status = False
+        self._config_due_mono_ns = 0
+        self._asking_config = False
+        self._status_asked_mono_ns = self._rules_asked_mono_ns = -REASK_MS * NS_PER_MS
+        self._refused_symbols: set[str] = set()
         self.instruments: Instruments | None = None
+        self.restricted: tuple[str, ...] = ()
+        self.refused = "account set-up unknown" if has_key else ""
 
     @property
     def clock_known(self) -> bool:
@@ -66,7 +108,26 @@ class VenueFacts:
             self._venue.submit(QueryServerTime(), partial(self._on_time, self._clock.utc_ms()))
         if not self._asking_rules and now >= self._rules_due_mono_ns:
             self._asking_rules = True
+            self._rules_asked_mono_ns = now
             self._venue.submit(QueryInstruments(), self._on_rules)
+        if self._has_key and not self._asking_status and now >= self._status_due_mono_ns:
+            self._asking_status = True
+            self._status_asked_mono_ns = now
+            self._venue.submit(QueryTradingStatus(), self._on_status)
+        if self._has_key and not self._asking_config and now >= self._config_due_mono_ns:
+            self._asking_config = True
+            self._venue.submit(QueryAccountConfig(), self._on_config)
+
+    def on_refusal(self, advice: Advice | None) -> None:
+        """Ask anew for what a refused order says has changed. Source: R32, R36, R40."""
+        if advice is Advice.CLOCK:
+            self._time_due_mono_ns = 0
+        elif advice is Advice.FILTER:
+            soonest = self._rules_asked_mono_ns + REASK_MS * NS_PER_MS
+            self._rules_due_mono_ns = min(self._rules_due_mono_ns, soonest)
+        elif advice is Advice.RESTRICTED:
+            soonest = self._status_asked_mono_ns + REASK_MS * NS_PER_MS
+            self._status_due_mono_ns = min(self._status_due_mono_ns, soonest)
 
     def _on_time(self, asked_utc_ms: int, reply: VenueReply) -> None:
         now = self._clock.mono_ns()
@@ -94,12 +155,48 @@ class VenueFacts:
         now = self._clock.mono_ns()
         self._asking_rules = False
         if isinstance(reply, Confirmed) and isinstance(reply.value, Exchange):
-            wanted = tuple(item for item in reply.value.instruments if item.symbol in self._symbols)
-            missing = set(self._symbols) - {item.symbol for item in wanted}
+            known = [item for item in reply.value.instruments if item.symbol in self._symbols]
+            missing = set(self._symbols) - {item.symbol for item in known}
             if missing:
                 self._log.event("SYMBOLS_UNKNOWN", symbols=sorted(missing))
-            self.instruments = Instruments(wanted, now)
+            for item in known:
+                if item.margin_asset != MARGIN_ASSET and item.symbol not in self._refused_symbols:
+                    self._refused_symbols.add(item.symbol)
+                    why = f"its margin is {item.margin_asset}, and only {MARGIN_ASSET} is counted"
+                    self._log.event("SYMBOL_REFUSED", symbol=item.symbol, reason=why)
+            self.instruments = Instruments(tuple(item for item in known if item.margin_asset == MARGIN_ASSET), now)
             self._rules_due_mono_ns = now + RULES_MS * NS_PER_MS
         else:
             self._log.event("RULES_FAILED", outcome=type(reply).__name__)
             self._rules_due_mono_ns = now + RULES_RETRY_MS * NS_PER_MS
+
+    def _on_status(self, reply: VenueReply) -> None:
+        self._asking_status = False
+        self._status_due_mono_ns = self._again(STATUS_MS)
+        if not isinstance(reply, Confirmed) or not isinstance(reply.value, TradingStatus):
+            # A restriction that was known stays; one that was not is told by the next refused order.
+            self._status_due_mono_ns = self._again(STATUS_RETRY_MS)
+            return
+        wanted = (*self._symbols, WHOLE_ACCOUNT)
+        found = tuple(sorted({each.symbol for each in reply.value.restrictions if each.symbol in wanted}))
+        if found != self.restricted:
+            self.restricted = found
+            words = " ".join(f"{each.symbol}:{each.indicator}" for each in reply.value.restrictions)
+            self._log.event("VENUE_RESTRICTS", symbols=" ".join(found), indicators=words)
+        self._telemetry.gauge("grinder_venue_restricted", float(bool(found)))
+
+    def _on_config(self, reply: VenueReply) -> None:
+        self._asking_config = False
+        self._config_due_mono_ns = self._again(STATUS_MS)
+        if not isinstance(reply, Confirmed) or not isinstance(reply.value, AccountConfig):
+            self._config_due_mono_ns = self._again(RULES_RETRY_MS)
+            return
+        refused = "" if reply.value.can_trade else NO_TRADING
+        if reply.value.multi_assets:
+            refused = MULTI_ASSETS
+        if refused and refused != self.refused:
+            self._log.event("ACCOUNT_REFUSED", reason=refused)
+        self.refused = refused
+
+    def _again(self, wait_ms: int) -> int:
+        return self._clock.mono_ns() + wait_ms * NS_PER_MS

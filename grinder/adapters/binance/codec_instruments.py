@@ -15,7 +15,7 @@ import msgspec
 
 from grinder.adapters.binance.codec_account import read, require_sane
 from grinder.model.errors import PayloadError
-from grinder.model.instrument import Instrument
+from grinder.model.instrument import MARGIN_ASSET, Instrument
 from grinder.model.venue import Exchange, RateUse
 
 INTERVAL_S: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
@@ -62,10 +62,11 @@ class _FilterName(msgspec.Struct, rename="camel"):
     filter_type: str
 
 
-class _Symbol(msgspec.Struct):
+class _Symbol(msgspec.Struct, rename="camel"):
     symbol: str
     status: str
     filters: list[msgspec.Raw]
+    margin_asset: str = MARGIN_ASSET
 
 
 class RateLimit(msgspec.Struct, rename="camel"):
@@ -140,6 +141,7 @@ def _instrument(body: bytes) -> Instrument:
         percent_price_up=percent.multiplier_up,
         percent_price_down=percent.multiplier_down,
         open_orders_max=orders.limit,
+        margin_asset=symbol.margin_asset,
     )
 
 

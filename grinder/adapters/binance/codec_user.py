@@ -16,6 +16,7 @@ import msgspec
 from grinder.adapters.binance.codec_account import build, read, require_sane
 from grinder.model.account import Position, PositionSide
 from grinder.model.errors import PayloadError
+from grinder.model.instrument import MARGIN_ASSET
 from grinder.model.limits import FRAME_BYTES_MAX
 from grinder.model.orders import Side
 from grinder.model.reasons import DropReason
@@ -24,9 +25,6 @@ from grinder.model.venue import AccountEvent, OrderEvent
 
 TRADE: Final = "TRADE"
 """Execution type of an event that carries a trade."""
-
-MARGIN_ASSET: Final = "USDT"
-"""Asset whose wallet balance an ACCOUNT_UPDATE is read for: the one of the account's totals in single-asset mode."""
 
 
 class KeyExpired(msgspec.Struct, frozen=True):

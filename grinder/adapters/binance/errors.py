@@ -25,6 +25,7 @@ RETRY_AFTER_MS_MAX: Final = 3 * 24 * 3_600 * MS_PER_S
 _SECRET_LIKE: Final = re.compile(r"[0-9A-Za-z+/%=]{40,}")
 """Keys and signatures are 64 such characters or more; symbols, ids and numbers are not."""
 
+_CODE: Final = re.compile(r"-[0-9]{4}")
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 
@@ -56,6 +57,13 @@ def ban_left_ms(message: str, utc_ms: int) -> int:
     """Return how long a "banned until" message still bans, milliseconds, 0 if it names no time."""
     found = _BANNED_UNTIL.search(message)
     return 0 if found is None else min(max(int(found[1]) - utc_ms, 0), RETRY_AFTER_MS_MAX)
+
+
+def advice_in(reason: str) -> Advice | None:
+    """Return what the refusal means whose code a reason begins with; None where it begins with none that is known."""
+    code, _, _ = reason.partition(" ")
+    known = CODES.get(int(code)) if _CODE.fullmatch(code) else None
+    return None if known is None else known[1]
 
 
 def printable(message: str) -> str:

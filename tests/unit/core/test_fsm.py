@@ -265,3 +265,13 @@ def test_thresholds_when_exactly_at_their_bound_then_accepted(values: dict[str, 
 def test_thresholds_when_zero_or_without_end_then_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match="finite and above 0"):
         FsmThresholds(**{name: value})  # type: ignore[arg-type]
+
+
+def test_step_when_the_venue_lets_us_only_reduce_then_throttled_until_it_ends_and_a_cooldown_is_over() -> None:
+    restricted = calm(venue_restricts=True)
+    assert outcome(FsmState.ACTIVE, restricted) == ("THROTTLED", "TOX_MID")
+    assert outcome(FsmState.READY, restricted) == ("READY", None)
+    assert outcome(FsmState.THROTTLED, restricted, 3_600) == ("THROTTLED", None)
+    assert outcome(FsmState.THROTTLED, calm(), 30.0) == ("ACTIVE", "TOX_LOW_COOLDOWN")
+    assert outcome(FsmState.ACTIVE, calm(venue_restricts=True, toxicity_score_bps=500.1)) == ("PAUSED", "TOX_HIGH")
+    assert not permits(FsmState.THROTTLED, RiskIntent.INCREASE_RISK)
