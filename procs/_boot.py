@@ -18,6 +18,7 @@ import procs
 from grinder.adapters.board import attach_process
 from grinder.adapters.bus import Bus
 from grinder.adapters.clock import SystemClock
+from grinder.adapters.crash_loop import StartLog
 from grinder.adapters.evidence import EvidenceWriter
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.adapters.latch_watch import LatchWatch
@@ -29,7 +30,7 @@ from grinder.adapters.runtime import Boot
 from grinder.adapters.state_link import link_state_dir
 from grinder.adapters.telemetry import Recorder
 from grinder.model.board import Word, word_of
-from grinder.model.control import TRIP_CODES, Exit, Process
+from grinder.model.control import TRIP_CODES, Exit, Process, TripReason
 from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
 from grinder.model.units import NS_PER_S
 from grinder.settings import Settings, load, read_secret_file
@@ -56,6 +57,8 @@ def run(process: Process, serve: Callable[[Boot], None]) -> NoReturn:
             booted.log.event("CRASHED", traceback=trace)
     if booted is not None:
         booted.close()
+        if code is Exit.OK:
+            StartLog(booted.settings.run_dir, process).end()
     sys.exit(code)
 
 
@@ -147,16 +150,24 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
     board.begin(os.getpid(), incarnation)
     restore_override(run_dir, state_dir)
+    crashes = StartLog(run_dir, process).begin(started_mono_ns)
+    looping = 0 < settings.crash_loop_starts <= crashes
     telemetry = Recorder(process, os.getpid(), incarnation, clock)
     log = EventLog(settings.log_dir / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
     evidence = EvidenceWriter(settings.artifact_dir, process, log, telemetry, keep=settings.evidence_keep)
     bus = Bus(
         run_dir=run_dir, process=process, incarnation=incarnation, term=lambda: 0, clock=clock, telemetry=telemetry
     )
+    if looping:
+        board.write(word_of("TRIP", process), TRIP_CODES[TripReason.CRASH_LOOP])
+        log.event("KILL_SWITCH_TRIPPED", reason=TripReason.CRASH_LOOP.value, detail=f"{crashes} crashes in a minute")
     latch = None
     if process is Process.EXECUTOR:
         file = LatchFile(state_dir / LATCH_FILE)
         record = file.load(first_start=first_start)
+        if looping and not record.tripped:
+            # At once, for this start may crash before anything else makes its own trip durable.
+            record = file.trip(TripReason.CRASH_LOOP, process.value, f"{crashes} crashes in a minute", clock.utc_ms())
         if record.tripped:
             board.write(word_of("TRIP", process), TRIP_CODES[record.reason])
             log.event("KILL_SWITCH_LATCHED", reason=record.reason, who=record.who, detail=record.detail)

@@ -16,7 +16,7 @@ from grinder.core import drawdown, features, toxicity
 from grinder.core.cycle import FillEffect, Heal
 from grinder.core.drawdown import EquitySample
 from grinder.core.engine_state import EXECUTIONS_WINDOW_MS, Budget, Difference, EngineState, SymbolState
-from grinder.core.events import Control, Counted, Effect, Lost, Noted
+from grinder.core.events import Control, Counted, Effect, Lost, Noted, Trip
 from grinder.core.exposure import working_of
 from grinder.core.losses import STREAK_OFF, acknowledged, after_fill, longest_streak
 from grinder.core.planner import Top
@@ -24,7 +24,7 @@ from grinder.core.staleness import ACCOUNT_SNAPSHOT
 from grinder.core.throttle import NO_STREAK, counted, refused
 from grinder.model.account import AccountState, Instruments, PositionSide, Source
 from grinder.model.channels import ACCOUNT, MARKET, ORDERS
-from grinder.model.control import AccountResponse
+from grinder.model.control import AccountResponse, TripReason
 from grinder.model.market import BookTop, MarkPrice, StreamHealth
 from grinder.model.orders import (
     INCARNATION_MAX,
@@ -42,6 +42,9 @@ from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, ZERO
 
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
+POST_ONLY_REFUSED: Final = "-5022"
+"""How the reason of a post-only order that would have taken begins. Source: the venue's error codes."""
+
 LOSS_STREAK_TRIPPED: Final = "CONSECUTIVE_LOSS_GUARD_TRIPPED"
 """Log event of a streak of losing orders that reached its limit."""
 
@@ -90,6 +93,13 @@ def _update(state: EngineState, update: OrderUpdate, effects: list[Effect]) -> N
     if update.state is OrderState.REJECTED:
         subject = f"{update.side} {update.kind} {update.reason}"
         symbol.rejects = refused(symbol.rejects, subject, state.now_mono_ns)
+        looping = symbol.rejects.count >= state.config.guards.reject_trip and not update.reason.startswith(
+            POST_ONLY_REFUSED
+        )
+        if looping and not update.reduce_only and not state.tripped:
+            state.tripped = True
+            detail = f"{update.symbol}: {subject}, {symbol.rejects.count} times in a row"
+            effects.append(Trip(TripReason.REJECT_LOOP, detail))
     elif update.state is OrderState.OPEN:
         symbol.rejects = NO_STREAK
 

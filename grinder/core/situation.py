@@ -23,7 +23,8 @@ class GuardLimits(msgspec.Struct, frozen=True):
     reference price, ``fill_prob_min_bps`` basis points of certainty. ``max_position_usd`` None: no cap.
     ``reserve_10s``, ``reserve_1m``: orders of the venue's two limits that only protective actions may use.
     ``executions_max``: fills per symbol and window before new risk waits. ``reject_streak_max``: identical refusals
-    in a row; after them new risk waits ``reject_pause_ms``, a reducing order ``reject_pace_ms``.
+    in a row; after them new risk waits ``reject_pause_ms``, a reducing order ``reject_pace_ms``. ``reject_trip``: so
+    many of an order that adds risk trip the kill switch; refusals as post-only do not, for a fast market causes them.
     """
 
     armed: bool
@@ -41,6 +42,7 @@ class GuardLimits(msgspec.Struct, frozen=True):
     reject_streak_max: int = 5
     reject_pause_ms: int = 60_000
     reject_pace_ms: int = 1_000
+    reject_trip: int = 10
     fill_prob_enforced: bool = False
     fill_prob_min_bps: int = 0
 

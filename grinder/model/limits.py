@@ -179,6 +179,9 @@ STOP_S_MAX: Final = 4.0
 STOP_EXECUTOR_S_MAX: Final = 25.0
 """Longest orderly stop of a process, seconds, and of the executor, which cancels first; supervisord waits longer."""
 
+CRASH_LOOP_WINDOW_S: Final = 60
+"""Time in which crashes of a process are counted, seconds."""
+
 SLOT_WAIT_S_MAX: Final = 30.0
 """Longest wait of a new tree for processes of the last one to end, seconds."""
 

@@ -150,6 +150,13 @@ HOST: Final = Section(
             "came after the last sync in the background (5 ms and the time of a sync); with `each`, nothing, since "
             "every send waits for its sync. What is lost is asked of the venue.",
         ),
+        integer(
+            "GRINDER_CRASH_LOOP_STARTS",
+            "5",
+            (0, 100),
+            "",
+            "Crashes of one process within a minute that trip the kill switch at its next start; 0 never.",
+        ),
         text(
             "GRINDER_RECORD_FILE",
             "",

@@ -139,6 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path
     log_dir: Path
     journal_sync: JournalSync
+    crash_loop_starts: int
     record_file: str
     cpu_dma_latency: bool
 

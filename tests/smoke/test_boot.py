@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from grinder.adapters.board import attach_reader
+from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.model.board import Word, word_of
-from grinder.model.control import Process
+from grinder.model.control import TRIP_CODES, Process, TripReason
 from grinder.model.errors import SettingsError
 from procs._boot import next_incarnation
 from tests.smoke.conditions import events_of, wait_for
@@ -230,3 +231,22 @@ def test_incarnation_when_its_file_is_damaged_then_refused(tmp_path: Path) -> No
     (tmp_path / "incarnation.fsm").write_text("\0\0")
     with pytest.raises(SettingsError, match=r"incarnation\.fsm"):
         next_incarnation(tmp_path / "incarnation.fsm", 1)
+
+
+def test_process_when_it_crashes_again_and_again_then_its_next_start_trips_the_kill_switch(host: Host) -> None:
+    changes = {"GRINDER_CRASH_LOOP_STARTS": "2"}
+    for trips in (0, 0, TRIP_CODES[TripReason.CRASH_LOOP]):
+        child = host.start("executor", "async", "crash-in-task", **changes)
+        assert ended(child)[0] == 2
+        assert host.word(Word.TRIP_EXECUTOR) == trips
+    record = LatchFile(host.root / "state" / LATCH_FILE).peek(first_start=False)
+    assert (record.tripped, record.reason) == (True, TripReason.CRASH_LOOP)
+
+
+def test_process_when_it_is_stopped_in_order_again_and_again_then_nothing_trips(host: Host) -> None:
+    for _ in range(3):
+        child = host.start("executor", "async", GRINDER_CRASH_LOOP_STARTS="2")
+        wait_for(lambda: len(host.events("executor", "STARTED")) == len(host.children), "the start")
+        child.send_signal(signal.SIGTERM)
+        assert ended(child)[0] == 0
+    assert host.word(Word.TRIP_EXECUTOR) == 0

@@ -14,7 +14,7 @@ from grinder.core.losses import LossConfig
 from grinder.model.account import AccountState, Position, PositionSide
 from grinder.model.board import Demand
 from grinder.model.control import FsmState, TripReason
-from grinder.model.orders import Fill, OrderKind, Side
+from grinder.model.orders import Fill, OrderKind, OrderState, OrderUpdate, Side
 from grinder.model.reasons import BlockReason
 from tests.engine_world import Holding, World, config
 
@@ -110,3 +110,32 @@ def test_streak_when_too_long_then_paused_until_an_operator_looked_and_then_coun
     world.step(Received(world.now_ns, losing(4)))
     world.calm(1)
     assert world.fsm_state is FsmState.ACTIVE
+
+
+def refusal(reason: str, reduce_only: bool = False) -> OrderUpdate:
+    kind = OrderKind.TAKE_PROFIT if reduce_only else OrderKind.GRID
+    return OrderUpdate(
+        "grd-0-x-b1", SYMBOL, Side.BUY, kind, OrderState.REJECTED, MID, SIZE, D(0), reduce_only, reason, 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("update", "tripped"),
+    [
+        (refusal("-2019 Margin is insufficient."), [TripReason.REJECT_LOOP]),
+        (refusal("-5022 Due to the order could not be executed as maker."), []),
+        (refusal("-2022 ReduceOnly Order is rejected.", reduce_only=True), []),
+    ],
+    ids=["adds risk", "post-only", "reduces"],
+)
+def test_refusals_when_identical_ten_times_in_a_row_then_those_that_add_risk_trip_once(
+    update: OrderUpdate, tripped: list[TripReason]
+) -> None:
+    world = World(config())
+    world.calm(15)
+    for _ in range(9):
+        world.step(Received(world.now_ns, update))
+    assert trips(world) == []
+    for _ in range(5):
+        world.step(Received(world.now_ns, update))
+    assert trips(world) == tripped
