@@ -47,7 +47,12 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     options = OptionParser(prog="python3 -m procs.venue", description=__doc__)
     add = options.add_argument
     add("--port", type=int, default=environ.get("GRINDER_SIM_PORT", "18080"), help="loopback port, 0 for a free one")
-    add("--tape", default=environ.get("GRINDER_SIM_TAPE", "synthetic"), help="synthetic, step, or FILE[,FILE...]")
+    add(
+        "--tape",
+        default=environ.get("GRINDER_SIM_TAPE", "synthetic"),
+        help="synthetic, step, FILE[,FILE...], or wss://HOST of a live market",
+    )
+    add("--tape-ca", type=Path, metavar="FILE", help="authorities to trust for wss://, PEM; default: the host's")
     add("--seed", type=int, default=environ.get("GRINDER_SIM_SEED", "1"), help="seed of tape and faults")
     add("--speed", type=float, default=environ.get("GRINDER_SIM_SPEED", "1"), help="seconds of tape per second")
     add("--symbols", default=environ.get("GRINDER_SYMBOLS", "BTCUSDT,ETHUSDT"), help="comma-separated")
@@ -85,6 +90,9 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
     keys = _keys(options.keys, problems)
     rates = {"--speed": options.speed, "--step-rate": options.step_rate, "--updates-per-s": options.updates_per_s}
     problems += [f"{name}: expected a number above 0" for name, value in rates.items() if not value > 0]
+    limits = options.weight_limit_1m, options.order_limit_10s, options.order_limit_1m
+    if min(limits) < 0:
+        problems.append("--weight-limit-1m, --order-limit-10s, --order-limit-1m: expected 0 or more")
     if not 0 <= options.port <= 65_535:
         problems.append("--port: expected 0 to 65535")
     if problems:
@@ -101,7 +109,8 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
         credentials=credentials,
         keys=keys,
         state=options.state,
-        limits=LimitTable(options.weight_limit_1m, options.order_limit_10s, options.order_limit_1m),
+        tape_ca=options.tape_ca,
+        limits=LimitTable(*limits),
         exchange=ExchangeConfig(start_wallet=wallet),
         synthetic=SyntheticConfig(updates_per_s=options.updates_per_s, volatility_bps=options.volatility_bps),
         step=StepConfig(options.step_rate, options.step_ticks),

@@ -42,7 +42,7 @@ def test_every_path_when_asked_with_what_it_needs_then_answers_as_documented() -
                 status, body = await one.raw(method, path, urlencode({"symbol": "BTCUSDT"}))
             assert status in (200, 400), (method, path, status, body)
             if status == 400:
-                assert body["code"] in (-1102, -1125, -4059, -4082), (method, path, body)
+                assert body["code"] in (-1100, -1102, -1125, -4059, -4082), (method, path, body)
 
     run(case)
 

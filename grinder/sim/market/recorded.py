@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import heapq
-import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,8 @@ import msgspec
 
 from grinder.model.units import NS_PER_S
 from grinder.sim.exchange.rules import BUILT_IN, SymbolRules, inferred_rules
-from grinder.sim.market.tape import Depth, Mark, Rows, Snapshot, TapeEvent, Top, Trade, plain_number
+from grinder.sim.market.frames import event_of, plain_word, snapshot_of
+from grinder.sim.market.tape import TapeEvent, plain_number
 
 LINE_BYTES_MAX: Final = 8 << 20
 LINES_SEARCHED_MAX: Final = 20_000
@@ -28,20 +28,6 @@ _NS_PER_UNIT: Final = ((10**17, 1), (10**14, 1_000), (10**11, 1_000_000), (0, NS
 """Unit of a receive time by its size: nanoseconds, microseconds, milliseconds, seconds."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-
-_WORD: Final = re.compile(r'^[^\s"\\]{1,40}$')
-
-
-def _word(text: object) -> str:
-    """Return a symbol, a signed rate or a word as recorded; raise ValueError if it could not stand in JSON as it is."""
-    if not isinstance(text, str) or not _WORD.match(text):
-        raise ValueError(f"not a plain word: {text!r}")
-    return text
-
-
-def _rows(rows: list[list[str]]) -> Rows:
-    """Return depth rows as recorded; raise ValueError if one is no pair of numbers."""
-    return [[plain_number(price), plain_number(qty)] for price, qty in rows]
 
 
 class TapeError(ValueError):
@@ -95,28 +81,11 @@ class Recording:
 
     def _event(self, due_ns: int, frame: dict[str, Any], shift: int) -> TapeEvent | None:
         if "lastUpdateId" in frame:
-            update_id = int(frame["lastUpdateId"]) + shift
-            return Snapshot(due_ns, self._only_symbol, update_id, _rows(frame["bids"]), _rows(frame["asks"]))
-        kind, symbol = frame.get("e"), frame.get("s", "")
+            return snapshot_of(frame, self._only_symbol, due_ns, shift)
+        symbol = frame.get("s", "")
         if symbol not in self.rules:
             return None
-        if kind == "bookTicker":
-            update_id = int(frame["u"]) + shift
-            prices = (plain_number(frame[name]) for name in ("b", "B", "a", "A"))
-            return Top(due_ns, symbol, update_id, *prices)
-        if kind == "depthUpdate":
-            first, last, previous = (int(frame[name]) + shift for name in ("U", "u", "pu"))
-            return Depth(due_ns, symbol, first, last, previous, _rows(frame["b"]), _rows(frame["a"]))
-        if kind == "trade":
-            price, qty, word = plain_number(frame["p"]), plain_number(frame["q"]), _word(frame.get("X", "MARKET"))
-            return Trade(due_ns, symbol, int(frame["t"]) + shift, price, qty, bool(frame["m"]), word)
-        if kind == "aggTrade" and symbol not in self._has_trades:
-            price, qty = plain_number(frame["p"]), plain_number(frame["q"])
-            return Trade(due_ns, symbol, int(frame["a"]) + shift, price, qty, bool(frame["m"]), aggregate=True)
-        if kind == "markPriceUpdate":
-            mark, index, settle = (plain_number(frame.get(name, frame["p"])) for name in ("p", "i", "P"))
-            return Mark(due_ns, symbol, mark, index, settle, _word(frame.get("r", "0")), int(frame.get("T", 0)))
-        return None
+        return event_of(frame, due_ns, shift, aggregates=symbol not in self._has_trades)
 
     def _survey(self) -> None:
         """Find the file's symbols, their rules and its first time.
@@ -140,9 +109,9 @@ class Recording:
     def _learn(self, frame: dict[str, Any]) -> None:
         """Note which symbol a frame is of, and whether the file carries its trades one by one."""
         if frame.get("e") == "trade":
-            self._has_trades.add(_word(frame["s"]))
+            self._has_trades.add(plain_word(frame["s"]))
         elif frame.get("e") == "bookTicker" and frame["s"] not in self.rules:
-            symbol, price, qty = _word(frame["s"]), plain_number(frame["b"]), plain_number(frame["B"])
+            symbol, price, qty = plain_word(frame["s"]), plain_number(frame["b"]), plain_number(frame["B"])
             self.rules[symbol] = BUILT_IN.get(symbol) or inferred_rules(symbol, price, qty)
 
     def _lines(self) -> Iterator[bytes]:

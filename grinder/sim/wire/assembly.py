@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,7 @@ from grinder.sim.market.recorded import RecordedTape, TapeError
 from grinder.sim.market.step import StepConfig, StepTape
 from grinder.sim.market.synthetic import SyntheticConfig, SyntheticTape
 from grinder.sim.market.tape import Tape
+from grinder.sim.market.upstream import UpstreamTape
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.hub import Hub
 from grinder.sim.wire.player import Player
@@ -37,7 +39,8 @@ ID_SPACE_PER_MS: Final = 1_000
 
 
 class VenueConfig(msgspec.Struct, frozen=True):
-    """Every option of the simulated venue. ``tape``: synthetic, step, or recording paths joined by commas.
+    """Every option of the simulated venue. ``tape``: synthetic, step, recording paths joined by commas, or the
+    ``ws://`` or ``wss://`` host whose market is relayed; ``tape_ca``: authorities to trust there, PEM.
 
     ``loop``: begin a recording again at its end. ``hold``: wait for ``POST /sim/tape`` before the first event.
     ``credentials``: HMAC keys with an account each; ``keys``: further keys of those accounts, of any scheme.
@@ -57,6 +60,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     keys: tuple[ApiKey, ...] = ()
     pace: SocketPace = SocketPace()
     state: Path | None = None
+    tape_ca: Path | None = None
     limits: LimitTable = LimitTable()
     exchange: ExchangeConfig = ExchangeConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -70,7 +74,7 @@ def _rules(symbols: tuple[str, ...]) -> list[SymbolRules]:
     return [BUILT_IN[symbol] for symbol in symbols]
 
 
-def open_tape(config: VenueConfig, state: VenueState | None = None) -> Tape:
+def open_tape(config: VenueConfig, state: VenueState | None = None) -> Tape | UpstreamTape:
     """Return the tape an option names; a synthetic one goes on from the prices and ids of a state.
 
     Raises:
@@ -87,11 +91,20 @@ def open_tape(config: VenueConfig, state: VenueState | None = None) -> Tape:
     if config.tape == "step":
         return StepTape(_rules(config.symbols), config.step)
     if config.tape.startswith(("ws://", "wss://")):
-        raise SettingsError((f"tape {config.tape}: relaying a live stream is not built yet; use a recording",))
+        return UpstreamTape(config.tape, _rules(config.symbols), _authorities(config.tape_ca))
     try:
         return RecordedTape([Path(name) for name in config.tape.split(",") if name], loop=config.loop)
     except (OSError, TapeError) as error:
         raise SettingsError((f"tape: {error}",)) from error
+
+
+def _authorities(path: Path | None) -> ssl.SSLContext | None:
+    if path is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError((f"tape authorities {path}: {error}",)) from error
 
 
 def _begun_at(rules: SymbolRules, price: Decimal) -> SymbolRules:
@@ -101,6 +114,8 @@ def _begun_at(rules: SymbolRules, price: Decimal) -> SymbolRules:
 def _last_state(config: VenueConfig) -> VenueState | None:
     if config.state is None:
         return None
+    if not config.state.parent.is_dir():
+        raise SettingsError((f"state {config.state}: expected a file in a folder that exists",))
     try:
         return read_state(config.state)
     except (OSError, ValueError) as error:

@@ -28,11 +28,12 @@ def text_frame(payload: bytes) -> bytes:
 class Wire:
     """One client's socket, written to without waiting and without a task switch."""
 
-    __slots__ = ("_descriptor", "_transport")
+    __slots__ = ("_descriptor", "_plain", "_transport")
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._descriptor: int = transport.get_extra_info("socket").fileno()
+        self._plain = transport.get_extra_info("sslcontext") is None
 
     def write(self, frame: bytes) -> None:
         """Write one whole frame: straight to the socket when nothing is queued before it."""
@@ -43,7 +44,7 @@ class Wire:
         if backlog > BACKLOG_BYTES_MAX:
             transport.abort()
             return
-        if backlog == 0:
+        if backlog == 0 and self._plain:
             try:
                 sent = os.write(self._descriptor, frame)
             except BlockingIOError:

@@ -18,6 +18,7 @@ from grinder.sim.exchange.funding import next_funding_utc_ms
 from grinder.sim.exchange.market import FUNDING_RATE
 from grinder.sim.exchange.market_history import PublicTrade
 from grinder.sim.market.tape import Depth, Mark, Snapshot, Tape, TapeEvent, Top, Trade
+from grinder.sim.market.upstream import UpstreamTape
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.depth_feed import DepthFeed
 from grinder.sim.wire.slow_feed import SlowFeed
@@ -54,7 +55,7 @@ class Progress(msgspec.Struct):
 class Player:
     """One tape at one speed."""
 
-    def __init__(self, tape: Tape, context: Context, speed: float, *, await_listener: bool) -> None:
+    def __init__(self, tape: Tape | UpstreamTape, context: Context, speed: float, *, await_listener: bool) -> None:
         """Keep what is needed. ``await_listener``: begin only when somebody listens to best prices."""
         assert speed > 0
         self._await_listener = await_listener
@@ -107,6 +108,9 @@ class Player:
         progress.started = True
         self._anchor()
         self._busy_since_ns = clock.mono_ns()
+        if isinstance(self._tape, UpstreamTape):
+            await self._relay(self._tape)
+            return
         for event in self._tape.events():
             late_ns = await self._until_due(event.due_ns)
             progress.late_ns_max = max(progress.late_ns_max, late_ns)
@@ -114,6 +118,13 @@ class Player:
             progress.events += 1
             self.apply(event)
         progress.ended = True
+
+    async def _relay(self, tape: UpstreamTape) -> None:
+        """Play a live market as it comes; what comes while the tape is held is lost."""
+        async for event in tape.live():
+            if self._resumed.is_set():
+                self.progress.events += 1
+                self.apply(event)
 
     async def _until_due(self, due_ns: int) -> int:
         """Wait for a moment of the tape, at the speed of the time; return how late it is, nanoseconds."""
