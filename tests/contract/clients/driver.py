@@ -18,6 +18,8 @@ from typing import Any, TextIO
 WAIT_S = 10.0
 """Longest that a driver waits for stream messages, seconds."""
 
+THIS_HOST = frozenset({None, "127.0.0.1", b"127.0.0.1", "localhost", "::1"})
+
 Verb = Callable[..., Awaitable[Any]]
 
 
@@ -280,8 +282,21 @@ async def serve(verbs: Mapping[str, Verb], out: TextIO) -> None:
         say(await _answer(verbs, line))
 
 
+def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse, as an audit hook, to look up or to reach any other host: a client points at its own venue by default."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return
+    if host not in THIS_HOST:
+        raise PermissionError(f"the client wants to reach {host}")
+
+
 def main(open_client: Callable[[Place], Awaitable[Mapping[str, Verb]]]) -> None:
     """Run a driver. Whatever a client prints goes to stderr, so that stdout carries answers alone."""
+    sys.addaudithook(stay_here)
     answers, sys.stdout = sys.stdout, sys.stderr
 
     async def run() -> None:

@@ -1,8 +1,16 @@
 // The Node client "binance": USDMClient, WebsocketClient and WebsocketAPIClient. Speaks the same lines as driver.py.
 "use strict";
 
+const dns = require("node:dns");
 const readline = require("node:readline");
 const { USDMClient, WebsocketAPIClient, WebsocketClient } = require("binance");
+
+// The client points at the real venue by default: no other host may be looked up.
+const lookup = dns.lookup;
+dns.lookup = (host, ...rest) => {
+  if (host !== "127.0.0.1" && host !== "localhost") throw new Error(`the client wants to reach ${host}`);
+  return lookup(host, ...rest);
+};
 
 const WAIT_MS = 10_000; // longest wait for stream messages
 const { CONTRACT_VENUE: authority, CONTRACT_KEY: api_key, CONTRACT_SECRET: api_secret } = process.env;
