@@ -30,6 +30,7 @@ from grinder.adapters.journal_files import (
     read_files,
     size_of,
     sync_directory,
+    write_checkpoint,
     write_whole,
 )
 from grinder.adapters.journal_format import (
@@ -121,6 +122,7 @@ class FileJournal:
         self._segment_bytes = segment_bytes
         self._write_problem = ""
         self._sync_problem = ""
+        self._sync_failed = 0
         self._spare_problem = ""
         self._checkpoint_problem = ""
         self._retry_s = 0.0
@@ -293,6 +295,7 @@ class FileJournal:
         try:
             os.fdatasync(file.descriptor)
         except OSError as error:
+            self._sync_failed = file.number
             self._sync_problem = f"records cannot be forced to the disk: {error.strerror}"
             return False
         return True
@@ -357,7 +360,7 @@ class FileJournal:
         path = path_of(self._directory, pending.number)
         partial = path.with_name(path.name + PARTIAL)
         try:
-            _write_file(partial, pending)
+            write_checkpoint(partial, pending.number, pending.records)
             partial.rename(path)
             sync_directory(self._directory)
         except OSError as error:
@@ -370,28 +373,10 @@ class FileJournal:
             drop_before(self._directory, pending.number, frozenset(self._loss.files))
             self._checkpoints += 1
             self._scattered = False
-            self._checkpoint_problem = self._write_problem = self._sync_problem = ""
+            self._checkpoint_problem = self._write_problem = ""
+            # A file that failed after the checkpoint began is not replaced by it.
+            self._sync_problem = "" if self._sync_failed < pending.number else self._sync_problem
         os.close(pending.old.descriptor)
         self._pending = None
         self._size_bytes = size_of(self._directory)
         return True
-
-
-def _write_file(path: Path, pending: _Checkpoint) -> None:
-    """Write a checkpoint's file: each record with a write of its own, so that the order path never waits for many.
-
-    Raises:
-        OSError: if it cannot be written and synced.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        end, count = HEADER_BYTES, 0
-        for record in pending.records:
-            frame = frame_bytes(record, pending.number, end, FIRST_SEQUENCE + count)
-            write_whole(descriptor, frame, end)
-            end += len(frame)
-            count += 1
-        write_whole(descriptor, header_bytes(Header(Kind.CHECKPOINT, pending.number, count)), 0)
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,13 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from grinder.adapters.journal_format import Header, Kind, Scan, header_bytes, name_of, number_of, scan
+from grinder.adapters.journal_format import (
+    FIRST_SEQUENCE,
+    HEADER_BYTES,
+    Header,
+    Kind,
+    Scan,
+    frame_bytes,
+    header_bytes,
+    name_of,
+    number_of,
+    scan,
+)
 from grinder.model.errors import GrinderError
 
 PATTERN: Final = "journal-*"
@@ -109,6 +120,26 @@ def create_spare(directory: Path, number: int, size_bytes: int) -> int:
             path.unlink()
         raise
     return descriptor
+
+
+def write_checkpoint(path: Path, number: int, records: Iterable[bytes]) -> None:
+    """Write a checkpoint's file: each record with a write of its own, so that the order path never waits for many.
+
+    Raises:
+        OSError: if it cannot be written and synced.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        end, sequence = HEADER_BYTES, FIRST_SEQUENCE
+        for record in records:
+            frame = frame_bytes(record, number, end, sequence)
+            write_whole(descriptor, frame, end)
+            end += len(frame)
+            sequence += 1
+        write_whole(descriptor, header_bytes(Header(Kind.CHECKPOINT, number, sequence - FIRST_SEQUENCE)), 0)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(descriptor: int, data: bytes, offset: int) -> None:

@@ -104,7 +104,7 @@ class ExecutorService:
             config.emergency_slippage_bps,
         )
         self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
-        self._journal_watch = JournalWatch(ports, self._store)
+        self._journal_watch = JournalWatch(ports, self._store, keeps=config.sends)
         self._withdrawal = Withdrawal(ports, self._store, self._desk, self._forbids)
         remedies = RemedyConfig(config.prefix, config.term, config.incarnation, config.remedy_notional_max)
         self._remedies = RemedyDesk(ports, board, self._store, self._desk, remedies)

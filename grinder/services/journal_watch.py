@@ -9,9 +9,11 @@ from grinder.services.order_store import ExecutorPorts, OrderStore
 class JournalWatch:
     """Between the executor's timer and the journal."""
 
-    def __init__(self, ports: ExecutorPorts, store: OrderStore) -> None:
+    def __init__(self, ports: ExecutorPorts, store: OrderStore, *, keeps: bool) -> None:
+        """``keeps``: the store took over what the journal says; else no checkpoint may take its place."""
         self._ports = ports
         self._store = store
+        self._keeps = keeps
         self._told = JournalHealth("", "", 0, 0)
 
     @property
@@ -46,5 +48,5 @@ class JournalWatch:
         telemetry = self._ports.telemetry
         telemetry.gauge("grinder_journal_size_bytes", float(health.size_bytes))
         telemetry.gauge("grinder_journal_trouble", float(bool(health.trouble)))
-        if journal.wants_checkpoint:
+        if self._keeps and journal.wants_checkpoint:
             journal.checkpoint(self._store.carried())

@@ -258,6 +258,33 @@ def test_journal_when_a_sync_fails_then_nothing_is_taken_until_a_new_file_holds_
         assert list(journal.replay()) == [b"kept", b"two"]
 
 
+def test_journal_when_the_new_file_fails_while_the_checkpoint_is_written_then_trouble_stays(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        assert go_on.wait(BOUND_S)
+        yield b"carried"
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with opened(directory, JournalSync.EACH) as journal:
+        fill_until_due(journal)
+        assert journal.checkpoint(slow())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", broken)
+            assert not journal.append(b"lost")
+        go_on.set()
+        until(lambda: journal.health.checkpoints == 1)
+        assert not journal.append(b"still")
+        until(lambda: journal.wants_checkpoint)
+        assert journal.checkpoint([b"all"])
+        until(lambda: journal.health.checkpoints == 2)
+        assert journal.append(b"well")
+
+
 def test_journal_when_a_file_may_not_grow_then_refused_and_not_torn(directory: Path) -> None:
     code = """
 import resource, signal, sys

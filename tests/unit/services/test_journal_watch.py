@@ -88,3 +88,16 @@ def test_start_when_the_journal_was_damaged_then_the_loss_is_told_and_counted() 
     told = [fields for name, fields in world.log.events if name == "JOURNAL_DAMAGED"]
     assert told == [{"files": ["journal-0000000001.log"], "lost_records": 3, "torn_bytes": 17}]
     assert world.telemetry.counts["grinder_journal_lost_records_total",] == 3
+
+
+def test_executor_when_it_sends_nothing_then_the_journal_keeps_what_it_says() -> None:
+    journal = MemoryJournal()
+    ExecutorWorld(journal=journal).place(1)
+    kept = list(journal.records)
+    journal.wants_checkpoint = True
+    idle = ExecutorWorld(journal=journal, sends=False)
+    idle.run(3_000)
+    assert journal.records == kept
+    acting = ExecutorWorld(journal=journal, venue=idle.venue)
+    acting.run(1_100)
+    assert not journal.wants_checkpoint
