@@ -87,7 +87,10 @@ class Follower:
 class Rig:
     """One venue, one client of it, its user stream when ``listen`` was called."""
 
-    def __init__(self, port: int, transport: OrderTransport, state_dir: Path | None) -> None:
+    def __init__(
+        self, port: int, transport: OrderTransport, state_dir: Path | None, credentials: tuple[str, str]
+    ) -> None:
+        self.credentials = credentials
         self.url, self.ws_url = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
         self.http = aiohttp.ClientSession()
         self.clock, self.telemetry, self.log = SystemClock(), recorder(), RecordingLog()
@@ -101,7 +104,9 @@ class Rig:
 
     def another_venue(self) -> BinanceVenue:
         """Return a client as another process, or a later run, has it."""
-        key = Signer(KEY, SECRET, utc_ms=self.clock.utc_ms, offset_ms=lambda: self.offset_ms, recv_window_ms=5_000)
+        key = Signer(
+            *self.credentials, utc_ms=self.clock.utc_ms, offset_ms=lambda: self.offset_ms, recv_window_ms=5_000
+        )
         config = VenueConfig(self.url, f"{self.ws_url}/ws-fapi/v1", self.transport, self.state_dir)
         return BinanceVenue(config, key, clock=self.clock, telemetry=self.telemetry, log=self.log)
 
@@ -204,11 +209,12 @@ async def rig(
     transport: OrderTransport = OrderTransport.WS_API,
     state_dir: Path | None = None,
     config: assembly.VenueConfig | None = None,
+    credentials: tuple[str, str] = (KEY, SECRET),
 ) -> AsyncIterator[Rig]:
     config = config or assembly.VenueConfig(port=0, symbols=(SYMBOL,), tape="step")
     server = assembly.build_server(config, SystemClock())
     await server.start()
-    made = Rig(server.port, transport, state_dir)
+    made = Rig(server.port, transport, state_dir, credentials)
     try:
         await made.venue.start()
         await made.up()

@@ -17,9 +17,12 @@ from grinder.adapters.telemetry import Recorder
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import OrderType, PlaceOrder, VenueRequest
 from tests.contract.venue_server import (
+    API_SECRET,
+    MessageHandler,
     Replies,
     SteadyClock,
     VenueServer,
+    answer_order,
     eventually,
     recorder,
     running_server,
@@ -43,7 +46,7 @@ class MovingClock(SteadyClock):
 
 
 class Rig:
-    def __init__(self, server: VenueServer, life_s: float) -> None:
+    def __init__(self, server: VenueServer, life_s: float, secret: str = API_SECRET) -> None:
         self.server = server
         self.limits = Limits()
         self.telemetry: Recorder = recorder()
@@ -51,7 +54,7 @@ class Rig:
         self.clock = MovingClock()
         self.api = WsApi(
             server.ws_api_url,
-            signer(),
+            signer(secret),
             clock=self.clock,
             limits=self.limits,
             telemetry=self.telemetry,
@@ -67,9 +70,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(life_s: float) -> AsyncIterator[Rig]:
+async def rig(life_s: float, secret: str, on_message: MessageHandler) -> AsyncIterator[Rig]:
     async with running_server() as server:
-        made = Rig(server, life_s)
+        server.on_message = on_message
+        made = Rig(server, life_s, secret)
         task = asyncio.create_task(made.api.run())
         try:
             await eventually(lambda: made.api.connected)
@@ -79,9 +83,14 @@ async def rig(life_s: float) -> AsyncIterator[Rig]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def run(test: Callable[[Rig], Coroutine[Any, Any, None]], life_s: float = 3_600.0) -> None:
+def run(
+    test: Callable[[Rig], Coroutine[Any, Any, None]],
+    life_s: float = 3_600.0,
+    secret: str = API_SECRET,
+    on_message: MessageHandler = answer_order,
+) -> None:
     async def main() -> None:
-        async with rig(life_s) as made:
+        async with rig(life_s, secret, on_message) as made:
             await test(made)
 
     uvloop.run(main())

@@ -1,4 +1,7 @@
-"""The venue's WebSocket API: orders on one connection, signed one by one, answered by id.
+"""The venue's WebSocket API: orders on one connection, answered by id, signed one by one or under one logon.
+
+A key that may log on (Ed25519) does so on every new connection; until that is confirmed, and wherever it is refused,
+each request carries its own signature, so that a connection is never of less use for it.
 
 A request that was written and not answered in its time, or whose connection was lost, is in doubt; one that could not
 be written was certainly not sent. Must never await between a decision and the socket, never answer a request twice,
@@ -34,11 +37,17 @@ from grinder.model.limits import (
     VENUE_PENDING_MAX,
 )
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
-from grinder.model.venue import Confirmed, InDoubt, Rejected, VenueReply, VenueRequest
+from grinder.model.venue import Advice, Confirmed, InDoubt, Rejected, VenueReply, VenueRequest
 from grinder.ports import Clock, Log, Telemetry
 
 CONNECTOR: Final = "ws_api"
 HANDSHAKE_WEIGHT: Final = 5
+
+LOGON: Final = "session.logon"
+"""Method that authenticates a connection, and the id of our request for it; ids of others are numbers."""
+
+LOGON_WEIGHT: Final = 2
+"""Source: venue documentation, WebSocket API "Log in with API key (SIGNED)", 2026-05-28."""
 
 OnReply = Callable[[VenueReply], None]
 
@@ -88,6 +97,7 @@ class _Session:
         self.connection: FrameConnection | None = None
         self.lost = asyncio.Event()
         self.why = ""
+        self.logged_on = False
 
     def on_frame(self, message: bytes) -> None:
         self._api.on_message(self, message)
@@ -155,13 +165,9 @@ class WsApi:
         assert operation.ws_method
         self._sequence += 1
         key = str(self._sequence)
-        message = _ENCODER.encode(
-            {
-                "id": key,
-                "method": operation.ws_method,
-                "params": self._signer.signed_parameters(parameters_of(request)),
-            }
-        )
+        parameters = parameters_of(request)
+        authorized = self._signer.session_parameters if session.logged_on else self._signer.signed_parameters
+        message = _ENCODER.encode({"id": key, "method": operation.ws_method, "params": authorized(parameters)})
         sent_mono_ns = self._clock.mono_ns()
         if not session.connection.send_now(message):
             return False
@@ -179,11 +185,18 @@ class WsApi:
             self._telemetry.count("grinder_venue_unmatched_replies_total")
             return
         self._observe(reply.rate_limits)
+        if reply.id == LOGON:
+            session.logged_on = reply.status == 200 and reply.error is None
+            self._log.event("VENUE_LOGON", connector=CONNECTOR, done=session.logged_on)
+            return
         pending = session.pending.pop(str(reply.id), None)
         if pending is None:
             self._telemetry.count("grinder_venue_unmatched_replies_total")
             return
-        self.finish(pending, self._outcome(reply, pending))
+        outcome = self._outcome(reply, pending)
+        if isinstance(outcome, Rejected) and outcome.advice is Advice.AUTH:
+            session.logged_on = False
+        self.finish(pending, outcome)
 
     def _outcome(self, reply: _Reply, pending: _Pending) -> VenueReply:
         if reply.status == 200 and reply.error is None:
@@ -285,7 +298,15 @@ class WsApi:
             return None
         self._sessions.add(session)
         self._log.event("VENUE_CONNECTED", connector=CONNECTOR)
+        if self._signer.logs_on:
+            self._log_on(session.connection)
         return session
+
+    def _log_on(self, connection: FrameConnection) -> None:
+        """Ask that requests on this connection need no signature; the answer comes as any other."""
+        self._limits.charge(LOGON_WEIGHT, 0, venue_utc_ms=self._signer.venue_utc_ms())
+        params = self._signer.signed_parameters({})
+        connection.send_now(_ENCODER.encode({"id": LOGON, "method": LOGON, "params": params}))
 
     async def _lost_within_life(self, session: _Session) -> bool:
         """Wait for the connection's loss or the end of its planned life; tell whether it was lost."""
