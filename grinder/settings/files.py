@@ -16,12 +16,14 @@ SECRET_FILE_BYTES_MAX: Final = 4_096
 """Most bytes of a secret's file that are read; a longer file is refused by the parser."""
 
 _BUILT_IN_TAPES: Final = frozenset({"synthetic", "step"})
+_LIVE_TAPES: Final = ("ws://", "wss://")
 
 
 def missing_files(settings: Settings) -> tuple[str, ...]:
     """Return a problem for each file of market data that is named and cannot be read; settings must be resolved."""
     named = [("GRINDER_FIXTURE", settings.fixture)] if settings.fixture else []
-    if settings.venue_embedded and settings.sim_tape not in _BUILT_IN_TAPES:
+    is_file = settings.sim_tape not in _BUILT_IN_TAPES and not settings.sim_tape.startswith(_LIVE_TAPES)
+    if settings.venue_embedded and is_file:
         named += [("GRINDER_SIM_TAPE", name) for name in settings.sim_tape.split(",") if name]
     return tuple(
         f"{VARIABLES[variable].label}: {name} is no file that can be read"

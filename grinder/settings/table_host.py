@@ -67,7 +67,10 @@ SIMULATION: Final = Section(
     (
         integer("GRINDER_SIM_PORT", "18080", (1, 65_535), "", "Port of the embedded simulated venue on 127.0.0.1."),
         text(
-            "GRINDER_SIM_TAPE", "synthetic", r".+", "Its market: `synthetic`, or recorded files, separated by commas."
+            "GRINDER_SIM_TAPE",
+            "synthetic",
+            r".+",
+            "Its market: `synthetic`, recorded files, separated by commas, or `wss://HOST` of a live one to relay.",
         ),
         integer("GRINDER_SIM_SEED", "1", (0, 2**63 - 1), "", "Seed of everything random in it."),
         decimal("GRINDER_SIM_SPEED", "1.0", ("0.01", "1000"), "", "Speed of the tape; 1 is real time."),

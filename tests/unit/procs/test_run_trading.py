@@ -9,7 +9,7 @@ import pytest
 
 from grinder.model.control import Exit
 from grinder.model.errors import SettingsError
-from grinder.settings import Settings, load, read_secret_file
+from grinder.settings import Settings, load, missing_files, read_secret_file
 from procs.run_trading import boot_line, main, port_lines, tape_notes
 
 GATES = {
@@ -83,6 +83,12 @@ def test_front_door_when_the_tape_is_gone_then_it_says_so(
     monkeypatch.setenv("GRINDER_TRADING_LOOP_ACK", "YES_I_KNOW")
     monkeypatch.setenv("GRINDER_SIM_TAPE", f"{Path(__file__)},gone.gz")
     assert refused(folder, capsys).endswith("GRINDER_SIM_TAPE: gone.gz is no file that can be read\n")
+
+
+def test_tape_when_a_live_market_is_named_then_no_file_is_looked_for() -> None:
+    settings = paper(GRINDER_SIM_TAPE="wss://127.0.0.1:1", GRINDER_SYMBOLS="BTCUSDT")
+    assert missing_files(settings) == ()
+    assert tape_notes(settings) == ()
 
 
 def test_front_door_when_much_is_wrong_then_everything_is_said_at_once(
