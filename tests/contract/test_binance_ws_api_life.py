@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 import uvloop
 
 from grinder.model.venue import Confirmed, InDoubt
+from tests.contract.tls import authority_and_server
 from tests.contract.venue_server import (
     Replies,
     abort,
@@ -91,16 +90,8 @@ def test_closing_puts_what_waits_in_doubt() -> None:
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """A server's TLS context for 127.0.0.1, trusted by clients that use the default trust store."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("NO openssl COMMAND: the order path over TLS stays untested")
-    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=127.0.0.1"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)]
-    subprocess.run([openssl, *request.split(), *names], check=True, capture_output=True)
-    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
+    authority, context = authority_and_server(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     return context
 
 

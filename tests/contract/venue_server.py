@@ -61,15 +61,15 @@ class VenueServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}"
 
     @property
     def ws_api_url(self) -> str:
-        return f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}/ws-fapi/v1"
+        return f"{self.ws_url}/ws-fapi/v1"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)

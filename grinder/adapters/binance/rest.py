@@ -8,6 +8,7 @@ Source: venue documentation, USDⓈ-M futures general info, 2026-05-28.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -72,7 +73,9 @@ class RestClient:
     async def open(self) -> None:
         """Create the session; nothing is sent yet."""
         assert self._session is None
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60.0)
+        # Made here, because aiohttp reads the trust store when it is imported and never again.
+        tls = ssl.create_default_context() if self._base_url.startswith("https:") else True
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60.0, ssl=tls)
         session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
         # aiohttp sends PUT and DELETE again by itself when a kept-alive connection turns out dead. Whether to send an
         # order command again is the executor's to decide, and it has no public switch.
