@@ -16,7 +16,7 @@ from grinder.model.errors import SettingsError
 from grinder.sim.exchange.snapshot import snapshot
 from grinder.sim.wire.assembly import VenueConfig, build_server
 from grinder.sim.wire.state_file import encoded_state, read_state
-from tests.sim_kit import GENEROUS, client, receive_event
+from tests.sim_kit import GENEROUS, WAIT_S, client, receive_event
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def test_synthetic_tape_when_started_again_then_goes_on_from_the_last_price_with
     (price, last_id), (next_price, next_id) = asyncio.run(main()), asyncio.run(main())
     assert next_id > last_id
     assert abs(next_price - price) < price / 100
+
+
+def test_state_when_the_venue_runs_on_then_written_now_and_then_for_who_kills_it(path: Path) -> None:
+    async def main() -> None:
+        async with client(msgspec.structs.replace(config_of(path), hold=True)) as one:
+            await one.post(
+                "/sim/market", {"symbol": "BTCUSDT", "bid": "60000", "bid_qty": "9", "ask": "60001", "ask_qty": "9"}
+            )
+            assert (await one.place(price="59000", newClientOrderId="kept"))[0] == 200
+            async with asyncio.timeout(WAIT_S):
+                while not path.exists() or b'"kept"' not in path.read_bytes():
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"exchange":1}'])
