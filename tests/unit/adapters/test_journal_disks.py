@@ -1,0 +1,112 @@
+"""The journal on a disk that is full, may not grow, or turns read-only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal, JournalError
+from grinder.adapters.journal_files import read_records
+from grinder.settings import JournalSync
+from tests.disks import fill, small_disk
+from tests.journals import fill_until_due, opened, until
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name) / "journal"
+
+
+def test_journal_when_a_file_may_not_grow_then_refused_and_not_torn(directory: Path) -> None:
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from grinder.adapters.journal import FileJournal, SEGMENT_BYTES_MIN
+from grinder.settings import JournalSync
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (SEGMENT_BYTES_MIN + 1000, SEGMENT_BYTES_MIN + 1000))
+journal = FileJournal(Path(sys.argv[1]), JournalSync.GROUP, SEGMENT_BYTES_MIN)
+count = 0
+while journal.append(b"x" * 1000):
+    count += 1
+assert not journal.append(b"x" * 1000)
+print(count, journal.health.trouble)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=True)
+    count, trouble = done.stdout.split(maxsplit=1)
+    assert trouble
+    with opened(directory) as journal:
+        assert len(list(journal.replay())) == int(count)
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A file system with room for two prepared files and a bit."""
+    with small_disk(2 * SEGMENT_BYTES_MIN + (128 << 10)) as folder:
+        yield folder
+
+
+def test_journal_when_the_disk_is_full_then_prepared_files_still_take_records(disk: Path) -> None:
+    with opened(disk / "journal") as journal:
+        until(lambda: journal.health.size_bytes > SEGMENT_BYTES_MIN)
+        ballast = fill(disk)
+        records = fill_until_due(journal)
+        assert len(records) > 40
+        assert journal.health.trouble == ""
+        # The next file was prepared before; the checkpoint itself finds no room, and all older files stay in force.
+        assert journal.checkpoint([b"carried"])
+        until(lambda: "No space left" in journal.health.warning)
+        assert journal.append(b"after")
+        assert list(journal.replay()) == [*records, b"after"]
+        count = 0
+        while journal.append(bytes(1_000)):
+            count += 1
+        assert count > 100
+        assert "No space left" in journal.health.trouble
+        ballast.unlink()
+        until(lambda: journal.wants_checkpoint)
+        assert journal.checkpoint([b"carried"])
+        until(lambda: journal.health.checkpoints == 1)
+        assert journal.health.trouble == ""
+        assert "checkpoint" not in journal.health.warning
+        assert journal.append(b"again")
+        assert list(journal.replay()) == [b"carried", b"again"]
+
+
+def test_journal_when_it_starts_on_a_full_disk_then_goes_on_in_its_prepared_file(disk: Path) -> None:
+    with opened(disk / "journal") as first:
+        assert first.append(b"one")
+        until(lambda: first.health.size_bytes > SEGMENT_BYTES_MIN)
+    fill(disk)
+    with opened(disk / "journal") as second:
+        assert second.append(b"two")
+        assert list(second.replay()) == [b"one", b"two"]
+        assert second.checkpoint([b"both"])
+        until(lambda: "No space left" in second.health.warning)
+        assert second.append(b"three")
+        assert second.health.trouble == ""
+        assert list(second.replay()) == [b"one", b"two", b"three"]
+
+
+def test_journal_when_the_file_system_turns_read_only_then_trouble_until_it_can_be_written(disk: Path) -> None:
+    def remount(mode: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True, capture_output=True)
+
+    folder = disk / "journal"
+    with opened(folder) as first:
+        assert first.append(b"one")
+    remount("ro")
+    try:
+        with pytest.raises(JournalError, match="Read-only file system"):
+            FileJournal(folder, JournalSync.NONE, SEGMENT_BYTES_MIN)
+        assert list(read_records(folder)) == [b"one"]
+    finally:
+        remount("rw")
+    with opened(folder) as second:
+        assert second.append(b"two")
