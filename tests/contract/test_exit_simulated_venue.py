@@ -46,6 +46,11 @@ class Rig:
         async with self.http.post(f"{self.url}{path}?{query}", headers={"X-MBX-APIKEY": "sim-key"}) as response:
             assert response.status == 200, await response.text()
 
+    async def signed_get(self, path: str) -> Any:
+        query = self._signer.signed_query({})
+        async with self.http.get(f"{self.url}{path}?{query}", headers={"X-MBX-APIKEY": "sim-key"}) as response:
+            return await response.json()
+
     async def get(self, path: str) -> Any:
         async with self.http.get(f"{self.url}{path}") as response:
             return await response.json()
@@ -119,6 +124,41 @@ def test_exit_when_positions_and_closing_orders_stand_then_flat_on_every_symbol(
 @pytest.mark.parametrize(("kind", "hedge"), FAULTS)
 def test_exit_when_the_venue_fails_each_kind_of_request_then_it_ends_flat_all_the_same(kind: str, hedge: bool) -> None:
     uvloop.run(leaves(hedge, kind))
+
+
+def test_exit_when_conditional_orders_wait_then_they_are_gone_too() -> None:
+    async def test() -> None:
+        async with rig() as made:
+            await made.enter(False)
+            for symbol in SYMBOLS:
+                stop = {"algoType": "CONDITIONAL", "type": "STOP_MARKET", "side": "SELL", "triggerPrice": "100"}
+                await made.post("/fapi/v1/algoOrder", symbol=symbol, quantity=SIZES[symbol], **stop)
+            assert len(await made.signed_get("/fapi/v1/openAlgoOrders")) == 2
+            outcome = await made.flatten().run(TIMEOUT_S)
+            assert outcome.result is Result.SUCCESS, made.lines
+            assert len(outcome.found_conditional) == 2
+            assert outcome.cancelled == 4
+            assert await made.truth() == (0, 0)
+            assert await made.signed_get("/fapi/v1/openAlgoOrders") == []
+
+    uvloop.run(test())
+
+
+def test_exit_when_market_orders_are_refused_for_the_price_limits_then_ioc_orders_close() -> None:
+    async def test() -> None:
+        async with rig() as made:
+            await made.enter(False)
+            await made.fault(kind="refuse", op="order.place", code=-4131, message="PERCENT_PRICE", count=2)
+            outcome = await made.flatten().run(TIMEOUT_S)
+            assert outcome.result is Result.SUCCESS, made.lines
+            assert await made.truth() == (0, 0)
+            assert [line.split()[1] for line in made.lines if line.startswith("sent")][:3] == [
+                "MARKET",
+                "MARKET",
+                "LIMIT",
+            ]
+
+    uvloop.run(test())
 
 
 def test_exit_when_the_venue_does_nothing_then_no_success_is_claimed() -> None:
