@@ -23,6 +23,9 @@ NOT_FOUND_AFTER_MS: Final = 6_500
 AHEAD_MS_MAX: Final = 1_000
 """How far a timestamp may be ahead of the venue's clock. Source: venue general info, timing security, 2026-05-28."""
 
+IN_FLIGHT_MS_MAX: Final = RECV_WINDOW_MS_MAX + AHEAD_MS_MAX
+"""How long after it left a command of ours may still be carried out: then the venue refuses it for its age."""
+
 TRIES_MAX: Final = 10
 SLOW_PERIOD_MS: Final = 30_000
 """After this many queries the doubt is *unresolved*: it is told, its symbol takes no new risk, and it is asked for
@@ -39,8 +42,7 @@ GET /fapi/v1/order, 2026-05-28."""
 
 assert FIRST_QUERY_MS < QUERY_PERIOD_MS_MAX < ANSWER_OVERDUE_MS < SLOW_PERIOD_MS
 assert NOT_FOUND_MIN < TRIES_MAX
-# A placement still on its way is refused for its age before its absence is believed.
-assert NOT_FOUND_AFTER_MS > RECV_WINDOW_MS_MAX + AHEAD_MS_MAX
+assert NOT_FOUND_AFTER_MS > IN_FLIGHT_MS_MAX
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -79,6 +81,11 @@ def hurried(doubt: Doubt, now_mono_ns: int) -> Doubt:
     return msgspec.structs.replace(doubt, next_mono_ns=now_mono_ns)
 
 
+def renewed(doubt: Doubt, now_mono_ns: int) -> Doubt:
+    """Return the doubt as new, because of a later command; a query that is due or on its way stays so."""
+    return msgspec.structs.replace(doubt, since_mono_ns=now_mono_ns, asked=0, not_found=0, told=False)
+
+
 def due(doubt: Doubt, now_mono_ns: int) -> bool:
     """Tell whether a query should be sent now."""
     if doubt.waiting:
@@ -112,6 +119,11 @@ def absent(doubt: Doubt, now_mono_ns: int) -> bool:
     """Tell whether the venue has denied the order often and long enough to believe it."""
     age_ns = now_mono_ns - doubt.since_mono_ns
     return doubt.not_found >= NOT_FOUND_MIN and age_ns >= NOT_FOUND_AFTER_MS * NS_PER_MS
+
+
+def may_still_arrive(doubt: Doubt, now_mono_ns: int) -> bool:
+    """Tell whether the command that nobody answered could be carried out after all."""
+    return now_mono_ns - doubt.since_mono_ns < IN_FLIGHT_MS_MAX * NS_PER_MS
 
 
 def absence(sent_utc_ms: int, now_utc_ms: int) -> str:

@@ -136,8 +136,8 @@ def _add(order: Order, record: AmendRecord | CancelRecord | CountedRecord) -> Or
             inferred=order.inferred + (1 if record.inferred else 0),
         )
     # The largest of the sizes that it may have: which of them it has is for the venue to say.
-    qty = max(order.qty, record.qty) if isinstance(record, AmendRecord) else order.qty
-    return msgspec.structs.replace(order, qty=qty, commands=order.commands + 1)
+    at_most_qty = max(order.at_most_qty, record.qty) if isinstance(record, AmendRecord) else order.at_most_qty
+    return msgspec.structs.replace(order, at_most_qty=at_most_qty, commands=order.commands + 1)
 
 
 def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecord) -> list[bytes]:
@@ -152,6 +152,9 @@ def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecor
         if place is None:
             continue
         records.append(encode(msgspec.structs.replace(place, run_id="")))
+        largest_qty = max(order.qty, order.at_most_qty)
+        if largest_qty > place.place.qty:
+            records.append(encode(AmendRecord(order.client_order_id, order.price, largest_qty)))
         records.extend(encode(CountedRecord(order.client_order_id, start, end, False)) for start, end in order.counted)
         records.extend(encode(CountedRecord(order.client_order_id, ZERO, ZERO, True)) for _ in range(order.inferred))
     return records

@@ -55,7 +55,8 @@ class Order(msgspec.Struct, frozen=True):
     the amend on its way, None without one. ``commands``: number of commands sent; a query asked before the last one
     proves nothing about it. ``inferred``: number of fills published without a trade report. ``restored``: known from
     the journal of an earlier start; then no event of the stream shows that it rests, for it may be an old one.
-    ``sent_utc_ms``: when the placement left, 0 where nobody knows.
+    ``sent_utc_ms``: when the placement left, 0 where nobody knows. ``at_most_qty``: size that an amend of ours may give
+    it yet, 0 without one.
     """
 
     client_order_id: str
@@ -78,6 +79,7 @@ class Order(msgspec.Struct, frozen=True):
     inferred: int = 0
     restored: bool = False
     sent_utc_ms: int = 0
+    at_most_qty: Decimal = ZERO
 
     @property
     def terminal(self) -> bool:
@@ -98,7 +100,7 @@ class Order(msgspec.Struct, frozen=True):
             self.kind,
             self.state,
             self.price,
-            self.qty if self.wanted_qty is None or self.terminal else max(self.qty, self.wanted_qty),
+            self.qty if self.terminal else max(self.qty, self.at_most_qty),
             self.filled_qty,
             self.reduce_only,
             self.reason,
@@ -181,14 +183,16 @@ def happen(order: Order, what: Happening, reason: str = "") -> Order:
 def amend_sent(order: Order, price: Decimal, qty: Decimal) -> Order:
     """Return the order with an amend on its way."""
     moved = happen(order, Happening.AMEND_SENT)
-    return msgspec.structs.replace(moved, wanted_price=price, wanted_qty=qty, commands=order.commands + 1)
+    at_most_qty = max(order.at_most_qty, qty)
+    return msgspec.structs.replace(
+        moved, wanted_price=price, wanted_qty=qty, at_most_qty=at_most_qty, commands=order.commands + 1
+    )
 
 
 def cancel_sent(order: Order) -> Order:
-    """Return the order with a cancel on its way; an amend before it decides nothing now, but may have enlarged it."""
+    """Return the order with a cancel on its way; an amend before it decides nothing now, but may enlarge it yet."""
     moved = happen(order, Happening.CANCEL_SENT)
-    qty = max(order.qty, order.wanted_qty or ZERO)
-    return msgspec.structs.replace(moved, qty=qty, wanted_price=None, wanted_qty=None, commands=order.commands + 1)
+    return msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None, commands=order.commands + 1)
 
 
 def amend_confirmed(order: Order, reply: VenueOrder | None) -> Order:
@@ -196,7 +200,7 @@ def amend_confirmed(order: Order, reply: VenueOrder | None) -> Order:
     moved = happen(order, Happening.AMEND_CONFIRMED)
     price, qty = (reply.price, reply.qty) if reply is not None else (order.wanted_price, order.wanted_qty)
     if order.wanted_price is not None and price is not None and qty is not None:
-        moved = msgspec.structs.replace(moved, price=price, qty=qty)
+        moved = msgspec.structs.replace(moved, price=price, qty=qty, at_most_qty=ZERO)
         if reply is not None:
             moved = msgspec.structs.replace(moved, event_utc_ms=max(order.event_utc_ms, reply.update_utc_ms))
     return msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None)
@@ -205,7 +209,7 @@ def amend_confirmed(order: Order, reply: VenueOrder | None) -> Order:
 def amend_refused(order: Order, reason: str) -> Order:
     """Return the order after an amend that certainly did not happen: as it was."""
     moved = happen(order, Happening.AMEND_REFUSED, reason)
-    return msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None)
+    return msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None, at_most_qty=ZERO)
 
 
 def _amounts(
@@ -244,7 +248,7 @@ def _settle(order: Order, what: Happening | None) -> Order:
         return order
     moved = happen(order, what)
     if what in (Happening.SEEN_AMENDED, Happening.PROVED_RESTING) and moved.state not in AWAITS_REPLY:
-        moved = msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None)
+        moved = msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None, at_most_qty=ZERO)
     return moved
 
 

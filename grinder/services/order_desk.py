@@ -119,18 +119,22 @@ class OrderDesk:
         if not written and not order.reduce_only:
             return False
         name = order.client_order_id
-        self._put_on_wire(
-            "replace", AmendOrder(name, order.symbol, order.side, price, qty), name, partial(self._on_amend_reply, name)
-        )
-        self._store.put(amend_sent(order, price, qty))
+        after = amend_sent(order, price, qty)
+        on_reply = partial(self._on_amend_reply, name, after.commands)
+        self._put_on_wire("replace", AmendOrder(name, order.symbol, order.side, price, qty), name, on_reply)
+        self._store.put(after)
         return True
 
-    def cancel(self, order: Order) -> None:
-        """Send a cancel; it leaves even when it cannot be put on record."""
+    def cancel(self, order: Order, on_end: Callable[[VenueReply], None] | None = None) -> None:
+        """Send a cancel; it leaves even when it cannot be put on record. ``on_end`` gets its reply, once taken."""
         name = order.client_order_id
         self._store.record(CancelRecord(name))
-        self._put_on_wire("cancel", CancelOrder(name, order.symbol), name, partial(self._on_cancel_reply, name))
-        self._store.put(cancel_sent(order))
+        after = cancel_sent(order)
+        on_reply = partial(self._on_cancel_reply, name, after.commands)
+        if on_end is not None:
+            on_reply = partial(_both, on_reply, on_end)
+        self._put_on_wire("cancel", CancelOrder(name, order.symbol), name, on_reply)
+        self._store.put(after)
 
     def on_order_event(self, event: OrderEvent) -> bool:
         """Take an event of the user stream; return False if it is about an order that nobody here knows."""
@@ -186,7 +190,7 @@ class OrderDesk:
     def _on_place_reply(
         self, client_order_id: str, on_end: Callable[[VenueReply], None] | None, reply: VenueReply
     ) -> None:
-        order = self._answered(client_order_id, "place", reply)
+        order = self._answered(client_order_id, 1, "place", reply)
         if order is not None:
             self._store.put(self._after_place(order, reply))
         if on_end is not None:
@@ -208,9 +212,10 @@ class OrderDesk:
         self.mode_refused = self.mode_refused or reply.advice is Advice.MODE
         return happen(order, Happening.PLACE_REJECTED, reason_of(reply))
 
-    def _on_amend_reply(self, client_order_id: str, reply: VenueReply) -> None:
-        order = self._answered(client_order_id, "amend", reply)
-        if order is None:
+    def _on_amend_reply(self, client_order_id: str, number: int, reply: VenueReply) -> None:
+        order = self._answered(client_order_id, number, "amend", reply)
+        if order is None or order.commands != number:
+            # A later command is on its way: the stream settled this one first, and its reply says nothing of that one.
             return
         if isinstance(reply, Confirmed):
             found = reply.value
@@ -223,8 +228,8 @@ class OrderDesk:
             self._store.put(amend_refused(order, reason_of(reply)))
             self._refuse(order, "amend", reason_of(reply))
 
-    def _on_cancel_reply(self, client_order_id: str, reply: VenueReply) -> None:
-        order = self._answered(client_order_id, "cancel", reply)
+    def _on_cancel_reply(self, client_order_id: str, number: int, reply: VenueReply) -> None:
+        order = self._answered(client_order_id, number, "cancel", reply)
         if order is None:
             return
         if isinstance(reply, Confirmed):
@@ -245,8 +250,11 @@ class OrderDesk:
         elif not after.terminal:
             self._refuse(order, "cancel", reason_of(reply))
 
-    def _answered(self, client_order_id: str, operation: str, reply: VenueReply) -> Order | None:
-        self._store.replied(client_order_id)
+    def _answered(self, client_order_id: str, number: int, operation: str, reply: VenueReply) -> Order | None:
+        """Note the reply to an order's command of that number; return the order."""
+        order = self._store.get(client_order_id)
+        if order is None or order.commands == number:
+            self._store.replied(client_order_id)
         outcome = type(reply).__name__
         self._ports.telemetry.count("grinder_executor_replies_total", operation, outcome)
         if not isinstance(reply, Confirmed):
@@ -257,7 +265,12 @@ class OrderDesk:
                 outcome=outcome,
                 reason=reason_of(reply),
             )
-        return self._store.get(client_order_id)
+        return order
 
     def _refuse(self, order: Order, command: str, reason: str) -> None:
         self._store.publish(CommandRefused(order.client_order_id, order.symbol, command, reason))
+
+
+def _both(first: Callable[[VenueReply], None], second: Callable[[VenueReply], None], reply: VenueReply) -> None:
+    first(reply)
+    second(reply)

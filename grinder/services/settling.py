@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.doubt import Doubt, absence, absent, answered, asked, begin, due, hurried
+from grinder.core.doubt import Doubt, absence, absent, answered, asked, begin, due, hurried, may_still_arrive, renewed
 from grinder.core.order_table import Happening
 from grinder.core.orders import Order, happen, infer_fill, on_found
 from grinder.model.orders import OrderState
@@ -38,6 +38,7 @@ class Settling:
         self._port_label = port_label
         self._doubts: dict[str, Doubt] = {}
         self._verify: set[str] = set()
+        self._in_doubt: set[str] = set()
         self._unresolved: dict[str, str] = {}
 
     @property
@@ -81,9 +82,15 @@ class Settling:
     def on_timer(self) -> None:
         """Send the queries that are due; count filled parts that no trade report will cover."""
         now = self._ports.clock.mono_ns()
-        for live in self._store.live():
-            if live.state is OrderState.IN_DOUBT and live.client_order_id not in self._doubts:
-                self._doubts[live.client_order_id] = begin(now)
+        in_doubt = {live.client_order_id for live in self._store.live() if live.state is OrderState.IN_DOUBT}
+        for name in in_doubt:
+            known = self._doubts.get(name)
+            if known is None:
+                self._doubts[name] = begin(now)
+            elif name not in self._in_doubt:
+                # A question from before says nothing of how old this doubt is.
+                self._doubts[name] = renewed(known, now)
+        self._in_doubt = in_doubt
         waiting = sum(1 for doubt in self._doubts.values() if doubt.waiting)
         for name, doubt in tuple(self._doubts.items()):
             order = self._store.get(name)
@@ -119,7 +126,11 @@ class Settling:
             self._count("found")
             if order.terminal and reply.value.status in RESTING_WORDS:
                 self.cancel_stray(order)
-            reported = on_found(order, reply.value, proved=proving == order.commands)
+            proved = proving == order.commands
+            if order.at_most_qty and doubt is not None and may_still_arrive(doubt, now):
+                # It rests as it was, and the amend may come yet.
+                proved = False
+            reported = on_found(order, reply.value, proved=proved)
             self._store.put(reported.order)
             settled = reported.understood and reported.order.state is not OrderState.IN_DOUBT
             if settled and (doubt is None or not doubt.again):
