@@ -68,6 +68,10 @@ def test_synthetic_tape_when_started_again_then_goes_on_from_the_last_price_with
     assert abs(next_price - price) < price / 100
 
 
+def holds(path: Path, text: bytes) -> bool:
+    return path.exists() and text in path.read_bytes()
+
+
 def test_state_when_the_venue_runs_on_then_written_now_and_then_for_who_kills_it(path: Path) -> None:
     async def main() -> None:
         async with client(msgspec.structs.replace(config_of(path), hold=True)) as one:
@@ -76,7 +80,7 @@ def test_state_when_the_venue_runs_on_then_written_now_and_then_for_who_kills_it
             )
             assert (await one.place(price="59000", newClientOrderId="kept"))[0] == 200
             async with asyncio.timeout(WAIT_S):
-                while not path.exists() or b'"kept"' not in path.read_bytes():
+                while not holds(path, b'"kept"'):
                     await asyncio.sleep(0.02)
 
     asyncio.run(main())
