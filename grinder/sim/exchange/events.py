@@ -202,9 +202,9 @@ def force_order(order: Order, utc_ms: int) -> PublicEvent:
         "l": plain(order.filled),
         "z": plain(order.filled),
         "T": utc_ms,
-        "ps": order.symbol,
     }
-    return PublicEvent(order.symbol, "forceOrder", {"e": "forceOrder", "E": utc_ms, "o": body, "st": 1})
+    payload = {"e": "forceOrder", "E": utc_ms, "o": body, "ps": order.symbol, "st": 1}
+    return PublicEvent(order.symbol, "forceOrder", payload)
 
 
 def multi_assets_update(account: Account, utc_ms: int) -> UserEvent:

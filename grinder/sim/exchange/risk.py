@@ -26,9 +26,11 @@ class RiskDesk:
         self.called: set[str] = set()
 
     def review(self, now: int) -> None:
-        """Warn or liquidate every account that has to be."""
+        """Warn or liquidate every account that has to be; one with a position that has no mark price yet is left."""
         for account in self._floor.accounts.values():
             held = account.held()
+            if any(self._floor.mark_of(each.symbol) <= ZERO for each in held):
+                continue
             if not held:
                 self.called.discard(account.key)
                 continue
@@ -47,7 +49,7 @@ class RiskDesk:
     def _review_isolated(self, account: Account, holding: Holding, now: int) -> None:
         mark = self._floor.mark_of(holding.symbol)
         equity = holding.isolated_wallet + holding.unrealized(mark)
-        if mark > ZERO and equity <= self.maintenance(holding):
+        if equity <= self.maintenance(holding):
             expire_orders(self._floor, account, holding.symbol, Expiry.LIQUIDATED)
             self._liquidate(account, holding, equity, now)
 

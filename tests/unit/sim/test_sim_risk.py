@@ -246,3 +246,10 @@ def test_break_even_when_a_position_is_open_then_pays_its_opening_fees() -> None
     core.market("SELL", "0.020")
     row = core.do("positions").body[0]
     assert Decimal(row["breakEvenPrice"]) == Decimal("60000.00") * Decimal("0.9995")
+
+
+def test_review_when_there_is_no_price_yet_then_nobody_is_liquidated() -> None:
+    core = held(Core(wallet=1_000))
+    core.top("0", "0", "0", "0")
+    core.exchange.on_time(core.now)
+    assert core.held() == Decimal("0.500")
