@@ -135,7 +135,28 @@ class RemedyDesk:
             return
         self._closes += 1
         price = self._price(remedy.symbol, conditions.account)
+        in_the_way = [
+            order
+            for order in self._store.live()
+            if order.symbol == remedy.symbol and order.side is remedy.side and order.reduce_only
+        ]
         self._await_end(request.client_order_id, remedy)
+        # The venue refuses a close while other reduce-only orders are good for the whole position (-4118).
+        waiting = {order.client_order_id for order in in_the_way}
+        for order in in_the_way:
+            self._desk.cancel(order, partial(self._on_way_free, order.client_order_id, waiting, request, price))
+        if not in_the_way:
+            self._send(request, price)
+
+    def _on_way_free(
+        self, client_order_id: str, waiting: set[str], request: PlaceOrder, price: Decimal, reply: VenueReply
+    ) -> None:
+        """Close when the last cancel is answered; at once, before a strategy places such an order again."""
+        waiting.discard(client_order_id)
+        if not waiting and request.client_order_id in self._ending:
+            self._send(request, price)
+
+    def _send(self, request: PlaceOrder, price: Decimal) -> None:
         self._desk.exit(request, price, partial(self._on_close_reply, request.client_order_id))
 
     def _closing_order(self, remedy: Remedy, conditions: Conditions) -> PlaceOrder | str:
@@ -182,8 +203,7 @@ class RemedyDesk:
         """Take a refusal for the end; an acknowledgement is none: the order's own life tells of that."""
         if isinstance(reply, Rejected) and client_order_id in self._ending:
             remedy, _ = self._ending.pop(client_order_id)
-            moot = reply.advice is Advice.REDUCE_ONLY
-            self._answer(remedy, moot, f"rejected_{reply.advice.value.lower()}")
+            self._answer(remedy, False, f"rejected_{reply.advice.value.lower()}")
 
     def _answer(self, remedy: Remedy, done: bool, reason: str) -> None:
         self._ports.log.event(

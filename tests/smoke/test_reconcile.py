@@ -14,7 +14,7 @@ from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, Exit, FsmState, TripReason
 from tests.smoke.by_hand import Hand
 from tests.smoke.conditions import events_of, wait_for
-from tests.smoke.test_operator import grinder
+from tests.smoke.test_control import grinder
 from tests.smoke.trees import TreeUnderTest
 
 D = Decimal

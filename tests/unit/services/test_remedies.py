@@ -224,12 +224,40 @@ def test_close_when_the_venue_fills_a_part_only_then_not_done() -> None:
     assert world.venue.positions[SYMBOL] == D(2)
 
 
-def test_close_when_there_is_nothing_left_to_reduce_then_done() -> None:
+def test_close_when_reduce_only_orders_rest_on_its_side_then_they_are_cancelled_first() -> None:
+    """Qubx#386: -4118, a position cannot be closed while a reduce-only order for all of it rests."""
+    world = World()
+    world.hold("3")
+    profit = world.place(1, client_order_id=order_id(1, "t1"), side=Side.SELL, price=D(101), qty=D(3), reduce_only=True)
+    entry = world.place(2)
+    world.run(200)
+    close(world, "2")
+    assert world.answers() == [(True, "filled")]
+    assert (world.state(profit), world.state(entry)) == (OrderState.CANCELED, OrderState.OPEN)
+    sent = [type(request) for request in world.venue.requests if isinstance(request, CancelOrder | PlaceOrder)]
+    assert sent[-2:] == [CancelOrder, PlaceOrder]
+
+
+def test_close_when_the_way_does_not_come_free_in_time_then_it_is_not_sent_later() -> None:
+    world = World()
+    world.hold("3")
+    world.place(1, client_order_id=order_id(1, "t1"), side=Side.SELL, price=D(101), qty=D(3), reduce_only=True)
+    world.run(200)
+    placed = len(world.venue.sent(PlaceOrder))
+    remedy = Remedy("run", 0, RemedyAction.FLATTEN, SYMBOL, "", Side.SELL, D(2), world.clock.mono_ns() + 10**9)
+    world.service.on_envelope(Envelope(1, 1, 0, 0, remedy))
+    world.run(5_500, deliver=False)
+    assert world.answers() == [(False, "not_confirmed")]
+    world.run(500)
+    assert len(world.venue.sent(PlaceOrder)) == placed
+
+
+def test_close_when_the_venue_refuses_it_then_not_done() -> None:
     world = World()
     world.hold("3")
     world.venue.outcomes[PlaceOrder] = [Rejected(400, -2022, "ReduceOnly Order is rejected.", Advice.REDUCE_ONLY)]
     close(world, "2")
-    assert world.answers() == [(True, "rejected_reduce_only")]
+    assert world.answers() == [(False, "rejected_reduce_only")]
 
 
 def test_close_when_nobody_answers_then_not_confirmed_in_time() -> None:
