@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -55,3 +56,23 @@ def test_make_run_when_something_is_wrong_then_it_is_said_on_stderr_and_nothing_
     assert "Traceback" not in done.stderr
     assert processes_of(tree, "-m") == []
     assert not tree.run_dir.exists()
+
+
+def test_executor_when_the_journal_is_of_another_format_then_78_and_the_journal_untouched(tree: TreeUnderTest) -> None:
+    journal = tree.root / "state" / "journal"
+    journal.mkdir(parents=True)
+    foreign = journal / "journal-0000000001.log"
+    foreign.write_bytes(b"of another program")
+    done = subprocess.run(
+        [sys.executable, "-m", "procs.executor"],
+        cwd=PROJECT,
+        env=tree.environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == Exit.CONFIGURATION, done.stderr
+    assert [word for word in (str(foreign), "Nothing was changed") if word not in done.stderr] == []
+    assert "Traceback" not in done.stderr
+    assert foreign.read_bytes() == b"of another program"
