@@ -10,7 +10,7 @@ from grinder.core.engine_state import EngineConfig
 from grinder.core.events import Counted, Lost, Noted, Received, Send, Timer
 from grinder.model.account import AccountState, Balance, Instruments, Position, PositionSide, Source
 from grinder.model.channels import ORDERS
-from grinder.model.control import FsmState
+from grinder.model.control import AccountResponse, FsmState
 from grinder.model.market import MarkPrice, StreamHealth
 from grinder.model.orders import (
     INTENTS_PER_INCARNATION,
@@ -357,3 +357,29 @@ def test_engine_config_when_it_cannot_work_then_refused(changes) -> None:
     fields = {"symbols": (SYMBOL,), "planner": config().planner, "guards": config().guards, **changes}
     with pytest.raises(ValueError):
         EngineConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("response", "state"),
+    [(AccountResponse.DEGRADED, FsmState.DEGRADED), (AccountResponse.PAUSED, FsmState.PAUSED)],
+)
+def test_account_when_its_mismatches_demand_it_then_the_machine_obeys_at_once(
+    response: AccountResponse, state: FsmState
+) -> None:
+    world = active()
+    assert world.fsm_state is FsmState.ACTIVE
+    take(world, account(response=response))
+    assert world.fsm_state is state
+    assert world.state.fsm.awaiting_resume is (response is AccountResponse.PAUSED)
+
+
+def test_account_when_it_goes_on_demanding_a_pause_then_it_asks_for_a_person_once() -> None:
+    world = active()
+    take(world, account(response=AccountResponse.PAUSED))
+    world.resumes += 1
+    world.control()
+    assert not world.state.fsm.awaiting_resume
+    take(world, account(response=AccountResponse.PAUSED))
+    assert not world.state.fsm.awaiting_resume
+    take(world, account(response=AccountResponse.NONE), account(response=AccountResponse.PAUSED))
+    assert world.state.fsm.awaiting_resume
