@@ -40,7 +40,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 class Account(msgspec.Struct, frozen=True):
     """What is known now. ``positions`` keeps closed ones too, so that an old snapshot cannot bring them back.
 
-    ``wallet_utc_ms``: venue time of the wallet balance where an event gave it, else 0.
+    ``wallet_utc_ms``: venue time of the wallet balance where an event gave it, else 0. ``snapshot_mono_ns`` and
+    ``snapshot_utc_ms``: when the last snapshot was asked for, by our clock and the venue's.
     """
 
     positions: dict[Key, Position]
@@ -49,6 +50,7 @@ class Account(msgspec.Struct, frozen=True):
     hedge_mode: bool = False
     wallet_utc_ms: int = 0
     snapshot_mono_ns: int = 0
+    snapshot_utc_ms: int = 0
     event_utc_ms: int = 0
     source: Source = Source.REST
 
@@ -95,6 +97,7 @@ def on_snapshot(account: Account, snapshot: Snapshot) -> Account:
         open_orders=snapshot.open_orders,
         wallet_utc_ms=wallet_utc_ms,
         snapshot_mono_ns=snapshot.asked_mono_ns,
+        snapshot_utc_ms=snapshot.asked_utc_ms,
         event_utc_ms=max(account.event_utc_ms, snapshot.newest_utc_ms),
         source=Source.REST,
     )

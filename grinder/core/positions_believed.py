@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.account import Key, Snapshot
+from grinder.core.account import Account, Key, Snapshot
 from grinder.core.reconcile import GRACE_MS, Finding
 from grinder.model.account import Position
 from grinder.model.orders import Fill, Side, parse_order_id
@@ -33,8 +33,37 @@ class _Differing(msgspec.Struct, frozen=True):
     still_since_mono_ns: int
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What the account says of one symbol: net quantity, signed, base units.
+
+    ``changed_utc_ms``: every trade up to this venue time is in it, and none after; ``known_utc_ms``: venue time of the
+    newest word about it.
+    """
+
+    qty: Decimal
+    changed_utc_ms: int = 0
+    known_utc_ms: int = 0
+
+    def holds(self, fill: Fill) -> bool:
+        """Tell whether a fill, told late, is in this quantity already.
+
+        The time of an inferred fill is that of its order's last change, which may be after the trade.
+        """
+        return fill.event_utc_ms <= (self.changed_utc_ms if fill.trade_id > 0 else self.known_utc_ms)
+
+
+def held_of(account: Account, symbol: str) -> Held:
+    """Return what an account says of a symbol; a position that no snapshot lists was closed at an unknown time."""
+    rows = [item for (name, _), item in account.positions.items() if name == symbol]
+    changed = max((item.update_utc_ms for item in rows), default=0)
+    known = max(changed, account.snapshot_utc_ms)
+    return Held(account.qty(symbol), changed if any(item.qty for item in rows) else known, known)
+
+
 class PositionBelief:
     """Positions as our own fills make them, from where the venue's account stood at the start.
+
+    A fill from before the start may be told after it: by an executor that finds out what it missed while it was dead.
 
     ``adopt_usd_max``: largest difference that is taken as the truth by itself, quote currency.
     """
@@ -42,6 +71,7 @@ class PositionBelief:
     def __init__(self, adopt_usd_max: Decimal) -> None:
         self._adopt_usd_max = adopt_usd_max
         self._expected: dict[str, Decimal] = {}
+        self._begun: dict[str, Held] = {}
         self._agreed_since: dict[str, int] = {}
         self._settled: set[str] = set()
         self._differs: dict[str, _Differing] = {}
@@ -49,27 +79,30 @@ class PositionBelief:
     def forget(self) -> None:
         """Begin anew where the account stands: fills may have been missed, or a person has accepted it."""
         self._expected.clear()
+        self._begun.clear()
         self._agreed_since.clear()
         self._settled.clear()
         self._differs.clear()
 
     def on_fill(self, fill: Fill) -> None:
-        """Add a fill; one of a remedy closes what was not expected in the first place."""
+        """Add a fill; one of a remedy closes what was not expected in the first place, an old one is known already."""
         parts = parse_order_id(fill.client_order_id)
         if parts is not None and parts.level == REMEDY_LEVEL:
             return
-        if fill.symbol in self._expected:
+        if fill.symbol in self._expected and not self._begun[fill.symbol].holds(fill):
             self._expected[fill.symbol] += fill.qty if fill.side is Side.BUY else -fill.qty
 
-    def check(self, symbol: str, venue_qty: Decimal, mark_price: Decimal, now_mono_ns: int) -> Finding | None:
+    def check(self, symbol: str, held: Held, mark_price: Decimal, now_mono_ns: int) -> Finding | None:
         """Compare with the account; take the account's word at the start, and when a small difference stays.
 
         Args:
             symbol: which position.
-            venue_qty: the account's net quantity, signed, base units.
+            held: what the account says of it.
             mark_price: price to value a difference at; 0 if nobody knows one, and then no difference counts as small.
             now_mono_ns: now.
         """
+        venue_qty = held.qty
+        self._begun.setdefault(symbol, held)
         expected = self._expected.setdefault(symbol, venue_qty)
         difference = venue_qty - expected
         if difference == ZERO:
@@ -88,6 +121,7 @@ class PositionBelief:
         notional = abs(difference) * mark_price if mark_price > ZERO else None
         if self._is_truth(symbol, seen, venue_qty, notional, now_mono_ns):
             self._expected[symbol] = venue_qty
+            self._begun[symbol] = held
             self._differs.pop(symbol, None)
             return None
         if symbol not in self._settled:

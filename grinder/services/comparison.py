@@ -11,7 +11,7 @@ from typing import Final
 
 from grinder.core.account import Account, Snapshot
 from grinder.core.orders import closed_by_venue
-from grinder.core.positions_believed import PositionBelief, StreamBelief
+from grinder.core.positions_believed import PositionBelief, StreamBelief, held_of
 from grinder.core.reconcile import Differences, Finding, KnownOrders, check_orders, check_snapshot
 from grinder.core.response import Grades, Lasting, respond
 from grinder.model.channels import ORDERS
@@ -142,7 +142,7 @@ class Comparison:
         for symbol in self._symbols:
             mark = self._board.mark(symbol)
             price = mark.mark_price if mark is not None else account.mark_price(symbol)
-            finding = self._positions.check(symbol, account.qty(symbol), price, now)
+            finding = self._positions.check(symbol, held_of(account, symbol), price, now)
             if finding is not None:
                 findings.append(finding)
         self._judge(_POSITION_RULES, findings)

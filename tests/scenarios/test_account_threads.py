@@ -33,8 +33,8 @@ D = Decimal
 DIFFERS = MismatchRule.POSITION_DIFFERS_FROM_FILLS
 
 
-def our_fill(qty: str, trade_id: int = 1) -> Fill:
-    return Fill("grd-0-1-b1", SYMBOL, Side.BUY, OrderKind.GRID, trade_id, D(99), D(qty), ZERO, ZERO, True, 1)
+def our_fill(qty: str, event_utc_ms: int) -> Fill:
+    return Fill("grd-0-1-b1", SYMBOL, Side.BUY, OrderKind.GRID, 1, D(99), D(qty), ZERO, ZERO, True, event_utc_ms)
 
 
 def event_of(name: str, status: str) -> OrderEvent:
@@ -77,7 +77,7 @@ def test_position_when_somebody_else_trades_then_no_fill_of_ours_is_invented_for
     world.run(20_000)
     assert world.mismatches() == [DIFFERS]
     assert world.account().reconciled
-    world.hear(our_fill("1"))
+    world.hear(our_fill("1", world.clock.utc_ms()))
     world.move_by_hand("3")
     world.run(20_000)
     assert world.mismatches() == [DIFFERS]

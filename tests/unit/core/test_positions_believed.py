@@ -7,8 +7,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from grinder.core.account import Snapshot
-from grinder.core.positions_believed import ADOPT_MS, PositionBelief, StreamBelief
+from grinder.core.account import Snapshot, empty_account
+from grinder.core.positions_believed import ADOPT_MS, Held, PositionBelief, StreamBelief, held_of
 from grinder.core.reconcile import Finding
 from grinder.model.account import Balance
 from grinder.model.orders import Fill, OrderKind, Side
@@ -29,7 +29,7 @@ def fill(qty: str, side: Side = Side.BUY) -> Fill:
 
 
 def look(belief: PositionBelief, qty: str, after_ms: int, price: Decimal = PRICE) -> Finding | None:
-    return belief.check(SYMBOL, D(qty), price, NOW + after_ms * MS)
+    return belief.check(SYMBOL, Held(D(qty)), price, NOW + after_ms * MS)
 
 
 def believing(qty: str) -> PositionBelief:
@@ -145,3 +145,38 @@ def test_stream_when_it_is_new_then_only_a_snapshot_asked_for_since_counts() -> 
     assert belief.check(holding("3", 700)) == []
     assert belief.check(msgspec.structs.replace(holding("4", 800), asked_mono_ns=NOW + 2)) == []
     assert belief.check(msgspec.structs.replace(holding("4", 800), asked_mono_ns=NOW + 3)) == []
+
+
+CHANGED_UTC_MS, ASKED_UTC_MS = 5_000, 6_000
+
+
+@pytest.mark.parametrize(
+    ("trade_id", "event_utc_ms", "known"),
+    [
+        (7, CHANGED_UTC_MS, True),
+        (7, CHANGED_UTC_MS + 1, False),
+        (-7, ASKED_UTC_MS, True),
+        (-7, ASKED_UTC_MS + 1, False),
+    ],
+)
+def test_positions_when_a_fill_from_before_the_start_is_told_late_then_it_is_not_added_again(
+    trade_id: int, event_utc_ms: int, known: bool
+) -> None:
+    belief = PositionBelief(LARGE_USD)
+    held = Held(D("0.5"), CHANGED_UTC_MS, ASKED_UTC_MS)
+    assert belief.check(SYMBOL, held, PRICE, NOW) is None
+    assert belief.check(SYMBOL, held, PRICE, NOW + 2_000 * MS) is None
+    belief.on_fill(msgspec.structs.replace(fill("40"), trade_id=trade_id, event_utc_ms=event_utc_ms))
+    found = belief.check(SYMBOL, held, PRICE, NOW + 3_000 * MS)
+    assert (found is None) is known
+
+
+def test_held_when_a_position_is_open_then_its_last_change_bounds_its_trades_and_when_flat_the_snapshot_does() -> None:
+    account = msgspec.structs.replace(empty_account(), snapshot_utc_ms=ASKED_UTC_MS)
+    assert held_of(account, SYMBOL) == Held(ZERO, ASKED_UTC_MS, ASKED_UTC_MS)
+    row = position(SYMBOL, D(2), CHANGED_UTC_MS)
+    key = (SYMBOL, row.position_side)
+    opened = msgspec.structs.replace(account, positions={key: row})
+    assert held_of(opened, SYMBOL) == Held(D(2), CHANGED_UTC_MS, ASKED_UTC_MS)
+    closed = msgspec.structs.replace(row, qty=ZERO, update_utc_ms=ASKED_UTC_MS + 1)
+    assert held_of(msgspec.structs.replace(account, positions={key: closed}), SYMBOL).changed_utc_ms == ASKED_UTC_MS + 1

@@ -15,6 +15,8 @@ from grinder.model.reasons import MismatchRule
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import (
     AccountEvent,
+    ConfigChanged,
+    MarginCall,
     OrderType,
     PlaceOrder,
     QueryBalance,
@@ -25,7 +27,7 @@ from grinder.model.venue import (
     QueryServerTime,
     UserStreamUp,
 )
-from grinder.model.venue_account import AccountConfig, Restriction
+from grinder.model.venue_account import AccountConfig, QueryAccountConfig, Restriction
 from tests.account_world import order_id
 from tests.engine_world import instrument
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
@@ -145,10 +147,21 @@ def test_positions_when_our_fills_made_them_then_nothing() -> None:
     world.run(3_000)
     world.venue.positions[SYMBOL] = D(1)
     world.tell("1")
-    fill = Fill("a", SYMBOL, Side.BUY, OrderKind.GRID, 1, D(99), D(1), ZERO, ZERO, True, 1)
+    fill = Fill("a", SYMBOL, Side.BUY, OrderKind.GRID, 1, D(99), D(1), ZERO, ZERO, True, world.clock.utc_ms())
     world.run(50, fill)
     world.run(12_000)
     assert world.mismatches() == []
+
+
+def test_positions_when_a_fill_from_before_the_start_is_told_late_then_no_false_alarm() -> None:
+    world = SyncerWorld(qty="50")
+    traded_utc_ms = world.clock.utc_ms()
+    world.run(3_000)
+    late = Fill("a", SYMBOL, Side.BUY, OrderKind.GRID, -1, D(99), D(50), ZERO, ZERO, False, traded_utc_ms)
+    world.run(50, late)
+    world.run(12_000)
+    assert world.mismatches() == []
+    assert world.account().reconciled
 
 
 def test_positions_when_frames_were_lost_then_no_false_alarm() -> None:
@@ -294,3 +307,16 @@ def test_rules_when_the_margin_of_a_symbol_is_in_another_asset_then_it_is_left_o
     assert isinstance(frame, Instruments)
     assert frame.instruments == ()
     assert "SYMBOL_REFUSED" in world.log.names()
+
+
+def test_stream_when_the_venue_warns_or_somebody_changes_the_account_then_counted_and_asked_about() -> None:
+    world = SyncerWorld()
+    world.run(5_000)
+    positions, configs = len(world.venue.sent(QueryPositions)), len(world.venue.sent(QueryAccountConfig))
+    world.service.on_user_event(MarginCall((SYMBOL,)))
+    world.service.on_user_event(ConfigChanged(""))
+    world.run(50)
+    assert world.telemetry.counts["grinder_account_sync_margin_calls_total",] == 1
+    assert len(world.venue.sent(QueryPositions)) == positions + 1
+    assert len(world.venue.sent(QueryAccountConfig)) == configs + 1
+    assert "USER_STREAM_DOWN" not in world.log.names()
