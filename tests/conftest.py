@@ -1,23 +1,51 @@
-"""Shared by all tests: what uses the real tree runs on one worker, one after another; no property has a time limit.
+"""Shared by all tests: what belongs together runs on one worker, one after another; no property has a time limit.
 
 Long runs (`make soak`) are left out unless they are asked for with ``-m``.
 """
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
+TOGETHER: Final = (
+    re.compile(r"tests/(smoke|soak)/"),
+    re.compile(r"tests/contract/clients/.*\[(\w+)"),
+)
+"""Tests that one worker takes as a whole: the real trees, which would starve each other, and all cases of one client,
+for which its program starts once."""
+
+
+def group_of(nodeid: str) -> str:
+    """Return the name that tests share which belong together; every other test has its own."""
+    found = next((match for pattern in TOGETHER if (match := pattern.match(nodeid))), None)
+    return nodeid if found is None else found.group(1)
+
+
+class Grouped(LoadScopeScheduling):
+    """Hands out single tests and groups. xdist's own groups ride on node ids that pytest 9 no longer lets it change."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
+    """Decide who runs what."""
+    return Grouped(config, log)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out long runs; keep the smoke tests on one worker: real processes would starve each other."""
+    """Leave out long runs."""
     if not config.option.markexpr:
         long_runs = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if item not in long_runs]
         config.hook.pytest_deselected(items=long_runs)
-    for item in items:
-        if "smoke" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("tree"))

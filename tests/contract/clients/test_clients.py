@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -65,15 +64,10 @@ def desks() -> Iterator[Desks]:
     every.close()
 
 
-def on_its_worker(client: Client, *values: Any, name: str) -> Any:
-    """Return parameters of a test that runs on the one worker that has the client."""
-    return pytest.param(client, *values, marks=pytest.mark.xdist_group(f"client-{client.name}"), id=name)
-
-
 @pytest.mark.parametrize(
     ("client", "case"),
     [
-        on_its_worker(client, case, name=f"{client.name}: {case.name}")
+        pytest.param(client, case, id=f"{client.name}: {case.name}")
         for client in CLIENTS
         for case in CASES
         if case.name not in client.cannot
@@ -87,7 +81,7 @@ def test_client_when_it_goes_through_a_case_then_its_word_is_the_venues_truth(
     case.run(desk)
 
 
-@pytest.mark.parametrize("client", [on_its_worker(client, name=client.name) for client in CLIENTS])
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_client_when_it_has_no_means_for_a_case_then_the_table_says_why(desks: Desks, client: Client) -> None:
     verbs = desks.of(client).verbs
     assert {case.name for case in CASES if not set(case.verbs) <= verbs} == set(client.cannot)
