@@ -11,8 +11,13 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import ClientWebSocketResponse
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from grinder.sim.exchange.faults import KINDS
+from grinder.sim.exchange.stream_faults import STREAM_KINDS
 from grinder.sim.wire.acts import ACTS
+from grinder.sim.wire.admin import ENDPOINTS
 from grinder.sim.wire.assembly import VenueConfig
 from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, receive, receive_event
 
@@ -246,6 +251,59 @@ def test_every_request_fault_when_asked_for_any_code_then_answers_it() -> None:
     async def case(one: Client) -> None:
         await fault(one, "refuse", http_status=400, code=-2019, message="Margin is insufficient.")
         assert await one.place(price="59000") == (400, {"code": -2019, "msg": "Margin is insufficient."})
+
+    run(case)
+
+
+def test_overload_when_it_spares_what_protects_then_cancels_and_reduce_only_orders_pass() -> None:
+    async def case(one: Client) -> None:
+        await placed(one, "a")
+        assert (await one.place(type="MARKET", timeInForce=""))[0] == 200
+        await fault(one, "overloaded", count=0, spares_protective=True)
+        assert (await one.place(price="59000"))[1]["code"] == -1008
+        closing = {"side": "SELL", "type": "MARKET", "timeInForce": "", "reduceOnly": "true"}
+        assert (await one.place(**closing))[0] == 200
+        answer = await one.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="a")
+        assert answer[0] == 200
+
+    run(case)
+
+
+ADMIN = sorted({path for method, path, *_ in ENDPOINTS if method == "POST"})
+WORDS = st.sampled_from(["BTCUSDT", "NOPE", "60000", "-1", "NaN", "user", "*", "", "TRADING", "9" * 400, "\x00"])
+VALUES = WORDS | st.integers(-(10**20), 10**20) | st.floats() | st.none() | st.booleans() | st.lists(WORDS, max_size=2)
+NAMES = (
+    "symbol",
+    "bid",
+    "ask",
+    "price",
+    "qty",
+    "mark",
+    "share",
+    "rate",
+    "speed",
+    "lag_ms",
+    "weight_1m",
+    "key",
+    "script",
+)
+KINDS_SAFE = [kind for kind in (*KINDS, *STREAM_KINDS, *ACTS) if kind not in ("restart", "cut", "clock_skew")]
+BODIES = st.fixed_dictionaries(
+    {}, optional={"kind": st.sampled_from(KINDS_SAFE) | VALUES} | dict.fromkeys(NAMES, VALUES)
+)
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from(ADMIN), BODIES | VALUES), min_size=20, max_size=30))
+@example(
+    [("market", {"symbol": "NOPE"}), ("faults", {"kind": "funding"}), ("market", {"symbol": "BTCUSDT", "price": "0"})]
+)
+def test_admin_when_asked_for_anything_then_done_or_refused(requests: list[tuple[str, object]]) -> None:
+    async def case(one: Client) -> None:
+        for path, body in requests:
+            status, answer = await one.post(f"/sim/{path}", body)
+            assert status in (200, 400), (path, body, answer)
+        assert "counts" in await one.get("/sim/state")
 
     run(case)
 

@@ -114,6 +114,7 @@ Source: USDⓈ-M futures general info, HTTP return codes, 2026-05-28.
 class FaultRule(msgspec.Struct, forbid_unknown_fields=True):
     """Which requests a fault acts on; empty fields match all. ``count`` 0: for ever. ``skip``: first ones spared.
 
+    ``spares_protective``: cancels, reduce-only and closing orders are spared, as the venue spares them from -1008.
     ``client_id``: how the request's client order id begins. ``script``: kinds of the next matching requests, one each,
     ``pass`` spares one; then ``kind`` and ``count`` do not matter. ``http_status``, ``code``, ``message``: in place of
     the kind's own.
@@ -129,6 +130,7 @@ class FaultRule(msgspec.Struct, forbid_unknown_fields=True):
     skip: int = 0
     probability: float = 1.0
     script: list[str] = []
+    spares_protective: bool = False
     delay_ms: int = 0
     retry_after_s: int = 1
     http_status: int = 0
@@ -158,7 +160,8 @@ class FaultRule(msgspec.Struct, forbid_unknown_fields=True):
             (self.key, request.key),
         )
         wanted = all(mine in ("", theirs) for mine, theirs in pairs)
-        return wanted and request.client_id.startswith(self.client_id)
+        spared = self.spares_protective and request.is_protective
+        return wanted and not spared and request.client_id.startswith(self.client_id)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -169,6 +172,7 @@ class Request(msgspec.Struct, frozen=True):
     transport: str = ""
     key: str = ""
     client_id: str = ""
+    is_protective: bool = False
 
 
 class Fault(msgspec.Struct, frozen=True):

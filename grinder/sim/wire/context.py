@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -29,6 +29,15 @@ class Ask(msgspec.Struct, frozen=True):
     params: Params
     payloads: Iterable[str] | None
     mono_ns: int
+
+
+CANCELS: Final = frozenset({"order.cancel", "batch.cancel", "orders.cancel_all", "orders.countdown"})
+
+
+def is_protective(ask: Ask) -> bool:
+    """Tell whether a request can only take risk away: a cancel, a reduce-only order, one that closes a position."""
+    flags = (ask.params.optional(name).lower() for name in ("reduceOnly", "closePosition"))
+    return ask.operation.name in CANCELS or "true" in flags
 
 
 class Connection(Protocol):
@@ -57,7 +66,8 @@ class Context:
         )
         if not self.venue.faults.any:
             return record, None
-        fault = self.venue.faults.pick(Request(ask.operation.name, symbol, ask.transport, ask.key, client_id))
+        request = Request(ask.operation.name, symbol, ask.transport, ask.key, client_id, is_protective(ask))
+        fault = self.venue.faults.pick(request)
         if fault is not None:
             record.fault = fault.name
         return record, fault

@@ -1,4 +1,4 @@
-"""Plays a tape in real time: each event goes out on the streams first, then to the matching.
+"""Plays a tape in real time: tops and trades go out on the streams first, then to the matching; depth after it.
 
 Owns pace and stamps: E and T are the moment of sending. Where the tape has no mark price, the middle of the book is
 sent once a second. When the tape ends, everything stops.
@@ -125,6 +125,9 @@ class Player:
             if self._resumed.is_set():
                 self.progress.events += 1
                 self.apply(event)
+            if self._clock.mono_ns() - self._busy_since_ns > BUSY_NS_MAX:
+                await asyncio.sleep(0)
+                self._busy_since_ns = self._clock.mono_ns()
 
     async def _until_due(self, due_ns: int) -> int:
         """Wait for a moment of the tape, at the speed of the time; return how late it is, nanoseconds."""

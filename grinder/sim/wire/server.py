@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
+from grinder.model.errors import VenueError
 from grinder.sim.wire import rest, streams, ws_api
 from grinder.sim.wire.acts import Restart
 from grinder.sim.wire.admin import Admin
@@ -77,6 +78,9 @@ async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         body = {"code": -1000, "msg": error.reason}
         return web.Response(status=error.status, body=msgspec.json.encode(body), content_type="application/json")
+    except VenueError as error:
+        body = {"code": error.code, "msg": error.message}
+        return web.Response(status=error.http_status, body=msgspec.json.encode(body), content_type="application/json")
     except (ValueError, msgspec.DecodeError) as error:
         body = {"code": -1130, "msg": str(error)}
         return web.Response(status=400, body=msgspec.json.encode(body), content_type="application/json")

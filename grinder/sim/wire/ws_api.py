@@ -144,7 +144,7 @@ class Session:
     async def _run_with_fault(self, call: Call, ask: Ask, record: RequestRecord, fault: Fault) -> None:
         answer, outcome = await self._context.run_with_fault(ask, record, fault)
         if answer in (Answer.NORMAL, Answer.ERROR) and outcome is not None:
-            self._reply(call, ask.key, outcome)
+            self._reply(call, ask.key, outcome, fault.retry_after_s if answer is Answer.ERROR else 0)
         elif answer is Answer.GARBAGE:
             self.wire.write(text_frame(b"<html>502 Bad Gateway</html>"))
         elif answer is Answer.UNREADABLE:
@@ -187,7 +187,7 @@ class Session:
         }
         return Outcome(OK, 0, body)
 
-    def _reply(self, call: Call, key: str, outcome: Outcome) -> None:
+    def _reply(self, call: Call, key: str, outcome: Outcome, retry_after_s: int = 0) -> None:
         context = self._context
         name = "result" if outcome.http_status == OK else "error"
         reply: dict[str, Any] = {"id": call.id, "status": outcome.http_status, name: outcome.body}
@@ -196,7 +196,7 @@ class Session:
             now = context.clock.utc_ms()
             reply["rateLimits"] = context.venue.limits.rows(context.venue.gatekeeper.account_of(key), now)
             if outcome.http_status in (418, 429):
-                retry_utc_ms = now + context.venue.limits.retry_after_s(now) * 1_000
+                retry_utc_ms = now + (retry_after_s or context.venue.limits.retry_after_s(now)) * 1_000
                 reply["error"] = {**_body(outcome), "data": {"serverTime": now, "retryAfter": retry_utc_ms}}
         self.wire.write(text_frame(_ENCODER.encode(reply)))
 

@@ -36,6 +36,7 @@ def of(*rules: FaultRule, seed: int = 1) -> Faults:
         (FaultRule("drop_after", key="other"), [""] * 3),
         (FaultRule("drop_after", client_id="exit-"), [""] * 3),
         (FaultRule("drop_after", client_id="grid-"), ["drop_after", "", ""]),
+        (FaultRule("overloaded", spares_protective=True, count=0), ["overloaded"] * 3),
         (FaultRule(script=["pass", "garbage", "overloaded_executed"]), ["", "garbage", "overloaded_executed"]),
         (FaultRule(script=["garbage"], count=5), ["garbage", "", ""]),
         (FaultRule("drop_after", probability=0.0, count=0), [""] * 3),
@@ -43,6 +44,13 @@ def of(*rules: FaultRule, seed: int = 1) -> Faults:
 )
 def test_rule_when_requests_come_then_acts_on_those_it_names(rule: FaultRule, expected: list[str]) -> None:
     assert acted(of(rule), 3) == expected
+
+
+def test_rule_when_it_spares_what_protects_then_only_the_rest_is_met() -> None:
+    faults = of(FaultRule("overloaded", spares_protective=True))
+    protective = Request("order.place", "BTCUSDT", is_protective=True)
+    assert acted(faults, 2, protective) == ["", ""]
+    assert acted(faults, 2) == ["overloaded", ""]
 
 
 def test_probability_when_seeded_then_the_same_requests_are_met_again_and_about_as_many_as_said() -> None:
