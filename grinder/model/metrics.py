@@ -243,6 +243,7 @@ SYNCER: Final[tuple[Metric, ...]] = (
     Metric("grinder_account_sync_response", _G, "Mismatches demand: 0 nothing, 1 DEGRADED, 2 PAUSED, 3 EMERGENCY"),
     Metric("grinder_account_sync_responses_total", _C, "Changes of that demand", ("response", "rule")),
     Metric("grinder_venue_clock_offset_seconds", _G, "Venue clock minus this host's, seconds"),
+    Metric("grinder_account_sync_margin_calls_total", _C, "Warnings of the venue that a liquidation is near"),
     Metric("grinder_venue_restricted", _G, "The venue lets the account or a traded symbol only reduce, 0 or 1"),
     Metric("grinder_venue_clock_error_seconds", _G, "Bound on the error of the clock offset, seconds"),
 )

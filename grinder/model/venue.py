@@ -318,4 +318,16 @@ class UserStreamDown(msgspec.Struct, frozen=True, gc=False):
     why: str
 
 
-UserEvent = OrderEvent | AccountEvent | UserStreamUp | UserStreamDown
+class MarginCall(msgspec.Struct, frozen=True, gc=False):
+    """MARGIN_CALL: the venue warns that these positions come near their liquidation."""
+
+    symbols: tuple[str, ...]
+
+
+class ConfigChanged(msgspec.Struct, frozen=True, gc=False):
+    """ACCOUNT_CONFIG_UPDATE: leverage of ``symbol``, or with an empty one the margin mode, was changed by somebody."""
+
+    symbol: str
+
+
+UserEvent = OrderEvent | AccountEvent | MarginCall | ConfigChanged | UserStreamUp | UserStreamDown

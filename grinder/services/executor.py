@@ -24,7 +24,13 @@ from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Pla
 from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.remedy import Remedy
 from grinder.model.units import NS_PER_MS, ZERO
-from grinder.model.venue import AccountEvent, OrderEvent, UserEvent, UserStreamUp
+from grinder.model.venue import (
+    ConfigChanged,
+    OrderEvent,
+    UserEvent,
+    UserStreamDown,
+    UserStreamUp,
+)
 from grinder.ports import PriceBoard
 from grinder.services.dead_man import COUNTDOWN_MS, DeadMansSwitch
 from grinder.services.emergency import EmergencyConfig, EmergencyExit
@@ -181,7 +187,9 @@ class ExecutorService:
             if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
                 self._ports.log.event("UNKNOWN_ORDER_EVENT", client_order_id=event.client_order_id)
                 self._recovery.read_orders_again()
-        elif not isinstance(event, AccountEvent):
+        elif isinstance(event, ConfigChanged):
+            self._recovery.ask_again("POSITION_MODE")
+        elif isinstance(event, UserStreamUp | UserStreamDown):
             self._stream_up = isinstance(event, UserStreamUp)
             self._settling.ask_all_now()
             if self._stream_up:

@@ -24,7 +24,16 @@ from grinder.model.orders import CommandRefused, Fill, OrdersSnapshot, OrderStat
 from grinder.model.reasons import MismatchRule
 from grinder.model.remedy import RemedyResult
 from grinder.model.units import NS_PER_MS
-from grinder.model.venue import AccountEvent, Advice, OrderEvent, UserEvent, UserStreamUp
+from grinder.model.venue import (
+    AccountEvent,
+    Advice,
+    ConfigChanged,
+    MarginCall,
+    OrderEvent,
+    UserEvent,
+    UserStreamDown,
+    UserStreamUp,
+)
 from grinder.ports import (
     AuditSink,
     BudgetStore,
@@ -162,6 +171,17 @@ class SyncerService:
         elif isinstance(event, UserStreamUp):
             self._comparison.on_stream_up()
             self._reader.read_soon()
+        else:
+            self._hear_warning(event)
+
+    def _hear_warning(self, event: MarginCall | ConfigChanged | UserStreamDown) -> None:
+        if isinstance(event, MarginCall):
+            self._ports.telemetry.count("grinder_account_sync_margin_calls_total")
+            self._ports.log.event("MARGIN_CALL", symbols=" ".join(event.symbols))
+            self._reader.read_soon()
+        elif isinstance(event, ConfigChanged):
+            self._ports.log.event("ACCOUNT_CONFIG_CHANGED", symbol=event.symbol)
+            self._facts.on_config_changed()
         else:
             self._ports.log.event("USER_STREAM_DOWN", why=event.why)
 

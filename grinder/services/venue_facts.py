@@ -129,6 +129,10 @@ class VenueFacts:
             soonest = self._status_asked_mono_ns + REASK_MS * NS_PER_MS
             self._status_due_mono_ns = min(self._status_due_mono_ns, soonest)
 
+    def on_config_changed(self) -> None:
+        """Ask for the account's set-up at once: somebody changed it."""
+        self._config_due_mono_ns = 0
+
     def _on_time(self, asked_utc_ms: int, reply: VenueReply) -> None:
         now = self._clock.mono_ns()
         self._asking_time = False

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, get_args
 
-import msgspec
 import pytest
 import uvloop
 from aiohttp import web
@@ -18,47 +17,22 @@ from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.binance.wire import OPERATIONS
 from grinder.model.account import Balance
-from grinder.model.conditional import (
-    CancelAllConditional,
-    CancelConditional,
-    ConditionalType,
-    PlaceConditional,
-    QueryConditional,
-    QueryOpenConditional,
-)
-from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import (
     Advice,
-    AmendOrder,
-    ArmCountdown,
     CancelAllOrders,
     CancelOrder,
     Confirmed,
     Exchange,
     InDoubt,
     NotSent,
-    OrderType,
-    PlaceBatch,
-    PlaceOrder,
     QueryBalance,
     QueryInstruments,
-    QueryOpenOrders,
-    QueryOrder,
-    QueryPositionMode,
     QueryPositions,
     QueryServerTime,
     RateUse,
     Rejected,
     VenueReply,
     VenueRequest,
-)
-from grinder.model.venue_account import (
-    QueryAccountConfig,
-    QueryBrackets,
-    QueryDepth,
-    QuerySymbolConfig,
-    QueryTrades,
-    QueryTradingStatus,
 )
 from grinder.ports import Venue
 from grinder.settings import OrderTransport
@@ -84,47 +58,8 @@ from tests.contract.venue_server import (
     signer,
 )
 from tests.market import RecordingLog
+from tests.venue_requests import EVERY_REQUEST, PLACE, REDUCE
 
-PLACE = PlaceOrder(
-    "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000.10"), Decimal("0.002"), TimeInForce.GTX, False
-)
-REDUCE = msgspec.structs.replace(PLACE, reduce_only=True)
-EVERY_REQUEST: tuple[VenueRequest, ...] = (
-    PLACE,
-    AmendOrder("grd-0-1-b1", "BTCUSDT", Side.BUY, Decimal("9001"), Decimal("0.002")),
-    CancelOrder("grd-0-1-b1", "BTCUSDT"),
-    QueryOrder("grd-0-1-b1", "BTCUSDT"),
-    CancelAllOrders("BTCUSDT"),
-    ArmCountdown("BTCUSDT", 120_000),
-    QueryOpenOrders("BTCUSDT"),
-    QueryPositions(),
-    QueryBalance(),
-    QueryPositionMode(),
-    QueryInstruments(),
-    QueryServerTime(),
-    PlaceBatch((PLACE,)),
-    PlaceConditional(
-        "grd-0-2-x1",
-        "BTCUSDT",
-        Side.SELL,
-        ConditionalType.STOP_MARKET,
-        Decimal(8_000),
-        Decimal(0),
-        Decimal("0.002"),
-        TimeInForce.GTC,
-        True,
-    ),
-    CancelConditional("grd-0-2-x1"),
-    QueryConditional("grd-0-2-x1"),
-    QueryOpenConditional("BTCUSDT"),
-    CancelAllConditional("BTCUSDT"),
-    QueryDepth("BTCUSDT"),
-    QueryAccountConfig(),
-    QuerySymbolConfig("BTCUSDT"),
-    QueryBrackets("BTCUSDT"),
-    QueryTrades("BTCUSDT"),
-    QueryTradingStatus(),
-)
 ORDER_PATH = "/fapi/v1/order"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
+from functools import partial
 
 import msgspec
 import pytest
@@ -11,28 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grinder.adapters.binance import codec_account as account
-from grinder.adapters.binance.codec_instruments import decode_exchange
+from grinder.adapters.binance.answers import answer_of
 from grinder.adapters.binance.codec_user import decode_user
 from grinder.adapters.binance.errors import classify, read_error
 from grinder.model.errors import PayloadError
-from grinder.model.orders import Side, TimeInForce
-from grinder.model.venue import InDoubt, OrderType, PlaceOrder, Rejected
+from grinder.model.venue import InDoubt, Rejected, VenueRequest
+from tests.venue_requests import EVERY_REQUEST
 
-PLACE = PlaceOrder(
-    "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000"), Decimal("0.002"), TimeInForce.GTX, False
-)
+
+def answer_to(request: VenueRequest, body: bytes) -> object:
+    return answer_of(body, request)
+
+
 DECODERS: dict[str, Callable[[bytes], object]] = {
-    "ack": lambda body: account.decode_ack(body, PLACE),
-    "order": account.decode_order,
-    "open_orders": account.decode_open_orders,
-    "positions": account.decode_positions,
-    "balance": account.decode_balance,
-    "mode": account.decode_position_mode,
-    "time": account.decode_server_time,
     "listen_key": account.decode_listen_key,
-    "exchange": decode_exchange,
     "user": decode_user,
+    **{type(request).__name__: partial(answer_to, request) for request in EVERY_REQUEST},
 }
+"""Of the user stream, of the listen key, and of every request there is."""
+
 VALID = (
     b'{"symbol":"BTCUSDT","orderId":7,"clientOrderId":"grd-0-1-b1","side":"BUY","status":"NEW","price":"9000",'
     b'"origQty":"0.002","executedQty":"0","updateTime":1}',
@@ -40,6 +37,13 @@ VALID = (
     b'{"e":"ORDER_TRADE_UPDATE","E":1,"T":1,"o":{"s":"A","c":"b","i":1,"S":"BUY","x":"TRADE","X":"NEW","p":"1",'
     b'"q":"1","z":"1","l":"1","L":"1","t":1}}',
     b'{"e":"ACCOUNT_UPDATE","E":1,"T":1,"a":{"m":"ORDER","B":[{"a":"USDT","wb":"1"}],"P":[]}}',
+    b'[{"algoId":1,"clientAlgoId":"a","symbol":"B","side":"BUY","orderType":"STOP","triggerPrice":"1","quantity":"1"}]',
+    b'[{"symbol":"BTCUSDT","id":1,"orderId":1,"side":"BUY","price":"1","qty":"1","commission":"0","commissionAsset":"A",'
+    b'"realizedPnl":"0","maker":true,"time":1}]',
+    b'{"indicators":{"BTCUSDT":[{"isLocked":true,"indicator":"UFR","plannedRecoverTime":1}]}}',
+    b'{"symbol":"BTCUSDT","brackets":[{"initialLeverage":1,"notionalCap":1,"notionalFloor":0,"maintMarginRatio":0.1}]}',
+    b'{"lastUpdateId":1,"bids":[["1","1"]],"asks":[["2","1"]]}',
+    b'{"e":"MARGIN_CALL","p":[{"s":"BTCUSDT"}]}',
     b'{"rateLimits":[],"symbols":[{"symbol":"A","status":"B","filters":[{"filterType":"LOT_SIZE","minQty":"1"}]}]}',
 )
 words = st.sampled_from(["NaN", "Infinity", "-1", "1E+999999", "0", "", "BUY", "BTCUSDT", "LOT_SIZE", "TRADE"])

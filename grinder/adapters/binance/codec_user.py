@@ -21,7 +21,7 @@ from grinder.model.limits import FRAME_BYTES_MAX
 from grinder.model.orders import Side
 from grinder.model.reasons import DropReason
 from grinder.model.units import ZERO, require_not_negative
-from grinder.model.venue import AccountEvent, OrderEvent
+from grinder.model.venue import AccountEvent, ConfigChanged, MarginCall, OrderEvent
 
 TRADE: Final = "TRADE"
 """Execution type of an event that carries a trade."""
@@ -39,7 +39,7 @@ class Ignored(msgspec.Struct, frozen=True):
     kind: str
 
 
-UserMessage = OrderEvent | AccountEvent | KeyExpired | Ignored
+UserMessage = OrderEvent | AccountEvent | MarginCall | ConfigChanged | KeyExpired | Ignored
 
 
 class _Kind(msgspec.Struct):
@@ -100,6 +100,24 @@ class _AccountUpdate(msgspec.Struct):
     a: _AccountChange
 
 
+class _InDanger(msgspec.Struct):
+    s: str
+
+
+class _MarginCall(msgspec.Struct):
+    p: list[_InDanger]
+
+
+class _Leverage(msgspec.Struct):
+    s: str
+
+
+class _ConfigUpdate(msgspec.Struct):
+    """``ac`` where a symbol's leverage changed, ``ai`` where the margin mode did."""
+
+    ac: _Leverage | None = None
+
+
 class _ListenKeyExpired(msgspec.Struct, rename="camel"):
     listen_key: str = ""
 
@@ -107,6 +125,8 @@ class _ListenKeyExpired(msgspec.Struct, rename="camel"):
 _KIND: Final = msgspec.json.Decoder(_Kind)
 _ORDER_UPDATE: Final = msgspec.json.Decoder(_OrderTradeUpdate)
 _ACCOUNT_UPDATE: Final = msgspec.json.Decoder(_AccountUpdate)
+_MARGIN_CALL: Final = msgspec.json.Decoder(_MarginCall)
+_CONFIG_UPDATE: Final = msgspec.json.Decoder(_ConfigUpdate)
 _KEY_EXPIRED: Final = msgspec.json.Decoder(_ListenKeyExpired)
 
 
@@ -125,6 +145,11 @@ def decode_user(message: bytes) -> UserMessage:
         return _account_event(read(_ACCOUNT_UPDATE, message))
     if kind == "listenKeyExpired":
         return KeyExpired(read(_KEY_EXPIRED, message).listen_key)
+    if kind == "MARGIN_CALL":
+        return MarginCall(tuple(sorted({each.s for each in read(_MARGIN_CALL, message).p})))
+    if kind == "ACCOUNT_CONFIG_UPDATE":
+        changed = read(_CONFIG_UPDATE, message).ac
+        return ConfigChanged("" if changed is None else changed.s)
     return Ignored(kind)
 
 

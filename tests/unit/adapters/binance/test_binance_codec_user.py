@@ -9,7 +9,7 @@ import pytest
 from grinder.adapters.binance.codec_user import Ignored, KeyExpired, decode_user
 from grinder.model.errors import PayloadError
 from grinder.model.orders import Side
-from grinder.model.venue import AccountEvent, OrderEvent
+from grinder.model.venue import AccountEvent, ConfigChanged, MarginCall, OrderEvent
 
 ORDER: dict[str, Any] = {
     "s": "BTCUSDT",
@@ -141,7 +141,7 @@ def test_account_event_of_funding_without_positions_is_read() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["TRADE_LITE", "MARGIN_CALL", "ACCOUNT_CONFIG_UPDATE", "ALGO_UPDATE", "STRATEGY_UPDATE", "SOMETHING_NEW", ""],
+    ["TRADE_LITE", "ALGO_UPDATE", "STRATEGY_UPDATE", "SOMETHING_NEW", ""],
 )
 def test_other_kinds_are_ignored_by_name(kind: str) -> None:
     assert decode_user(msgspec.json.encode({"e": kind, "E": 1, "o": 5, "a": []})) == Ignored(kind)
@@ -167,3 +167,25 @@ def test_expired_key_is_named_if_the_venue_names_it() -> None:
 def test_message_that_is_no_event_is_refused(message: bytes) -> None:
     with pytest.raises(PayloadError):
         decode_user(message)
+
+
+def test_margin_call_when_documented_then_the_symbols_in_danger_once_each() -> None:
+    position = {
+        "s": "ETHUSDT",
+        "ps": "LONG",
+        "pa": "1.327",
+        "mt": "CROSSED",
+        "iw": "0",
+        "mp": "187.17127",
+        "up": "-1.16",
+    }
+    message = {"e": "MARGIN_CALL", "E": 1587727187525, "cw": "3.16812045", "p": [position, position | {"ps": "SHORT"}]}
+    assert decode_user(msgspec.json.encode(message)) == MarginCall(("ETHUSDT",))
+
+
+@pytest.mark.parametrize(
+    ("change", "symbol"), [({"ac": {"s": "BTCUSDT", "l": 25}}, "BTCUSDT"), ({"ai": {"j": True}}, "")]
+)
+def test_config_change_when_documented_then_whose_it_is(change: dict[str, object], symbol: str) -> None:
+    message = {"e": "ACCOUNT_CONFIG_UPDATE", "E": 1611646737479, "T": 1611646737476} | change
+    assert decode_user(msgspec.json.encode(message)) == ConfigChanged(symbol)
