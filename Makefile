@@ -54,6 +54,7 @@ cover: setup ## branch coverage of the pure floors; core must be whole
 
 bench: setup ## tick-to-order latency, order path and journal, each beside a bare floor of the same run
 	$(BIN)/python -m tests.bench.tick_to_order
+	$(BIN)/python -m tests.bench.order_round_trip
 	$(BIN)/python -m tests.bench.order_path
 
 soak: setup ## a thousand kill -9s, then half an hour of trading (SOAK_S=seconds); prints what it counted
