@@ -98,17 +98,16 @@ class Settling:
                 self._forget(name)
             elif due(doubt, now) and (doubt.waiting or waiting < QUERIES_AT_ONCE_MAX):
                 waiting += 0 if doubt.waiting else 1
-                self._ask(order, doubt)
+                self._ask(order)
         for partly in self._store.uncounted(now - FILL_GRACE_MS * NS_PER_MS):
             after, fill = infer_fill(partly)
             if fill is not None:
                 self._ports.log.event("FILL_INFERRED", client_order_id=partly.client_order_id, qty=fill.qty)
                 self._store.put(after, fill, "query")
 
-    def _ask(self, order: Order, doubt: Doubt) -> None:
-        if doubt.unresolved and not doubt.told and order.state is OrderState.IN_DOUBT:
-            doubt = self._tell(order, doubt)
-        self._doubts[order.client_order_id] = asked(doubt, self._ports.clock.mono_ns())
+    def _ask(self, order: Order) -> None:
+        self._tell_if_unresolved(order.client_order_id)
+        self._doubts[order.client_order_id] = asked(self._doubts[order.client_order_id], self._ports.clock.mono_ns())
         proving = order.commands if order.state is OrderState.IN_DOUBT else 0
         self._ports.venue.submit(
             QueryOrder(order.client_order_id, order.symbol), partial(self._on_answer, order.client_order_id, proving)
@@ -146,21 +145,25 @@ class Settling:
         self._doubts[client_order_id] = doubt
         if not_found and absent(doubt, now):
             self._conclude_absent(order)
+        else:
+            self._tell_if_unresolved(client_order_id)
 
-    def _tell(self, order: Order, doubt: Doubt) -> Doubt:
-        """Say that asking does not help: from now on its symbol takes no new risk."""
-        self._unresolved[order.client_order_id] = order.symbol
+    def _tell_if_unresolved(self, client_order_id: str) -> None:
+        """Say once that asking does not help: from then on the order's symbol takes no new risk."""
+        order, doubt = self._store.get(client_order_id), self._doubts[client_order_id]
+        if order is None or order.state is not OrderState.IN_DOUBT or doubt.told or not doubt.unresolved:
+            return
+        self._doubts[client_order_id] = msgspec.structs.replace(doubt, told=True)
+        self._unresolved[client_order_id] = order.symbol
         self._ports.telemetry.count("grinder_executor_doubts_unresolved_total")
         self._ports.log.event(
             "ORDER_UNRESOLVED",
-            client_order_id=order.client_order_id,
+            client_order_id=client_order_id,
             symbol=order.symbol,
-            state=order.state,
             queries=doubt.asked,
             last=doubt.last,
         )
         self._store.put(msgspec.structs.replace(order, reason=f"unresolved after {doubt.asked} queries: {doubt.last}"))
-        return msgspec.structs.replace(doubt, told=True)
 
     def _conclude_absent(self, order: Order) -> None:
         old = absence(order.sent_utc_ms, self._ports.clock.utc_ms())
