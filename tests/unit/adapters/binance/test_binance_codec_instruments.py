@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -46,6 +47,30 @@ def test_recorded_exchange_info_gives_every_symbol() -> None:
     assert by_symbol["BTCUSDT"].min_notional == Decimal(5)
     assert by_symbol["BTCSTUSDT"].status == "PENDING_TRADING"
     assert RateUse("REQUEST_WEIGHT", 60, 2400, 0) in exchange.rate_limits
+
+
+def test_recorded_exchange_info_when_compared_filter_by_filter_then_every_number_of_every_symbol_is_kept() -> None:
+    if not RECORDED.exists():
+        pytest.skip(f"NO RECORDED DATA at {RECORDED}")
+    raw = json.loads(RECORDED.read_bytes())
+    instruments = {instrument.symbol: instrument for instrument in decode_exchange(RECORDED.read_bytes()).instruments}
+    names = {
+        "PRICE_FILTER": {"tickSize": "tick_size", "minPrice": "min_price", "maxPrice": "max_price"},
+        "LOT_SIZE": {"stepSize": "step_size", "minQty": "min_qty", "maxQty": "max_qty"},
+        "MARKET_LOT_SIZE": {"stepSize": "market_step_size", "minQty": "market_min_qty", "maxQty": "market_max_qty"},
+        "MAX_NUM_ORDERS": {"limit": "open_orders_max"},
+        "MIN_NOTIONAL": {"notional": "min_notional"},
+        "PERCENT_PRICE": {"multiplierUp": "percent_price_up", "multiplierDown": "percent_price_down"},
+    }
+    compared = 0
+    for entry in raw["symbols"]:
+        instrument = instruments[entry["symbol"]]
+        assert (instrument.status, instrument.margin_asset) == (entry["status"], entry["marginAsset"])
+        for each in entry["filters"]:
+            for theirs, ours in names.get(each["filterType"], {}).items():
+                assert Decimal(each[theirs]) == getattr(instrument, ours), (entry["symbol"], theirs)
+                compared += 1
+    assert compared == 122 * 13
 
 
 def test_instrument_takes_tick_from_the_filter_and_never_from_a_precision() -> None:
