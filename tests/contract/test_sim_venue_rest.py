@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -190,6 +191,12 @@ def test_ground_truth_when_a_trade_happened_then_every_view_agrees() -> None:
         risk = (await one.signed("GET", "/fapi/v3/positionRisk"))[1]
         assert state["counts"]["trades"] == len(trades) == 1
         assert trades[0]["qty"] == account["positions"][0]["qty"] == risk[0]["positionAmt"] == "0.004"
+        incomes = await one.get("/sim/incomes")
+        assert [(row["kind"], row["trade_id"]) for row in incomes] == [("COMMISSION", trades[0]["trade_id"])]
+        assert Decimal(account["wallet"]) == Decimal(account["start_wallet"]) + Decimal(incomes[0]["amount"])
+        stop = {"algoType": "CONDITIONAL", "symbol": "BTCUSDT", "side": "SELL", "type": "TRAILING_STOP_MARKET"}
+        await one.signed("POST", "/fapi/v1/algoOrder", **stop, callbackRate="10", quantity="0.004")
+        assert [row["kind"] for row in await one.get("/sim/algo-orders")] == ["TRAILING_STOP_MARKET"]
         assert (await one.get("/sim/latency"))["count"] == 1
         assert (await one.get("/sim/ticks?limit=1"))[0]["symbol"] in ("BTCUSDT", "ETHUSDT")
 

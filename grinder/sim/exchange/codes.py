@@ -44,10 +44,8 @@ class Code(IntEnum):
     BAD_API_KEY_FORMAT = -2014
     REJECTED_API_KEY = -2015
     MARGIN_NOT_SUFFICIENT = -2019
-    UNABLE_TO_FILL = -2020
     WOULD_TRIGGER = -2021
     REDUCE_ONLY_REJECT = -2022
-    USER_IN_LIQUIDATION = -2023
     MAX_OPEN_ORDERS = -2025
     MAX_LEVERAGE_RATIO = -2027
     MIN_LEVERAGE_RATIO = -2028
@@ -80,7 +78,6 @@ class Code(IntEnum):
     NO_NEED_TO_CHANGE_MODE = -4059
     INVALID_POSITION_SIDE = -4060
     POSITION_SIDE_MISMATCH = -4061
-    REDUCE_ONLY_CONFLICT = -4062
     MODE_CHANGE_WITH_OPEN_ORDERS = -4067
     MODE_CHANGE_WITH_POSITION = -4068
     BATCH_SIZE = -4082
@@ -91,7 +88,6 @@ class Code(IntEnum):
     INVALID_ACTIVATION_PRICE = -4135
     TARGET_STRATEGY = -4136
     QUANTITY_WITH_CLOSE_POSITION = -4137
-    REDUCE_ONLY_MUST_BE_TRUE = -4138
     SYMBOL_NOT_OPEN = -4140
     SYMBOL_CLOSED = -4141
     ISOLATED_LEVERAGE_WITH_POSITION = -4161
@@ -156,7 +152,6 @@ _TABLE: Final[dict[Code, tuple[int, str]]] = {
     Code.BAD_API_KEY_FORMAT: (401, "API-key format invalid."),
     Code.REJECTED_API_KEY: (401, "Invalid API-key, IP, or permissions for action."),
     Code.MARGIN_NOT_SUFFICIENT: (400, "Margin is insufficient."),
-    Code.UNABLE_TO_FILL: (400, "Unable to fill."),
     Code.REDUCE_ONLY_REJECT: (400, "ReduceOnly Order is rejected."),
     Code.MAX_OPEN_ORDERS: (400, "Reach max open order limit."),
     Code.PRICE_LESS_THAN_ZERO: (400, "Price less than 0."),
@@ -205,7 +200,6 @@ _TABLE: Final[dict[Code, tuple[int, str]]] = {
     ),
     Code.INVALID_RESP_TYPE: (400, "Invalid newOrderRespType."),
     Code.WOULD_TRIGGER: (400, "Order would immediately trigger."),
-    Code.USER_IN_LIQUIDATION: (400, "User in liquidation mode now."),
     Code.MAX_LEVERAGE_RATIO: (400, "Exceeded the maximum allowable position at current leverage."),
     Code.MIN_LEVERAGE_RATIO: (400, "Leverage is smaller than permitted: insufficient margin balance."),
     Code.STOP_PRICE_NOT_ABOVE_ZERO: (400, "Stop price less than zero."),
@@ -221,13 +215,11 @@ _TABLE: Final[dict[Code, tuple[int, str]]] = {
     Code.ISOLATED_BALANCE_NOT_SUFFICIENT: (400, "Isolated balance insufficient."),
     Code.MARGIN_WITHOUT_POSITION: (400, "Cannot add position margin: position is 0."),
     Code.AMOUNT_NOT_POSITIVE: (400, "Amount must be positive."),
-    Code.REDUCE_ONLY_CONFLICT: (400, "Invalid or improper reduceOnly value."),
     Code.REDUCE_ONLY_SUM: (400, "ReduceOnly Order Failed. Please check your existing position and open orders"),
     Code.MARKET_ORDER_REJECT: (400, "The counterparty's best price does not meet the PERCENT_PRICE filter limit."),
     Code.INVALID_ACTIVATION_PRICE: (400, "Invalid activation price."),
     Code.TARGET_STRATEGY: (400, "Target strategy invalid for orderType '{}',closePosition 'true'"),
     Code.QUANTITY_WITH_CLOSE_POSITION: (400, "Quantity must be zero with closePosition equals true."),
-    Code.REDUCE_ONLY_MUST_BE_TRUE: (400, "Reduce only must be true with closePosition equals true."),
     Code.SYMBOL_NOT_OPEN: (400, "Invalid symbol status for opening position."),
     Code.SYMBOL_CLOSED: (400, "Symbol is closed."),
     Code.ISOLATED_LEVERAGE_WITH_POSITION: (

@@ -124,6 +124,13 @@ class Admin:
     async def _trades(self, request: web.Request) -> web.Response:
         return _json(msgspec.to_builtins(_last(self._context.venue.exchange.fills, _limit(request))))
 
+    async def _algo_orders(self, request: web.Request) -> web.Response:
+        algos = self._context.venue.exchange.conditional.algos.values()
+        return _json(msgspec.to_builtins(_last(algos, _limit(request))))
+
+    async def _incomes(self, request: web.Request) -> web.Response:
+        return _json(msgspec.to_builtins(_last(self._context.venue.exchange.incomes, _limit(request))))
+
     async def _positions(self, request: web.Request) -> web.Response:
         exchange = self._context.venue.exchange
         accounts = [
@@ -133,6 +140,8 @@ class Admin:
                 "start_wallet": str(account.start_wallet),
                 "realized": str(account.realized),
                 "fees": str(account.fees),
+                "funding": str(account.funding),
+                "insurance": str(account.insurance),
                 "unrealized": str(account.unrealized(exchange.mark_of)),
                 "hedge_mode": account.hedge_mode,
                 "positions": [
@@ -274,6 +283,8 @@ ENDPOINTS: Final[tuple[tuple[str, str, str, Callable[[Admin, web.Request], Await
     ("GET", "requests", "requests as they came (`since`, `limit`)", Admin._requests),
     ("GET", "orders", "every order that is kept (`limit`)", Admin._orders),
     ("GET", "trades", "every trade that is kept (`limit`)", Admin._trades),
+    ("GET", "algo-orders", "every conditional order that is kept (`limit`)", Admin._algo_orders),
+    ("GET", "incomes", "every change of a wallet that is kept (`limit`)", Admin._incomes),
     ("GET", "positions", "accounts with their positions", Admin._positions),
     ("GET", "ticks", "book tickers as they left (`limit`)", Admin._ticks),
     ("GET", "latency", "nanoseconds from a book ticker to the orders after it (`since`, `limit`)", Admin._latency),
