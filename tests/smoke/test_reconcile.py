@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,7 +16,6 @@ from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.test_control import grinder
 from tests.smoke.trees import TreeUnderTest
 
-D = Decimal
 QUIET = {
     "GRINDER_PAPER_LEVELS": "2",
     "GRINDER_PAPER_SPACING_BPS": "200",
@@ -26,7 +24,13 @@ QUIET = {
     "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "500",
 }
 """A grid so wide that the market does not reach it: what trades here, trades by hand."""
+BLOCKED = "grinder_reconcile_action_blocked_total"
 ACTING = {
+    "REMEDIATION_MODE": "execute_cancel_all",
+    "MAX_CALLS_PER_DAY": "7",
+    "MAX_CALLS_PER_RUN": "7",
+    "GRINDER_MISMATCH_DEGRADED_MS": "2000",
+    "GRINDER_MISMATCH_PAUSED_USD": "300",
     "RECONCILE_INTERVAL_MS": "1000",
     "RECONCILE_DRY_RUN": "0",
     "RECONCILE_ALLOW_ACTIVE": "1",
@@ -37,20 +41,23 @@ ACTING = {
 
 
 @contextmanager
-def trading(**changes: str) -> Iterator[tuple[TreeUnderTest, Hand]]:
+def trading() -> Iterator[tuple[TreeUnderTest, Hand]]:
     """Run a tree that is ACTIVE with its orders at the venue."""
-    tree = TreeUnderTest(**QUIET, **changes)
+    tree = TreeUnderTest(**QUIET, **ACTING)
     try:
         tree.start()
         wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and tree.venue.live(), "it trades", 60)
-        snapshots = tree.count("grinder_account_sync_snapshots_total")
-        # What differs in the first seconds is where the account stood at the start.
-        wait_for(
-            lambda: tree.count("grinder_account_sync_snapshots_total") > snapshots + 8, "it has agreed for a while"
-        )
+        agree(tree)
         yield tree, Hand(tree.venue.port)
     finally:
         tree.remove()
+
+
+def agree(tree: TreeUnderTest) -> None:
+    """Wait until the account has agreed for a while: what differs before is where it stood at the start."""
+    snapshots = "grinder_account_sync_snapshots_total"
+    since = tree.count(snapshots)
+    wait_for(lambda: tree.count(snapshots) > since + 8, "agreed for a while")
 
 
 def audit(tree: TreeUnderTest, event: str) -> list[dict[str, Any]]:
@@ -64,43 +71,71 @@ def logged(tree: TreeUnderTest, process: str, event: str) -> list[dict[str, obje
     return [each for each in events_of(tree.root / "log" / f"{process}.log") if each["ev"] == event]
 
 
-@pytest.mark.timeout(180)
-def test_tree_when_it_may_cancel_then_orders_by_hand_stay_budgets_outlive_the_syncer_and_a_forced_close_trips() -> None:
-    with trading(**ACTING, REMEDIATION_MODE="execute_cancel_all", MAX_CALLS_PER_DAY="7", MAX_CALLS_PER_RUN="7") as (
-        tree,
-        hand,
-    ):
-        hand.rest("by-hand-1")
-        hand.rest("by-hand-2", "ETHUSDT", "0.05")
-        blocked = "grinder_reconcile_action_blocked_total"
-        wait_for(lambda: tree.count(blocked, reason="no_grinder_prefix") > 0, "left alone: not ours", 30)
-        wait_for(
-            lambda: tree.count(blocked, reason="symbol_not_in_remediation_allowlist") > 0, "left alone: symbol", 30
-        )
-        assert tree.count("grinder_account_sync_mismatches_total", rule="venue_order_unknown") == 2
-        assert tree.state() is FsmState.ACTIVE
+@pytest.mark.timeout(240)
+def test_tree_when_somebody_else_acts_on_its_account_then_seen_answered_and_kept_on_record() -> None:
+    with trading() as (tree, hand):
+        leave_alone(tree, hand)
+        cancel_ours(tree, hand)
+        keep_the_budget(tree)
+        pause_for_a_person(tree, hand)
+        trip_for_a_forced_close(tree)
 
-        # The stream tells nothing of it: the executor cannot take it over before the syncer calls it an orphan.
-        tree.venue.post("streams", {"silent": ["user"]})
-        hand.rest("grd-0-1-b1")
-        executed = "grinder_reconcile_action_executed_total"
-        wait_for(lambda: tree.count(executed, action="cancel_all") == 1, "ours is cancelled", 40)
-        tree.venue.post("streams", {"silent": []})
-        assert {"by-hand-1", "by-hand-2"} <= set(tree.venue.live())
-        assert "grd-0-1-b1" not in tree.venue.live()
-        (result,) = audit(tree, "REMEDIATE_RESULT")
-        assert (result["status"], result["mode"], result["symbols"]) == ("executed", "live", ["BTCUSDT"])
-        assert {line["schema_version"] for line in audit(tree, "RECONCILE_RUN")} == {1}
 
-        tree.ctl("restart", "syncer")
-        remaining = "grinder_reconcile_budget_calls_remaining_day"
-        wait_for(lambda: tree.ready() and tree.count(remaining) == 6, "the budget outlives the syncer", 30)
+def leave_alone(tree: TreeUnderTest, hand: Hand) -> None:
+    """Orders placed by hand, on a symbol that may be acted on and on one that may not, are seen and stay."""
+    hand.rest("by-hand-1")
+    hand.rest("by-hand-2", "ETHUSDT", "0.05")
+    for reason in ("no_grinder_prefix", "symbol_not_in_remediation_allowlist"):
+        wait_for(lambda reason=reason: tree.count(BLOCKED, reason=reason) > 0, reason, 30)  # type: ignore[misc]
+    assert tree.count("grinder_account_sync_mismatches_total", rule="venue_order_unknown") == 2
+    assert tree.state() is FsmState.ACTIVE
 
-        wait_for(lambda: force_close(tree) == 2, "told on both user streams", 20)
-        code = TRIP_CODES[TripReason.FORCED_CLOSE]
-        wait_for(lambda: [tree.word(word) for word in (Word.TRIP_SYNCER, Word.TRIP_EXECUTOR)] == [code, code], "trips")
-        wait_for(lambda: tree.state() is FsmState.EMERGENCY, "EMERGENCY")
-        wait_for(lambda: not tree.venue.live() and not tree.venue.positions(), "out of the market", 30)
+
+def cancel_ours(tree: TreeUnderTest, hand: Hand) -> None:
+    """An order under our prefix that the executor does not know is cancelled."""
+    # The stream tells nothing of it: the executor cannot take it over before the syncer calls it an orphan.
+    tree.venue.post("streams", {"silent": ["user"]})
+    hand.rest("grd-0-1-b1")
+    executed = "grinder_reconcile_action_executed_total"
+    wait_for(lambda: tree.count(executed, action="cancel_all") == 1, "ours is cancelled", 40)
+    tree.venue.post("streams", {"silent": []})
+    live = set(tree.venue.live())
+    assert {"by-hand-1", "by-hand-2"} <= live
+    assert "grd-0-1-b1" not in live
+    (result,) = audit(tree, "REMEDIATE_RESULT")
+    assert (result["status"], result["mode"], result["symbols"]) == ("executed", "live", ["BTCUSDT"])
+    assert {line["schema_version"] for line in audit(tree, "RECONCILE_RUN")} == {1}
+
+
+def keep_the_budget(tree: TreeUnderTest) -> None:
+    """What was spent today stays spent when the syncer is started again."""
+    tree.ctl("restart", "syncer")
+    remaining = "grinder_reconcile_budget_calls_remaining_day"
+    wait_for(lambda: tree.ready() and tree.count(remaining) == 6, "the budget outlives the syncer", 30)
+    agree(tree)
+
+
+def pause_for_a_person(tree: TreeUnderTest, hand: Hand) -> None:
+    """A large position that nobody here made pauses the loop until a person has taken it over."""
+    hand.trade("BUY", "0.010")
+    wait_for(lambda: tree.state() is FsmState.PAUSED and tree.word(Word.AWAITING_RESUME), "PAUSED", 40)
+    wait_for(lambda: tree.count("grinder_account_sync_response") == 2.0, "counted")
+    assert logged(tree, "syncer", "ACCOUNT_RESPONSE")[-1]["rule"] == "position_differs_from_fills"
+    assert tree.count(BLOCKED, reason="mode_cancel_only") > 0
+    assert not any(tree.word(word) for word in TRIP_WORDS)
+    code, said = grinder(tree, "resume", "--ack")
+    assert code == Exit.OK, said
+    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE, "taken over, trades on", 30)
+    wait_for(lambda: tree.count("grinder_account_sync_response") == 0.0, "demands nothing more")
+
+
+def trip_for_a_forced_close(tree: TreeUnderTest) -> None:
+    """A liquidation trips the kill switch, by both processes that watch the account, and the tree leaves the market."""
+    assert force_close(tree) == 2
+    code = TRIP_CODES[TripReason.FORCED_CLOSE]
+    wait_for(lambda: [tree.word(word) for word in (Word.TRIP_SYNCER, Word.TRIP_EXECUTOR)] == [code, code], "trips")
+    wait_for(lambda: tree.state() is FsmState.EMERGENCY, "EMERGENCY")
+    wait_for(lambda: not tree.venue.live() and not tree.venue.positions(), "out of the market", 30)
 
 
 def force_close(tree: TreeUnderTest) -> int:
@@ -113,42 +148,3 @@ def force_close(tree: TreeUnderTest) -> int:
     }  # fmt: skip
     frame = {"e": "ORDER_TRADE_UPDATE", "E": 1_800_000_000_000, "T": 1_800_000_000_000, "o": order}
     return int(tree.venue.post("inject?stream=user", frame)["sent"])
-
-
-@pytest.mark.timeout(180)
-def test_tree_when_it_may_flatten_then_a_trade_by_hand_is_taken_back_and_its_own_position_stays() -> None:
-    with trading(
-        **ACTING,
-        REMEDIATION_MODE="execute_flatten",
-        FLATTEN_MAX_NOTIONAL_PER_CALL="900",
-        GRINDER_MISMATCH_PAUSED_USD="5000",
-        GRINDER_MISMATCH_EMERGENCY_USD="50000",
-    ) as (tree, hand):
-        before = tree.venue.positions().get("BTCUSDT", D(0))
-        hand.trade("BUY", "0.010")
-        executed = "grinder_reconcile_action_executed_total"
-        wait_for(lambda: tree.count(executed, action="flatten") == 1, "taken back", 40)
-        assert tree.venue.positions().get("BTCUSDT", D(0)) == before
-        wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE, "agrees, and trades on", 40)
-        assert not any(tree.word(word) for word in TRIP_WORDS)
-        (result,) = audit(tree, "REMEDIATE_RESULT")
-        assert (result["action"], result["details"]["side"], result["details"]["qty"]) == ("flatten", "SELL", "0.010")
-        assert tree.count("grinder_reconcile_budget_notional_used_day") > 0
-
-
-@pytest.mark.timeout(180)
-def test_tree_when_a_large_difference_lasts_then_it_pauses_and_a_person_takes_it_over() -> None:
-    with trading(
-        GRINDER_MISMATCH_DEGRADED_MS="2000",
-        GRINDER_MISMATCH_PAUSED_USD="300",
-        GRINDER_POSITION_NOTIONAL_THRESHOLD_USD="100",
-    ) as (tree, hand):
-        hand.trade("BUY", "0.010")
-        wait_for(lambda: tree.count("grinder_account_sync_response") == 2.0, "PAUSED is demanded", 30)
-        wait_for(lambda: tree.state() is FsmState.PAUSED and tree.word(Word.AWAITING_RESUME), "PAUSED", 20)
-        assert logged(tree, "syncer", "ACCOUNT_RESPONSE")[-1]["rule"] == "position_differs_from_fills"
-        assert not any(tree.word(word) for word in TRIP_WORDS)
-        assert tree.count("grinder_reconcile_action_blocked_total", reason="mode_detect_only") > 0
-        assert grinder(tree, "resume", "--ack")[0] == Exit.OK
-        wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE, "taken over, trades on", 30)
-        assert tree.count("grinder_account_sync_response") == 0.0
