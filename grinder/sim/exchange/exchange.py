@@ -1,7 +1,8 @@
 """The exchange: a trading floor with a market tape, a clock and what they set off.
 
-Every entry point takes the wall time in Unix milliseconds. Conditional orders and liquidation act at the end of the
-entry point that moved a price, funding and dates at the end of the one that moved the time; never inside a match.
+Every entry point takes the wall time in Unix milliseconds. Conditional orders act at the end of the entry point that
+moved a price, liquidation at the end of the one that moved a mark price, funding and dates at the end of the one that
+moved the time; never inside a match.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Exchange(TradingFloor):
         market = self.markets[symbol]
         market.tape.on_top(bid, ask, update_id)
         market.matcher.on_top()
-        self._review(symbol, now)
+        self.conditional.review(symbol, now)
+        if market.mark_price <= ZERO:
+            # Without a mark price the middle of the book stands for it, and it has just moved.
+            self.risk.review(now)
 
     def on_trade(self, symbol: str, price: Decimal, qty: Decimal, aggressor: Side, now: int) -> None:
         """Take a trade of the tape."""
@@ -71,7 +75,7 @@ class Exchange(TradingFloor):
         market = self.markets[symbol]
         market.last_price = price
         market.matcher.on_trade(price, qty, aggressor)
-        self._review(symbol, now)
+        self.conditional.review(symbol, now)
 
     def on_depth(self, symbol: str, bids: list[list[str]], asks: list[list[str]], update_id: int) -> None:
         """Take a depth difference of the tape."""
@@ -96,7 +100,8 @@ class Exchange(TradingFloor):
         if rate is not None:
             market.funding_rate = rate
         self.now_utc_ms = max(now, self.now_utc_ms)
-        self._review(symbol, self.now_utc_ms)
+        self.conditional.review(symbol, self.now_utc_ms)
+        self.risk.review(self.now_utc_ms)
 
     def on_time(self, now: int) -> None:
         """Let time pass: dead-man's switches, dates of orders and funding that are due."""
@@ -114,10 +119,6 @@ class Exchange(TradingFloor):
                 pay_funding(self, symbol, market.funding_rate, now)
             self.risk.review(now)
         self.next_funding_utc_ms = next_funding_utc_ms(now)
-
-    def _review(self, symbol: str, now: int) -> None:
-        self.conditional.review(symbol, now)
-        self.risk.review(now)
 
     # What the operator of a venue may do ----------------------------------------------------------
 
