@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -20,8 +21,11 @@ from grinder.sim.wire.frames import Wire, text_frame
 
 STREAMS_PER_CONNECTION_MAX: Final = 1_024
 LISTEN_KEY_EXPIRED: Final = "listenKeyExpired"
+FORCE_ORDER: Final = "forceOrder"
+"""Of these, the largest of each second and symbol is sent. Source: liquidation order streams, 2026-05-28."""
+
 PUBLIC_STREAMS: Final = {
-    "forceOrder": ("{}@forceOrder", "!forceOrder@arr"),
+    FORCE_ORDER: ("{}@forceOrder", "!forceOrder@arr"),
     "contractInfo": ("!contractInfo",),
 }
 """Streams that carry the exchange's own public events, by kind."""
@@ -74,6 +78,7 @@ class Hub:
         self.faults = faults
         self.subscribers: dict[Subscriber, None] = {}
         self.sent_total = 0
+        self._forced: dict[str, PublicEvent] = {}
 
     def add(self, subscriber: Subscriber) -> None:
         """Take a new connection."""
@@ -160,12 +165,26 @@ class Hub:
         outbox.clear()
 
     def flush_public(self, outbox: deque[PublicEvent]) -> None:
-        """Send and clear what the exchange has to say on market streams."""
+        """Send and clear what the exchange has to say on market streams; forced orders wait for their second to end."""
         while outbox:
             event = outbox.popleft()
-            payload = msgspec.json.encode(event.payload)
-            for stream in PUBLIC_STREAMS.get(event.kind, ()):
-                self.publish(stream.format(event.symbol.lower()), payload)
+            if event.kind != FORCE_ORDER:
+                self._publish_public(event)
+                continue
+            larger = self._forced.get(event.symbol, event)
+            smaller = Decimal(larger.payload["o"]["q"]) < Decimal(event.payload["o"]["q"])
+            self._forced[event.symbol] = event if smaller else larger
+
+    def send_forced(self) -> None:
+        """Send the largest forced order of each symbol since the last call."""
+        for event in self._forced.values():
+            self._publish_public(event)
+        self._forced.clear()
+
+    def _publish_public(self, event: PublicEvent) -> None:
+        payload = msgspec.json.encode(event.payload)
+        for stream in PUBLIC_STREAMS.get(event.kind, ()):
+            self.publish(stream.format(event.symbol.lower()), payload)
 
     def _publish_user(self, event: UserEvent) -> None:
         key = event.payload.get("listenKey") or self._listen_keys.key_of(event.account)

@@ -1,4 +1,4 @@
-"""Streams that the venue sends by the clock and not by the event: candles, tickers, all mark prices.
+"""Streams that the venue sends by the clock and not by the event: candles, tickers, forced orders.
 
 Looked at a few times a second; nothing is made that nobody listens to. Source: USDⓈ-M futures, kline, ticker, mini
 ticker and mark price streams, 2026-05-28.
@@ -53,6 +53,7 @@ class SlowFeed:
             for symbol, market in venue.exchange.markets.items():
                 venue.history_of(symbol).on_time(market.tape.mid, now)
             self._send_tickers(now)
+            self._context.hub.send_forced()
         self._send_candles(now)
 
     def _send_candles(self, now: int) -> None:

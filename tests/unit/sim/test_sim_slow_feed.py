@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import msgspec
 
+from grinder.sim.exchange.events import PublicEvent
 from grinder.sim.exchange.market_history import MINUTE_MS, PublicTrade
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.hub import Hub, Route, Subscriber
@@ -62,3 +64,19 @@ def test_candle_stream_when_its_name_makes_no_sense_then_nothing_is_sent() -> No
     core.venue.history_of("BTCUSDT").on_trade(PublicTrade(1, "1", "1", 1_700_000_040_000, buyer_is_maker=False))
     feed.turn()
     assert wire.frames == []
+
+
+def test_forced_orders_when_several_in_a_second_then_the_largest_of_each_symbol_is_told() -> None:
+    core, wire = Core(), RecordingWire()
+    hub = Hub(core.venue.listen_keys, core.venue.stream_faults)
+    sink: Any = wire
+    hub.subscribe(Subscriber(sink, Route.MARKET, combined=False), "!forceOrder@arr")
+    rows = (("BTCUSDT", "2"), ("BTCUSDT", "10"), ("BTCUSDT", "9"), ("ETHUSDT", "1"))
+    events = [PublicEvent(symbol, "forceOrder", {"o": {"s": symbol, "q": qty}}) for symbol, qty in rows]
+    hub.flush_public(deque(events))
+    assert wire.frames == []
+    hub.send_forced()
+    told = [msgspec.json.decode(frame[frame.index(b"{") :])["o"] for frame in wire.frames]
+    assert told == [{"s": "BTCUSDT", "q": "10"}, {"s": "ETHUSDT", "q": "1"}]
+    hub.send_forced()
+    assert len(wire.frames) == 2
