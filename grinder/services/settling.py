@@ -123,7 +123,9 @@ class Settling:
             return
         if isinstance(reply, Confirmed) and isinstance(reply.value, VenueOrder):
             self._count("found")
-            if order.terminal and reply.value.status in RESTING_WORDS:
+            # An answer may be older than the end that the stream has told of meanwhile.
+            current = reply.value.update_utc_ms >= order.event_utc_ms
+            if order.terminal and current and reply.value.status in RESTING_WORDS:
                 self.cancel_stray(order)
             proved = proving == order.commands
             if order.at_most_qty and doubt is not None and may_still_arrive(doubt, now):

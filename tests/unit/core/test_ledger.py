@@ -72,3 +72,19 @@ def test_carry_when_an_order_was_adopted_then_it_needs_no_record() -> None:
 
 def test_replay_when_a_record_is_of_an_order_not_known_then_ignored() -> None:
     assert not replay([encode(CancelRecord("grd-0-1-b1"))]).orders
+
+
+def test_replay_when_an_amend_may_have_enlarged_an_order_then_the_largest_size_counts_over_checkpoints_too() -> None:
+    name = FIRST.client_order_id
+    records = [encode(PlaceRecord(FIRST, "run", 7)), encode(AmendRecord(name, D(98), D(3)))]
+    records.append(encode(AmendRecord(name, D(97), D(2))))
+    for _ in range(3):
+        replayed = replay(records)
+        order = replayed.orders[name]
+        assert (order.qty, order.update().qty, order.sent_utc_ms, order.restored) == (FIRST.qty, D(3), 7, True)
+        records = carry(replayed.orders.values(), replayed.places, RunRecord("run", 1))
+
+
+def test_replay_when_a_placement_is_of_an_older_journal_then_its_time_is_unknown() -> None:
+    old = encode(PlaceRecord(FIRST, "run"))
+    assert replay([old]).orders[FIRST.client_order_id].sent_utc_ms == 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_S
-from grinder.model.venue import CancelOrder, PlaceOrder
+from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import Outcome
 
+D = Decimal
 STOP_NS_MAX = 10 * NS_PER_S
 
 
@@ -40,3 +43,38 @@ def test_doubt_when_cancelled_again_and_again_then_the_answers_so_far_still_coun
         world.run(500)
     assert world.state(name) is OrderState.REJECTED
     assert len(world.venue.sent(CancelOrder)) < 24
+
+
+def test_answer_when_asked_before_the_order_ended_then_it_is_no_stray() -> None:
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(50)
+    world.service.on_user_event(UserStreamUp())
+    world.service.on_timer()
+    early, world.venue.replies = world.venue.replies, []
+    world.clock.advance_ms(5)
+    world.venue.trade(name, D(1))
+    world.deliver()
+    assert world.state(name) is OrderState.FILLED
+    for on_reply, reply in early:
+        on_reply(reply)
+    assert not world.venue.sent(CancelOrder)
+    assert world.telemetry.counts["grinder_executor_stray_orders_total",] == 0
+
+
+def test_answer_when_it_never_comes_then_asked_again_and_a_late_one_does_no_harm() -> None:
+    world = ExecutorWorld(exits=False)
+    world.venue.outcomes[PlaceOrder].append(Outcome.LOST_AFTER)
+    name = world.place(1)
+    world.venue.events.clear()
+    world.deliver()
+    world.run(1_000, deliver=False)
+    late = [pair for pair in world.venue.replies if isinstance(pair[1], Confirmed)]
+    world.venue.replies = []
+    asked = len(world.venue.sent(QueryOrder))
+    world.run(20_000)
+    assert len(world.venue.sent(QueryOrder)) > asked
+    assert world.state(name) is OrderState.OPEN
+    for on_reply, reply in late:
+        on_reply(reply)
+    assert world.state(name) is OrderState.OPEN
