@@ -210,8 +210,7 @@ class ReconcileLoop:
 
     def _pay(self, call: Call, utc_ms: int) -> bool:
         """Put what a call spends on record; return False, with nothing spent, if that failed."""
-        if self._budget is None:
-            return False
+        assert self._budget is not None, "the gate of the budget stops a call without one"
         after = spent(self._budget, call.notional or ZERO, utc_ms)
         if not self._ports.budget.save(after):
             self._ports.log.event("BUDGET_STATE_NOT_WRITTEN", consequence="the call is not made")

@@ -17,17 +17,21 @@ from grinder.model.reasons import MismatchRule
 from grinder.model.units import ZERO
 from grinder.model.venue import (
     AccountEvent,
+    Advice,
     Answer,
     Confirmed,
     OrderEvent,
     QueryOpenOrders,
+    QueryPositionMode,
     QueryPositions,
+    Rejected,
+    UserStreamDown,
     UserStreamUp,
     VenueReply,
     VenueRequest,
 )
 from tests.account_world import order_id
-from tests.fake_venue import SYMBOL, FakeVenue, position
+from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
 from tests.fakes import FakeClock
 from tests.syncer_world import SyncerWorld
 
@@ -298,3 +302,60 @@ def test_orders_when_asked_for_in_parts_then_each_traded_symbol_is() -> None:
     world = a_world()
     asked = {request.symbol for request in world.venue.sent(QueryOpenOrders) if isinstance(request, QueryOpenOrders)}
     assert asked == {"", SYMBOL, "ETHUSDT"}
+
+
+def test_size_when_nobody_told_a_mark_then_the_last_one_of_the_position_counts() -> None:
+    world = SyncerWorld(venue=SayingVenue, qty="1")
+    world.market_live = False
+    world.run(5_000)
+    world.move_by_hand("60")
+    world.run(11_000)
+    assert world.account().response is A.EMERGENCY
+
+
+def test_stream_when_it_is_lost_then_logged_with_the_reason() -> None:
+    world = a_world()
+    world.service.on_user_event(UserStreamDown("silent"))
+    assert ("USER_STREAM_DOWN", {"why": "silent"}) in world.log.events
+
+
+def test_forced_close_when_told_twice_then_once() -> None:
+    world = a_world()
+    liquidate(world)
+    liquidate(world)
+    assert world.mismatches() == [R.FORCED_CLOSE]
+
+
+def test_events_when_of_an_order_of_ours_then_they_change_nothing_here() -> None:
+    world = a_world()
+    world.service.on_user_event(closing(order_id(1)))
+    assert world.mismatches() == []
+
+
+def test_readiness_when_the_syncer_begins_then_it_says_what_is_missing() -> None:
+    world = SyncerWorld()
+    assert world.service.readiness() == "no instruments yet"
+    world.run(300)
+    assert world.service.readiness() == ""
+    assert set(world.service.input_seen_mono_ns()) == {"orders", "rest"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [(Outcome.NOT_SENT, "not_sent"), (Rejected(429, -1003, "Too many", Advice.RATE_LIMIT), "rejected_rate_limit")],
+)
+def test_query_when_it_fails_then_counted_by_a_stable_reason(outcome: Outcome | Rejected, reason: str) -> None:
+    world = a_world()
+    world.venue.outcomes[QueryPositions] = [outcome]
+    world.run(2_500)
+    assert world.telemetry.counts["grinder_account_sync_errors_total", reason] == 1
+
+
+def test_query_when_its_answer_is_of_another_kind_then_there_is_no_snapshot() -> None:
+    world = a_world()
+    assert isinstance(world.venue, SayingVenue)
+    world.venue.said |= {QueryPositionMode: 7, QueryPositions: None}
+    before = world.telemetry.counts["grinder_account_sync_snapshots_total",]
+    world.run(610_000)
+    assert world.telemetry.counts["grinder_account_sync_errors_total", "unexpected_answer"] >= 1
+    assert world.telemetry.counts["grinder_account_sync_snapshots_total",] == before

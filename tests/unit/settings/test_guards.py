@@ -139,6 +139,24 @@ def test_gate_of_keys_when_the_process_may_not_see_them_then_it_is_left_to_those
             {"GRINDER_HA_LEASE_TTL_S": "9", "GRINDER_HA_REQUEST_TIMEOUT_MS": "501"},
             "GRINDER_HA_RENEW_INTERVAL_MS: GRINDER_HA_RENEW_INTERVAL_MS + 2 x GRINDER_HA_REQUEST_TIMEOUT_MS must be at",
         ),
+        (
+            {"GRINDER_MISMATCH_PAUSED_MS": "9999"},
+            "GRINDER_MISMATCH_PAUSED_MS: must be 0 or at least GRINDER_MISMATCH_DEGRADED_MS, 10000 ms",
+        ),
+        (
+            {"GRINDER_MISMATCH_EMERGENCY_MS": "5000"},
+            "GRINDER_MISMATCH_EMERGENCY_MS: must be 0 or at least GRINDER_MISMATCH_DEGRADED_MS, 10000 ms",
+        ),
+        (
+            {"GRINDER_MISMATCH_PAUSED_USD": "5001"},
+            "GRINDER_MISMATCH_EMERGENCY_USD: must be at least GRINDER_MISMATCH_PAUSED_USD, 5001",
+        ),
+        ({"RECONCILE_ENABLED": "1"}, "RECONCILE_ENABLED: needs GRINDER_ACCOUNT_SYNC_ENABLED"),
+        ({"MAX_CALLS_PER_RUN": "101"}, "MAX_CALLS_PER_RUN: must be at most MAX_CALLS_PER_DAY, 100"),
+        ({"MAX_NOTIONAL_PER_DAY": "999"}, "MAX_NOTIONAL_PER_RUN: must be at most MAX_NOTIONAL_PER_DAY, 999"),
+        ({"RECONCILE_ENABLE": "1"}, "RECONCILE_ENABLE: there is no such variable"),
+        ({"REMEDIATION_MODES": "x"}, "REMEDIATION_MODES: there is no such variable"),
+        ({"BUDGET_STATE_STALE_HOURS": "24"}, "BUDGET_STATE_STALE_HOURS: retired; the budget is one of a UTC day"),
         ({"GRINDER_RUN_DIR": "/tmp/" + "d" * 80}, "GRINDER_RUN_DIR: its path is 85 bytes; at most 80"),
     ],
 )  # fmt: skip
@@ -162,6 +180,11 @@ def test_rule_when_its_variable_is_unreadable_then_only_that_is_reported() -> No
         (LIVE | {"GRINDER_EXCHANGE_PORT": "noop"}, "a rehearsal, every new order is denied"),
         ({"GRINDER_ORDER_TRANSPORT": "rest"}, "orders take the slower path"),
         ({"GRINDER_HA_ENABLED": "true"}, "the role stays UNKNOWN"),
+        (
+            {"GRINDER_ACCOUNT_SYNC_ENABLED": "1", "RECONCILE_ENABLED": "1", "RECONCILE_DRY_RUN": "0"}
+            | {"REMEDIATION_MODE": "execute_flatten", "REMEDIATION_SYMBOL_ALLOWLIST": "BTCUSDT"},
+            "REMEDIATION_MODE is execute_flatten: remedies may act on BTCUSDT",
+        ),
         ({"GRINDER_FILL_MODEL_ENFORCE": "1", "GRINDER_FILL_MODEL_DIR": "m"}, "evaluates no model"),
     ],
 )
