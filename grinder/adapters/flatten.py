@@ -15,12 +15,14 @@ import msgspec
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
+from grinder.core.venue_clock import VenueClock, sample
 from grinder.model.account import OpenOrder, Position
 from grinder.model.conditional import ConditionalOrder
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
 from grinder.model.venue import (
+    Advice,
     Confirmed,
     Exchange,
     PlaceOrder,
@@ -39,6 +41,10 @@ PREPARE_S_MAX: Final = 3.0
 SILENCE_MS_MAX: Final = 15_000
 """An attempt without any reply for this long is given up and begun again, milliseconds."""
 
+TIME_SAMPLES: Final = 3
+"""Measurements of the venue's clock after it refused a request for its time."""
+
+US_PER_MS: Final = 1_000
 _TICK_S: Final = 0.02
 
 
@@ -97,6 +103,8 @@ class Flatten:
         self._clock = clock
         self._say = say
         self._offset_ms = 0
+        self._venue_clock = VenueClock()
+        self._measuring = 0
         self._instruments: dict[str, Instrument] = {}
         self._exit = Exit()
         self._generation = 0
@@ -151,15 +159,41 @@ class Flatten:
         """Learn the venue's clock, without which requests may be refused, and its order sizes."""
         asked_utc_ms = self._clock.utc_ms()
         time, rules = await asyncio.gather(self._ask(QueryServerTime()), self._ask(QueryInstruments()))
-        if isinstance(time, Confirmed) and type(time.value) is int:
-            half_way_ms = time.rtt_ns // 2 // NS_PER_MS
-            self._offset_ms = time.value - asked_utc_ms - half_way_ms
-        else:
+        if time is None or not self._take_time(asked_utc_ms, time):
             self._say("note: the venue's clock is not known; ours is taken for it")
         if isinstance(rules, Confirmed) and isinstance(rules.value, Exchange):
             self._instruments = {each.symbol: each for each in rules.value.instruments}
         else:
             self._say("note: the venue's order sizes are not known; positions are closed in one order each")
+
+    def _measure(self) -> None:
+        """Ask for the venue's clock a few times; the best answer counts."""
+        if self._measuring:
+            return
+        self._measuring = TIME_SAMPLES
+        self._ask_time()
+
+    def _ask_time(self) -> None:
+        asked_utc_ms = self._clock.utc_ms()
+
+        def on_time(reply: VenueReply) -> None:
+            self._take_time(asked_utc_ms, reply)
+            self._measuring -= 1
+            if self._measuring:
+                self._ask_time()
+
+        self._venue.submit(QueryServerTime(), on_time)
+
+    def _take_time(self, asked_utc_ms: int, reply: VenueReply) -> bool:
+        """Take one measurement of the venue's clock; return False if it is none."""
+        if not isinstance(reply, Confirmed) or type(reply.value) is not int:
+            return False
+        now = self._clock.mono_ns()
+        self._venue_clock.add(sample(asked_utc_ms, reply.value, reply.rtt_ns, now))
+        best = self._venue_clock.best(now)
+        assert best is not None
+        self._offset_ms = best.offset_us // US_PER_MS
+        return True
 
     async def _ask(self, request: VenueRequest) -> VenueReply | None:
         reply: asyncio.Future[VenueReply] = asyncio.get_running_loop().create_future()
@@ -219,5 +253,7 @@ class Flatten:
             why = f" {reply.code}: {reply.message}" if isinstance(reply, Rejected) else ""
             self._sent.append((text, f"{type(reply).__name__}{why}"))
             self._say(f"sent {request.order_type} {text}: {type(reply).__name__}{why}")
+        if isinstance(reply, Rejected) and reply.advice is Advice.CLOCK:
+            self._measure()
         if generation == self._generation:
             self._apply(answered(self._exit, request, reply, self._plan(), self._clock.mono_ns()))

@@ -161,6 +161,20 @@ def test_exit_when_market_orders_are_refused_for_the_price_limits_then_ioc_order
     uvloop.run(test())
 
 
+def test_exit_when_the_clock_is_far_off_and_was_not_learned_at_first_then_measured_again_and_flat() -> None:
+    async def test() -> None:
+        async with rig() as made:
+            await made.enter(False)
+            await made.fault(kind="drop_before", op="time", count=1)
+            await made.fault(kind="clock_skew", skew_ms=30_000)
+            outcome = await made.flatten().run(TIMEOUT_S)
+            assert outcome.result is Result.SUCCESS, made.lines
+            assert any("clock is not known" in line for line in made.lines)
+            assert await made.truth() == (0, 0)
+
+    uvloop.run(test())
+
+
 def test_exit_when_the_venue_does_nothing_then_no_success_is_claimed() -> None:
     async def test() -> None:
         async with rig() as made:
