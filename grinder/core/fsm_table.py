@@ -29,9 +29,9 @@ class Signal(IntFlag):
 
     ``STALE``: what decisions rest on is not to be trusted: the market data as a whole, or an account that has differed
     for a while. ``HOLD``: an operator's pause, an emergency or a streak of losses that nobody has acknowledged yet, or
-    an account that differs much. ``COOLED``: the state is at least one cooldown old. ``FLAT``: the position is known and
-    small, by a look that was asked for after the state was entered. ``DRAWDOWN_CLEAR``: the drawdown is known and below
-    its limit, which is more than DRAWDOWN being off: unknown is neither.
+    an account that differs much. ``COOLED``: the state is at least one cooldown old. ``FLAT``: the position is known
+    and small, by a look that was asked for after the state was entered. ``DRAWDOWN_CLEAR``: the drawdown is known and
+    below its limit, which is more than DRAWDOWN being off: unknown is neither.
     """
 
     NONE = 0

@@ -32,7 +32,5 @@ RECONCILE: Final[tuple[Metric, ...]] = (
     Metric("grinder_reconcile_budget_calls_used_day", _G, "Remedies of this UTC day"),
     Metric("grinder_reconcile_budget_notional_used_day", _G, "Notional closed by remedies this UTC day"),
     Metric("grinder_reconcile_budget_calls_remaining_day", _G, "Remedies left this UTC day"),
-    Metric(
-        "grinder_reconcile_budget_notional_remaining_day", _G, "Notional left to remedies this UTC day"
-    ),
+    Metric("grinder_reconcile_budget_notional_remaining_day", _G, "Notional left to remedies this UTC day"),
 )
