@@ -171,7 +171,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
         if record.tripped:
             board.write(word_of("TRIP", process), TRIP_CODES[record.reason])
             log.event("KILL_SWITCH_LATCHED", reason=record.reason, who=record.who, detail=record.detail)
-        latch = LatchWatch(file, record, clock, log)
+        latch = LatchWatch(file, record, clock, log, evidence)
         board.write(Word.LATCH_FILE_LOADED, 1)
     return Boot(
         process=process,

@@ -64,6 +64,7 @@ def executor_ports(boot: Boot, link: AccountLink, journal: Journal) -> ExecutorP
         clock=boot.clock,
         telemetry=boot.telemetry,
         log=boot.log,
+        evidence=boot.evidence,
     )
 
 

@@ -37,7 +37,7 @@ from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.order_store import ExecutorPorts
 from tests.fake_venue import MARK, SYMBOL, D, FakeVenue
 from tests.fakes import FakeBoard, FakeClock
-from tests.market import RecordingLog, RecordingPublisher, RecordingTelemetry, make_mark
+from tests.market import RecordingEvidence, RecordingLog, RecordingPublisher, RecordingTelemetry, make_mark
 
 FSM_INCARNATION = 7
 
@@ -112,7 +112,10 @@ class ExecutorWorld:
         self.telemetry = RecordingTelemetry()
         self.log = RecordingLog()
         self.sequence = 0
-        ports = ExecutorPorts(self.venue, self.journal, self.publisher, self.clock, self.telemetry, self.log)
+        self.evidence = RecordingEvidence()
+        ports = ExecutorPorts(
+            self.venue, self.journal, self.publisher, self.clock, self.telemetry, self.log, self.evidence
+        )
         config = ExecutorConfig(
             limits=rules or limits(),
             symbols=(SYMBOL,),

@@ -67,6 +67,16 @@ class RecordingLog:
         return [name for name, _ in self.events]
 
 
+class RecordingEvidence:
+    """EvidenceSink that remembers: text by ``folder/name``."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def write(self, folder: str, name: str, text: str) -> None:
+        self.files[f"{folder}/{name}"] = text
+
+
 class RecordingPublisher:
     """Keeps what was sent."""
 

@@ -15,9 +15,8 @@ import msgspec
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
+from grinder.core.exit_record import ExitRecord, ExitReport
 from grinder.core.venue_clock import VenueClock, sample
-from grinder.model.account import OpenOrder, Position
-from grinder.model.conditional import ConditionalOrder
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
@@ -60,25 +59,6 @@ class Account(msgspec.Struct, frozen=True):
     slippage_bps_max: int
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """How it ended. ``found_*``: at the first look that was answered; conditional orders apart from regular ones.
-
-    ``sent``: every order that was sent and how the venue answered. ``result`` None: the time was up in mid-attempt.
-    """
-
-    result: Result | None
-    attempts: int
-    cancelled: int
-    closed: int
-    found_orders: tuple[OpenOrder, ...]
-    found_positions: tuple[Position, ...]
-    found_conditional: tuple[ConditionalOrder, ...]
-    left_orders: tuple[OpenOrder, ...] | None
-    left_positions: tuple[Position, ...] | None
-    left_conditional: tuple[ConditionalOrder, ...] | None
-    sent: tuple[tuple[str, str], ...]
-
-
 class Silent:
     """Log and telemetry of a program that has neither."""
 
@@ -109,12 +89,7 @@ class Flatten:
         self._exit = Exit()
         self._generation = 0
         self._moved_mono_ns = 0
-        self._result: Result | None = None
-        self._attempts = self._cancelled = self._closed = 0
-        self._found_orders: tuple[OpenOrder, ...] | None = None
-        self._found_positions: tuple[Position, ...] | None = None
-        self._found_conditional: tuple[ConditionalOrder, ...] | None = None
-        self._sent: list[tuple[str, str]] = []
+        self._record = ExitRecord(clock.utc_ms())
         signer = Signer(
             account.api_key,
             account.api_secret,
@@ -129,31 +104,19 @@ class Flatten:
         seconds = clock.utc_ms() // MS_PER_S
         self._sequence_base = seconds * INTENTS_PER_INCARNATION + INTENTS_PER_INCARNATION // 2
 
-    async def run(self, timeout_s: float) -> Outcome:
+    async def run(self, timeout_s: float) -> ExitReport:
         """Leave the market; try again until it is proved or ``timeout_s`` is over."""
         deadline_mono_ns = self._clock.mono_ns() + int(timeout_s * NS_PER_S)
         await self._venue.start()
         try:
             await self._prepare()
             self._apply(start(self._exit, self._plan()))
-            while self._result is not Result.SUCCESS and self._clock.mono_ns() < deadline_mono_ns:
+            while self._record.report().result is not Result.SUCCESS and self._clock.mono_ns() < deadline_mono_ns:
                 await asyncio.sleep(_TICK_S)
                 self._on_tick()
         finally:
             await self._venue.close()
-        return Outcome(
-            self._result,
-            self._attempts,
-            self._cancelled,
-            self._closed,
-            self._found_orders or (),
-            self._found_positions or (),
-            self._found_conditional or (),
-            self._exit.orders,
-            self._exit.positions,
-            self._exit.conditional,
-            tuple(self._sent),
-        )
+        return self._record.report()
 
     async def _prepare(self) -> None:
         """Learn the venue's clock, without which requests may be refused, and its order sizes."""
@@ -225,34 +188,18 @@ class Flatten:
         if step.requests or step.exit != self._exit:
             self._moved_mono_ns = self._clock.mono_ns()
         self._exit = step.exit
-        self._look()
+        self._record.stepped(step)
         if step.result is not None:
-            self._result = step.result
-            self._attempts += 1
-            self._cancelled += step.cancelled
-            self._closed += step.closed
             self._say(
-                f"attempt {self._attempts}: {step.result}, {step.cancelled} orders cancelled, "
+                f"attempt {self._record.report().attempts}: {step.result}, {step.cancelled} orders cancelled, "
                 f"{step.closed} positions closed"
             )
         for request in step.requests:
             self._venue.submit(request, partial(self._on_reply, self._generation, request))
 
-    def _look(self) -> None:
-        """Keep what the first answered looks showed."""
-        if self._found_orders is None:
-            self._found_orders = self._exit.orders
-        if self._found_positions is None:
-            self._found_positions = self._exit.positions
-        if self._found_conditional is None:
-            self._found_conditional = self._exit.conditional
-
     def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
         if isinstance(request, PlaceOrder):
-            text = f"{request.side} {request.qty} {request.symbol} {request.client_order_id}"
-            why = f" {reply.code}: {reply.message}" if isinstance(reply, Rejected) else ""
-            self._sent.append((text, f"{type(reply).__name__}{why}"))
-            self._say(f"sent {request.order_type} {text}: {type(reply).__name__}{why}")
+            self._say(self._record.answered(request, reply))
         if isinstance(reply, Rejected) and reply.advice is Advice.CLOCK:
             self._measure()
         if generation == self._generation:

@@ -10,9 +10,10 @@ from typing import Final
 
 from grinder.adapters.latch import LatchFile
 from grinder.model.control import Process, TripReason
+from grinder.model.evidence import KillEvent, kill_file
 from grinder.model.latch import LatchRecord
 from grinder.model.limits import WRITER_CLOSE_S_MAX
-from grinder.ports import Clock, Log
+from grinder.ports import Clock, EvidenceSink, Log
 
 LOOK_PERIOD_S: Final = 0.1
 """Period of the looks at the file, and of the tries to write it, seconds."""
@@ -23,7 +24,7 @@ _SAY_AGAIN_LOOKS: Final = 100
 class LatchWatch:
     """The Latch port. A file that says *tripped* is as good as a trip word, also where the board is gone."""
 
-    def __init__(self, file: LatchFile, record: LatchRecord, clock: Clock, log: Log) -> None:
+    def __init__(self, file: LatchFile, record: LatchRecord, clock: Clock, log: Log, evidence: EvidenceSink) -> None:
         """Begin to look.
 
         Args:
@@ -31,11 +32,14 @@ class LatchWatch:
             record: what it said at the start of this process.
             clock: for the time of a trip.
             log: where a file that cannot be written is reported.
+            evidence: gets a file for each trip, also for one of before this start: written again, it is the same.
         """
         self._file = file
         self._record = record
         self._clock = clock
         self._log = log
+        self._evidence = evidence
+        self._evident_trip_id = ""
         self._wanted: tuple[TripReason, str] | None = None
         self._failures = 0
         self._wake = threading.Event()
@@ -62,10 +66,22 @@ class LatchWatch:
 
     def _run(self) -> None:
         while not self._ending:
+            self._show()
             self._wake.wait(LOOK_PERIOD_S)
             self._wake.clear()
             self._look()
         self._look()
+        self._show()
+
+    def _show(self) -> None:
+        """Keep evidence of a trip that there is none of."""
+        record = self._record
+        trip_id = record.trip_id if record.tripped else ""
+        if trip_id and trip_id != self._evident_trip_id:
+            ts_utc_ms = record.utc_ms or self._clock.utc_ms()
+            file = kill_file(KillEvent.TRIP, record, trip_id, record.who, ts_utc_ms, "LATCHED")
+            self._evidence.write(file.folder, file.name, file.text)
+        self._evident_trip_id = trip_id
 
     def _look(self) -> None:
         wanted = self._wanted

@@ -16,6 +16,7 @@ import msgspec
 from grinder.adapters.audit import Act, Operator, append_act, this_operator
 from grinder.adapters.board import StateBoard, attach_operator
 from grinder.adapters.clock import SystemClock
+from grinder.adapters.evidence import OPERATOR, write_evidence
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.adapters.lock import require_free
 from grinder.adapters.override import load_override, override_in
@@ -24,6 +25,7 @@ from grinder.cli.host import lenient_settings
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import Exit, Override, Process
 from grinder.model.errors import AlreadyRunningError, BoardError
+from grinder.model.evidence import EvidenceFile
 from grinder.model.latch import LatchRecord
 from grinder.services.readiness import is_alive
 from grinder.settings import Settings
@@ -86,6 +88,16 @@ def conclude(where: Scene, act: str, arguments: dict[str, str], code: Exit, *lin
     if problem:
         print(f"note: {problem}", flush=True)
     return code
+
+
+def keep_evidence(where: Scene, file: EvidenceFile) -> str:
+    """Write a file of evidence with its checksum; return where it is, or why there is none."""
+    root = where.settings.artifact_dir
+    try:
+        write_evidence(root, OPERATOR, file.folder, file.name, file.text)
+    except (OSError, ValueError) as error:
+        return f"no evidence was written: {error}"
+    return f"evidence: {root / file.folder / file.name}"
 
 
 def wait_until(condition: Callable[[], bool], since_mono_s: float | None = None) -> float | None:

@@ -11,23 +11,20 @@ import asyncio
 import os
 from typing import Final
 
-import msgspec
-
 from grinder.adapters.audit import this_operator
 from grinder.adapters.clock import SystemClock
-from grinder.adapters.evidence import OPERATOR, write_evidence
-from grinder.adapters.flatten import Account, Flatten, Outcome
+from grinder.adapters.flatten import Account, Flatten
 from grinder.adapters.state_link import linked_state_dir
-from grinder.cli.acts import Scene, conclude
-from grinder.cli.kill import trip_now
+from grinder.cli.acts import Scene, conclude, keep_evidence
+from grinder.cli.kill import kill_evidence, trip_now
 from grinder.core.emergency import Result
+from grinder.core.exit_record import ExitReport, exit_file
 from grinder.model.control import Exit
 from grinder.settings import Settings, add_flags, explain, flag_values, read_secret_file
 
 ACT = "exit"
 TIMEOUT_S: Final = 300.0
-EVIDENCE_FOLDER: Final = "exit"
-_ARTIFACT_VERSION: Final = "exit_evidence_v1"
+REASON: Final = "operator_command"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
         text = f"would cancel every order and close every position of the account at {settings.venue_rest_url}"
         return conclude(where, ACT, given, Exit.GATE, f"{text}; say --yes to do it")
     print(f"leaving the market at {settings.venue_rest_url}", flush=True)
-    for line in trip_now(where, "grinder exit"):
+    tripped = trip_now(where, "grinder exit")
+    for line in (*tripped, kill_evidence(where, *tripped)):
         print(line, flush=True)
     where.audit(ACT, given, None, "")
     began_utc_ms = where.clock.utc_ms()
     outcome = asyncio.run(Flatten(_account(settings), where.clock, _say).run(arguments.timeout_s))
-    evidence = _evidence(where, settings, outcome, began_utc_ms)
+    evidence = _evidence(where, outcome, began_utc_ms)
     code, text = _verdict(outcome)
     return conclude(where, ACT, given, code, text, evidence)
 
@@ -73,7 +71,7 @@ def _account(settings: Settings) -> Account:
     )
 
 
-def _verdict(outcome: Outcome) -> tuple[Exit, str]:
+def _verdict(outcome: ExitReport) -> tuple[Exit, str]:
     if outcome.result is Result.SUCCESS:
         return Exit.OK, (
             f"FLAT: no position and no open order; {outcome.cancelled} orders cancelled, "
@@ -88,24 +86,10 @@ def _verdict(outcome: Outcome) -> tuple[Exit, str]:
     )
 
 
-def _evidence(where: Scene, settings: Settings, outcome: Outcome, began_utc_ms: int) -> str:
+def _evidence(where: Scene, outcome: ExitReport, began_utc_ms: int) -> str:
     """Write the evidence with its checksum; return where it is, or why there is none."""
-    ended_utc_ms = where.clock.utc_ms()
-    value = {
-        "artifact_version": _ARTIFACT_VERSION,
-        "venue": settings.venue_rest_url,
-        "operator": where.operator,
-        "began_utc_ms": began_utc_ms,
-        "ended_utc_ms": ended_utc_ms,
-        "outcome": outcome,
-    }
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
-    name = f"exit_{ended_utc_ms}_{outcome.result or 'timeout'}.json"
-    try:
-        write_evidence(settings.artifact_dir, OPERATOR, EVIDENCE_FOLDER, name, text)
-    except (OSError, ValueError) as error:
-        return f"no evidence was written: {error}"
-    return f"evidence: {settings.artifact_dir / EVIDENCE_FOLDER / name}"
+    file = exit_file(outcome, where.operator.text, REASON, began_utc_ms, where.clock.utc_ms())
+    return keep_evidence(where, file)
 
 
 def _say(line: str) -> None:

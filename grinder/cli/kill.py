@@ -10,9 +10,21 @@ import time
 from functools import partial
 
 from grinder.adapters.board import StateBoard
-from grinder.cli.acts import STOP_HINT, Scene, alive, conclude, exists, pid, scene, wait_until
+from grinder.cli.acts import (
+    BOARD_TRIP_ID,
+    STOP_HINT,
+    Scene,
+    alive,
+    conclude,
+    exists,
+    keep_evidence,
+    pid,
+    scene,
+    wait_until,
+)
 from grinder.model.board import Word
 from grinder.model.control import PERMISSIONS, TRIP_CODES, Exit, FsmState, Process, RiskIntent, TripReason
+from grinder.model.evidence import KillEvent, kill_file
 
 ACT = "kill"
 
@@ -29,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     where = scene()
     lines, confirmed = trip(where, arguments.reason)
     head = "LATCHED" if confirmed else f"NOT CONFIRMED: {STOP_HINT}"
+    lines.append(kill_evidence(where, head, *lines))
     return conclude(where, ACT, {"reason": arguments.reason}, Exit.OK if confirmed else Exit.GATE, head, *lines)
 
 
@@ -41,6 +54,21 @@ def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
             return [*lines, f"no tree runs here ({problem}); one that starts will find the latch"], durable
         reactions, obeyed = _reactions(where, board, began_mono_s)
         return lines + reactions, durable and obeyed
+
+
+def kill_evidence(where: Scene, *outcome: str) -> str:
+    """Keep evidence of a trip by this operator; return where it is, or why there is none."""
+    record = where.latch_record()
+    text = "; ".join(outcome)
+    file = kill_file(
+        KillEvent.KILL,
+        record,
+        record.trip_id if record.tripped else BOARD_TRIP_ID,
+        where.operator.text,
+        where.clock.utc_ms(),
+        text,
+    )
+    return keep_evidence(where, file)
 
 
 def trip_now(where: Scene, reason: str) -> list[str]:

@@ -17,6 +17,7 @@ from grinder.cli.acts import (
     alive,
     conclude,
     current_trip_id,
+    keep_evidence,
     override_sources,
     scene,
     tripped_words,
@@ -25,6 +26,7 @@ from grinder.cli.acts import (
 from grinder.model.board import OPERATOR, TRIP_WORDS, WRITERS, Demand, Word, word_of
 from grinder.model.control import Exit, Override, Process
 from grinder.model.errors import AlreadyRunningError
+from grinder.model.evidence import KillEvent, kill_file
 
 ACT = "reset"
 
@@ -60,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
             head = f"REFUSED: {problems[0]}"
             return conclude(where, ACT, {"ack": arguments.ack}, Exit.GATE, head, *problems[1:])
         code, text = _reset(where, board, arguments.ack, looked_mono_ns)
-    return conclude(where, ACT, {"ack": arguments.ack}, code, text)
+    file = kill_file(
+        KillEvent.RESET, where.latch_record(), arguments.ack, where.operator.text, where.clock.utc_ms(), text
+    )
+    return conclude(where, ACT, {"ack": arguments.ack}, code, text, keep_evidence(where, file))
 
 
 def demands(where: Scene, board: StateBoard | None) -> list[str]:

@@ -7,11 +7,13 @@ that differs between two replays of the same inputs.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from grinder.model.control import FsmReason, FsmState
+from grinder.model.latch import LatchRecord
 
 FSM_FOLDER: Final = "fsm"
 """Folder of the transitions below the artifact directory."""
@@ -50,6 +52,50 @@ def loss_streak_file(ts_utc_ms: int, trigger: Iterable[tuple[str, str]]) -> Evid
     }
     text = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode() + "\n"
     return EvidenceFile(RISK_FOLDER, f"consecutive_loss_trip_{ts_utc_ms}.json", text)
+
+
+KILL_FOLDER: Final = "kill"
+"""Folder of the kill switch's trips and resets below the artifact directory."""
+
+KILL_ARTIFACT_VERSION: Final = "kill_switch_evidence_v1"
+
+
+class KillEvent(StrEnum):
+    """What a file of the kill switch tells of. TRIP: it is in the latch file, whoever tripped; KILL: how an operator's
+    command went; RESET: how its clearing went.
+    """
+
+    TRIP = "TRIP"
+    KILL = "KILL"
+    RESET = "RESET"
+
+
+def kill_file(
+    event: KillEvent, record: LatchRecord, trip_id: str, who: str, ts_utc_ms: int, outcome: str
+) -> EvidenceFile:
+    """Return the evidence of a trip of the kill switch, or of its end.
+
+    Args:
+        event: what this tells of.
+        record: what the latch says after it.
+        trip_id: the trip that it is about.
+        who: process or operator whose act this was.
+        ts_utc_ms: wall time, Unix milliseconds.
+        outcome: what came of it, lines for people.
+    """
+    value = {
+        "artifact_version": KILL_ARTIFACT_VERSION,
+        "ts_ms": ts_utc_ms,
+        "event": event.value,
+        "trip_id": trip_id,
+        "reason": record.reason.value,
+        "who": who,
+        "detail": record.detail,
+        "tripped_since_ms": record.utc_ms if record.tripped else None,
+        "outcome": outcome,
+    }
+    text = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode() + "\n"
+    return EvidenceFile(KILL_FOLDER, f"kill_switch_{ts_utc_ms}_{event.value}_{trip_id}.json", text)
 
 
 def fsm_transition_file(

@@ -162,6 +162,9 @@ EVIDENCE_QUEUE_FILES_MAX: Final = 1_024
 EVIDENCE_PRUNE_EVERY_FILES: Final = 64
 """Files written into a folder between two looks at what retention takes away."""
 
+EXIT_ORDERS_RECORDED_MAX: Final = 200
+"""Newest closing orders that the evidence of one emergency exit tells of."""
+
 EVIDENCE_CHAIN_LINE_BYTES_MAX: Final = 1_024
 """Longest line of the chain over the evidence, bytes."""
 

@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Result, Step, abandon, answered, start, wake
+from grinder.core.exit_record import ExitRecord, exit_file
 from grinder.core.interlocks import override_of, state_of
 from grinder.model.board import TRIP_WORDS, Word
-from grinder.model.control import FsmState, Override
+from grinder.model.control import FsmState, Override, Process
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import NS_PER_MS, ONE, ZERO
@@ -68,6 +69,8 @@ class EmergencyExit:
         self._settling = settling
         self._config = config
         self._exit = Exit()
+        self._record = ExitRecord(0)
+        self._trigger = ""
         self._generation = 0
         self._moved_mono_ns = 0
         self._instruments: dict[str, Instrument] = {}
@@ -92,6 +95,7 @@ class EmergencyExit:
             return
         if self._exit.phase is Phase.IDLE:
             self._ports.log.event("EMERGENCY EXIT START", reason=reason)
+            self._record, self._trigger = ExitRecord(self._ports.clock.utc_ms()), reason
             self._apply(start(self._exit, self._plan()))
         else:
             self._apply(wake(self._exit, self._plan(), now))
@@ -121,18 +125,28 @@ class EmergencyExit:
         if step.requests or step.exit != self._exit:
             self._moved_mono_ns = self._ports.clock.mono_ns()
         self._exit = step.exit
-        telemetry = self._ports.telemetry
+        self._record.stepped(step)
         if step.result is not None:
-            telemetry.count("grinder_emergency_exit_total", step.result.value)
-            self._ports.log.event(
-                _EVENTS[step.result], result=step.result, cancelled=step.cancelled, closed=step.closed
-            )
-            telemetry.count("grinder_emergency_exit_orders_cancelled_total", by=step.cancelled)
-            telemetry.count("grinder_emergency_exit_positions_closed_total", by=step.closed)
-            for order in self._store.live():
-                self._settling.verify(order.client_order_id)
+            self._conclude(step.result, step)
         for request in step.requests:
             self._send(request)
+
+    def _conclude(self, result: Result, step: Step) -> None:
+        """Tell how an attempt ended; one that comes after a success is another exit."""
+        telemetry = self._ports.telemetry
+        telemetry.count("grinder_emergency_exit_total", result.value)
+        self._ports.log.event(_EVENTS[result], result=result, cancelled=step.cancelled, closed=step.closed)
+        telemetry.count("grinder_emergency_exit_orders_cancelled_total", by=step.cancelled)
+        telemetry.count("grinder_emergency_exit_positions_closed_total", by=step.closed)
+        now_utc_ms = self._ports.clock.utc_ms()
+        file = exit_file(
+            self._record.report(), Process.EXECUTOR.value, self._trigger, self._record.began_utc_ms, now_utc_ms
+        )
+        self._ports.evidence.write(file.folder, file.name, file.text)
+        if result is Result.SUCCESS:
+            self._record = ExitRecord(now_utc_ms)
+        for order in self._store.live():
+            self._settling.verify(order.client_order_id)
 
     def _send(self, request: Request) -> None:
         on_reply = partial(self._on_reply, self._generation, request)
@@ -153,6 +167,8 @@ class EmergencyExit:
         return price if price > ZERO else ONE
 
     def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
+        if isinstance(request, PlaceOrder):
+            self._record.answered(request, reply)
         if generation != self._generation:
             return
         self._apply(answered(self._exit, request, reply, self._plan(), self._ports.clock.mono_ns()))

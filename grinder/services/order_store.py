@@ -26,7 +26,7 @@ from grinder.model.frames import OrdersFrame
 from grinder.model.limits import ORDERS_TRACKED_MAX
 from grinder.model.orders import Fill, OrderState
 from grinder.model.units import NS_PER_S, ZERO
-from grinder.ports import Clock, Journal, Log, Publisher, Telemetry, Venue
+from grinder.ports import Clock, EvidenceSink, Journal, Log, Publisher, Telemetry, Venue
 
 RETIRED_MAX: Final = ORDERS_TRACKED_MAX
 IDS_REMEMBERED: Final = 4 * ORDERS_TRACKED_MAX
@@ -42,6 +42,7 @@ class ExecutorPorts(msgspec.Struct, frozen=True):
     clock: Clock
     telemetry: Telemetry
     log: Log
+    evidence: EvidenceSink
 
 
 class OrderStore:

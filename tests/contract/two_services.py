@@ -117,6 +117,7 @@ class TwoServices:
                 self.clock,
                 RecordingTelemetry(),
                 self.log,
+                Evidence(),
             ),
             self.board,
             ExecutorConfig(

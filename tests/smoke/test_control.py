@@ -265,7 +265,7 @@ def test_exit_when_every_other_process_is_dead_then_flat_with_evidence_and_the_l
         assert not any(venue.positions().values())
         (evidence,) = (tree.root / "artifacts" / "exit").glob("exit_*_success.json")
         subprocess.run(["sha256sum", "-c", f"{evidence.stem}.sha256"], cwd=evidence.parent, check=True)
-        assert json.loads(evidence.read_text())["outcome"]["found_positions"]
+        assert json.loads(evidence.read_text())["found"]["positions"]
         assert trip_id(tree) == "1-MANUAL"
         assert [act["phase"] for act in acts(tree) if act["act"] == "exit"] == ["done", "begun", "done"]
         assert "sim-secret" not in said + (tree.root / "state" / "audit.jsonl").read_text() + evidence.read_text()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from grinder.adapters.clock import SystemClock
 from grinder.adapters.latch import LatchFile
 from grinder.adapters.latch_watch import LatchWatch
 from grinder.model.control import Process, TripReason
+from tests.market import RecordingEvidence
 from tests.smoke.conditions import wait_for
 
 
@@ -33,8 +35,13 @@ def log() -> Names:
 
 
 @pytest.fixture
-def watch(file: LatchFile, log: Names) -> Iterator[LatchWatch]:
-    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log)
+def evidence() -> RecordingEvidence:
+    return RecordingEvidence()
+
+
+@pytest.fixture
+def watch(file: LatchFile, log: Names, evidence: RecordingEvidence) -> Iterator[LatchWatch]:
+    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log, evidence)
     yield watch
     watch.close()
 
@@ -75,8 +82,34 @@ def test_trip_when_the_file_cannot_be_written_then_it_is_tried_until_it_can(
     assert not folder.exists()
 
 
-def test_close_when_a_trip_waits_then_it_is_written_first(file: LatchFile, log: Names) -> None:
-    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log)
+def test_trip_when_it_is_in_the_file_then_there_is_evidence_of_it_and_a_restart_writes_the_same(
+    watch: LatchWatch, file: LatchFile, log: Names, evidence: RecordingEvidence
+) -> None:
+    watch.trip(TripReason.REJECT_LOOP, Process.EXECUTOR)
+    wait_for(lambda: evidence.files, "evidence of the first trip")
+    first = file.peek(first_start=False)
+    again = file.trip(TripReason.MANUAL, "anna", "drill", 5, again=True)
+    wait_for(lambda: len(evidence.files) == 2, "evidence of the second trip")
+    ts = first.utc_ms
+    names = [f"kill/kill_switch_{ts}_TRIP_{first.trip_id}.json", f"kill/kill_switch_{ts}_TRIP_{again.trip_id}.json"]
+    assert list(evidence.files) == names
+    said = json.loads(evidence.files[names[0]])
+    assert (said["reason"], said["who"], said["event"], said["outcome"]) == (
+        "REJECT_LOOP",
+        "executor",
+        "TRIP",
+        "LATCHED",
+    )
+    later = RecordingEvidence()
+    LatchWatch(file, file.peek(first_start=False), SystemClock(), log, later).close()
+    assert later.files == {names[1]: evidence.files[names[1]]}
+
+
+def test_close_when_a_trip_waits_then_it_is_written_first(
+    file: LatchFile, log: Names, evidence: RecordingEvidence
+) -> None:
+    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log, evidence)
     watch.trip(TripReason.MANUAL, None)
     watch.close()
     assert file.peek(first_start=False).tripped
+    assert evidence.files

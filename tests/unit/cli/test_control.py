@@ -14,6 +14,7 @@ import pytest
 from grinder.adapters.audit import AUDIT_FILE
 from grinder.adapters.board import StateBoard, attach_process, attach_reader, create_board
 from grinder.adapters.clock import SystemClock
+from grinder.adapters.evidence_chain import check
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.adapters.lock import SlotLock
 from grinder.adapters.override import OVERRIDE_FILE, load_override, store_override
@@ -64,10 +65,19 @@ def word(run_dir: Path, which: Word) -> int:
         board.close()
 
 
+def kills(state_dir: Path) -> list[tuple[str, str, str]]:
+    """Return what the evidence of the kill switch says, oldest first: event, trip id, words given."""
+    files = sorted((state_dir.parent / "artifacts" / "kill").glob("*.json"))
+    said = [json.loads(file.read_text()) for file in files]
+    return [(each["event"], each["trip_id"], each["detail"]) for each in said]
+
+
 def test_kill_when_no_tree_ever_ran_then_the_file_is_made_tripped(state_dir: Path, say: Say) -> None:
     assert main(["kill", "--reason", "first"]) == Exit.OK
     assert "no tree runs here" in say()
     assert latch(state_dir).load(first_start=True).detail == "first"
+    assert kills(state_dir) == [("KILL", "1-MANUAL", "first")]
+    assert check(state_dir.parent / "artifacts").problems == ()
 
 
 def test_kill_when_processes_are_dead_then_latched_and_told(run_dir: Path, state_dir: Path, say: Say) -> None:
@@ -95,6 +105,8 @@ def test_kill_when_the_state_folder_cannot_be_written_then_the_board_is_tripped_
     assert main(["kill", "--reason", "x"]) == Exit.GATE
     said = say()
     assert "was NOT written" in said
+    (evidence,) = (state_dir.parent / "artifacts" / "kill").glob("*.json")
+    assert "was NOT written" in json.loads(evidence.read_text())["outcome"]
     assert "audit line was not written" in said
     assert word(run_dir, Word.TRIP_OPERATOR)
 
@@ -136,6 +148,7 @@ def test_reset_when_everything_is_safe_then_operators_and_dead_processes_words_a
     assert main(["reset", "--ack", "1-MANUAL"]) == Exit.OK
     assert not latch(state_dir).peek(first_start=False).tripped
     assert word(run_dir, Word.TRIP_OPERATOR) == word(run_dir, Word.TRIP_EXECUTOR) == 0
+    assert kills(state_dir) == [("KILL", "1-MANUAL", "x"), ("RESET", "1-MANUAL", "reset")]
     assert main(["reset", "--ack", "1-MANUAL"]) == Exit.GATE
     assert "nothing is latched" in say()
 
@@ -277,7 +290,9 @@ def test_exit_when_the_venue_does_not_answer_then_not_proved_with_evidence_and_t
     assert main(["exit", "--yes", "--timeout-s", "0.3"]) == Exit.FAILURE
     assert "NOT PROVED FLAT: orders left unknown, positions left unknown" in say()
     (evidence,) = (state_dir.parent / "artifacts" / "exit").glob("*.json")
-    assert json.loads(evidence.read_text())["outcome"]["left_orders"] is None
+    said = json.loads(evidence.read_text())
+    assert (said["result"], said["success"], said["left"]["orders"]) == ("timeout", False, None)
+    assert kills(state_dir) == [("KILL", "1-MANUAL", "grinder exit")]
     assert latch(state_dir).peek(first_start=False).reason is TripReason.MANUAL
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -14,6 +15,11 @@ from tests.account_world import ExecutorWorld
 from tests.fake_venue import SYMBOL
 
 D = Decimal
+REASONS = {
+    Word.FSM_STATE: "fsm_emergency",
+    Word.TRIP_METRICS: "kill_switch",
+    Word.OVERRIDE: "operator_override",
+}
 EMERGENCY = list(FsmState).index(FsmState.EMERGENCY) + 1
 
 
@@ -35,6 +41,17 @@ def test_exit_when_the_board_demands_it_then_cancelled_closed_and_counted(word: 
     assert counts["grinder_emergency_exit_orders_cancelled_total",] == 1
     assert counts["grinder_emergency_exit_positions_closed_total",] == 1
     assert world.state(other) is OrderState.CANCELED
+    ((path, text),) = world.evidence.files.items()
+    said = json.loads(text)
+    assert path == f"exit/exit_{said['ts_ms']}_success.json"
+    assert said["artifact_version"] == "exit_evidence_v1"
+    assert (said["who"], said["reason"], said["success"]) == ("executor", REASONS[word], True)
+    assert 0 < said["triggered_at_ms"] <= said["ts_ms"]
+    assert [order["client_order_id"] for order in said["found"]["orders"]] == [other]
+    assert [position["qty"] for position in said["found"]["positions"]] == ["1"]
+    assert said["left"] == {"orders": [], "conditional_orders": [], "positions": []}
+    assert (said["orders_cancelled"], said["positions_closed"], said["positions_remaining"]) == (1, 1, 0)
+    assert [sent["answer"] for sent in said["sent"]] == ["Confirmed"]
     kinds = [fill.kind for fill in world.publisher.of(Fill) if isinstance(fill, Fill)]
     assert kinds == [OrderKind.GRID, OrderKind.EXIT]
 
@@ -62,6 +79,8 @@ def test_exit_when_a_reply_never_comes_then_begun_again_and_a_late_one_ignored()
     world.run(1_000)
     assert world.venue.positions[SYMBOL] == 0
     assert world.telemetry.counts["grinder_emergency_exit_total", "error"] == 1
+    results = [json.loads(text)["result"] for text in world.evidence.files.values()]
+    assert results == ["error", "success"]
     assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == 1
 
 
