@@ -74,10 +74,11 @@ class Act(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """What a campaign did and found. ``at_step``: kills by program and step."""
+    """What a campaign did and found. ``at_step``: kills by program and step; ``missed``: lives that came to no step."""
 
     seed: int
     at_step: Counter[str] = msgspec.field(default_factory=Counter)
+    missed: Counter[str] = msgspec.field(default_factory=Counter)
     how: Counter[str] = msgspec.field(default_factory=Counter)
     found: Findings = msgspec.field(default_factory=list)
     counts: Counter[str] = msgspec.field(default_factory=Counter)
@@ -207,6 +208,8 @@ class Campaign:
 
     def _again(self, program: Process, act: Act) -> None:
         """Plan a step again that was not reached, next to last, and not sparing it."""
+        assert act.step is not None
+        self.report.missed[key_of(act.step)] += 1
         if act.tries < TRIES_MAX:
             self._acts[program].append(msgspec.structs.replace(act, spared=0, tries=act.tries + 1))
         self._begin(program)

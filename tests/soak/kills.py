@@ -55,6 +55,7 @@ def side_by_side(seed: int, rigs: int, rounds: list[list[Step]], *, others: int)
     whole = Report(seed, seconds=time.monotonic() - began_s)
     for report in reports:
         whole.at_step.update(report.at_step)
+        whole.missed.update(report.missed)
         whole.how.update(report.how)
         whole.counts.update(report.counts)
         whole.found += report.found
@@ -76,6 +77,7 @@ def printed(report: Report, steps: Iterable[Step]) -> str:
         f"{report.kills} kills in {report.seconds:.0f} s, {SEED_VARIABLE}={report.seed}: {ways}",
         *(f"  {times[name]:3d} {name}" for name in times),
         "  " + ", ".join(f"{name} {count}" for name, count in sorted(report.counts.items())),
+        "  not reached in time: " + ", ".join(f"{name} {count}" for name, count in report.missed.items()),
         f"  {len(report.found)} findings",
         *(f"  {line}" for line in told(report.found)),
     ]
