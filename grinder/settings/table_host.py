@@ -28,8 +28,8 @@ VENUE: Final = Section(
         ),
         switch(
             "GRINDER_FEED_DEPTH",
-            "Read the depth streams too: the book is rebuilt, compared with the best prices, and gives them where their "
-            "own stream is silent.",
+            "Read the depth streams too: the book is rebuilt, compared with the best prices, and gives them where "
+            "their own stream is silent.",
         ),
         integer(
             "GRINDER_RECV_WINDOW_MS",
