@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from grinder.adapters.binance.errors import advice_in
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.user_stream import UserStream
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
@@ -144,6 +145,7 @@ class TwoServices:
             self.syncer_link,
             self.audit,
             MemoryBudget(self.clock),  # type: ignore[arg-type]
+            advice_in,
         )
         reconcile = ReconcileConfig(policy is not None, 1_000, policy or EXECUTING)
         self.syncer = SyncerService(ports, SyncerConfig(True, 1_000, False, (SYMBOL,), "grd", 0, grades, reconcile))
