@@ -48,11 +48,13 @@ assert NOT_FOUND_AFTER_MS > IN_FLIGHT_MS_MAX
 class Doubt(msgspec.Struct, frozen=True):
     """One question that is open.
 
-    ``asked``: queries sent; ``not_found``: answers that the venue knows no such order; ``last``: the last answer that
-    settled nothing, as short text; ``told``: it was said that asking does not help; ``again``: ask once more after the
-    answer on its way, which may be older than what made us ask.
+    ``begun_mono_ns``: when it was first asked; ``since_mono_ns``: since when it has been in doubt; a later command
+    begins that anew. ``asked``: queries sent; ``not_found``: answers that the venue knows no such order; ``last``: the last
+    answer that settled nothing, as short text; ``told``: it was said that asking does not help; ``again``: ask once more
+    after the answer on its way, which may be older than what made us ask.
     """
 
+    begun_mono_ns: int
     since_mono_ns: int
     next_mono_ns: int
     asked: int = 0
@@ -71,7 +73,7 @@ class Doubt(msgspec.Struct, frozen=True):
 
 def begin(now_mono_ns: int, delay_ms: int = FIRST_QUERY_MS) -> Doubt:
     """Return a new doubt whose first query is due after ``delay_ms``."""
-    return Doubt(now_mono_ns, now_mono_ns + delay_ms * NS_PER_MS)
+    return Doubt(now_mono_ns, now_mono_ns, now_mono_ns + delay_ms * NS_PER_MS)
 
 
 def hurried(doubt: Doubt, now_mono_ns: int) -> Doubt:
@@ -82,8 +84,11 @@ def hurried(doubt: Doubt, now_mono_ns: int) -> Doubt:
 
 
 def renewed(doubt: Doubt, now_mono_ns: int) -> Doubt:
-    """Return the doubt as new, because of a later command; a query that is due or on its way stays so."""
-    return msgspec.structs.replace(doubt, since_mono_ns=now_mono_ns, asked=0, not_found=0, told=False)
+    """Return the doubt as new, because of a later command; a query that is due or on its way stays so.
+
+    What the venue has denied stays denied: no command but the placement, which was sent once, makes an order.
+    """
+    return msgspec.structs.replace(doubt, since_mono_ns=now_mono_ns, asked=0, told=False)
 
 
 def due(doubt: Doubt, now_mono_ns: int) -> bool:
@@ -117,7 +122,7 @@ def answered(doubt: Doubt, now_mono_ns: int, *, not_found: bool, last: str = "no
 
 def absent(doubt: Doubt, now_mono_ns: int) -> bool:
     """Tell whether the venue has denied the order often and long enough to believe it."""
-    age_ns = now_mono_ns - doubt.since_mono_ns
+    age_ns = now_mono_ns - doubt.begun_mono_ns
     return doubt.not_found >= NOT_FOUND_MIN and age_ns >= NOT_FOUND_AFTER_MS * NS_PER_MS
 
 

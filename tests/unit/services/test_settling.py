@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_S
 from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp
@@ -78,3 +80,46 @@ def test_answer_when_it_never_comes_then_asked_again_and_a_late_one_does_no_harm
     for on_reply, reply in late:
         on_reply(reply)
     assert world.state(name) is OrderState.OPEN
+
+
+def test_stop_when_cancels_of_what_never_existed_are_answered_late_then_its_absence_is_still_concluded() -> None:
+    world = ExecutorWorld(exits=False)
+    name = lost_order(world)
+    began = world.clock.mono_ns()
+    world.service.on_stop()
+    while not world.service.stopped:
+        world.run(300, deliver=False)
+        world.run(50)
+    assert world.state(name) is OrderState.REJECTED
+    assert world.clock.mono_ns() - began < STOP_NS_MAX
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_cancel_when_confirmed_and_the_stream_lost_a_fill_before_it_then_the_fill_is_asked_for(killed: bool) -> None:
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(50)
+    world.venue.trade(name, D("0.4"))
+    world.cancel(name)
+    world.venue.events.clear()
+    world.deliver()
+    assert world.state(name) is OrderState.CANCELED
+    assert world.filled(name) == 0
+    if killed:
+        world = ExecutorWorld(venue=world.venue, journal=world.journal, exits=False)
+    world.run(5_000)
+    assert (world.state(name), world.filled(name)) == (OrderState.CANCELED, D("0.4"))
+    again = ExecutorWorld(venue=world.venue, journal=world.journal, exits=False)
+    again.run(5_000)
+    assert again.filled(name) == 0
+
+
+def test_cancel_when_the_stream_tells_of_the_end_too_then_nothing_is_asked() -> None:
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(50)
+    asked = len(world.venue.sent(QueryOrder))
+    world.cancel(name)
+    world.run(5_000)
+    assert world.state(name) is OrderState.CANCELED
+    assert len(world.venue.sent(QueryOrder)) == asked
