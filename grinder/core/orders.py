@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from grinder.core.fills import Spans, counted_qty, cover
-from grinder.core.order_table import EXPIRY_OF, STATUS, TRANSITIONS, Happening, expiry_reason
+from grinder.core.order_table import ENDS_AT_VENUE, EXPIRY_OF, STATUS, TRANSITIONS, Happening, expiry_reason
 from grinder.model.account import OpenOrder
 from grinder.model.orders import (
     TERMINAL,
@@ -56,7 +56,7 @@ class Order(msgspec.Struct, frozen=True):
     proves nothing about it. ``inferred``: number of fills published without a trade report. ``restored``: known from
     the journal of an earlier start; then no event of the stream shows that it rests, for it may be an old one.
     ``sent_utc_ms``: when the placement left, 0 where nobody knows. ``at_most_qty``: size that an amend of ours may give
-    it yet, 0 without one.
+    it yet, 0 without one. ``end_shown``: an event or a query told of its end, and with it of everything that it filled.
     """
 
     client_order_id: str
@@ -80,6 +80,7 @@ class Order(msgspec.Struct, frozen=True):
     restored: bool = False
     sent_utc_ms: int = 0
     at_most_qty: Decimal = ZERO
+    end_shown: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -90,6 +91,12 @@ class Order(msgspec.Struct, frozen=True):
     def uncounted_qty(self) -> Decimal:
         """Filled quantity that no published fill covers yet, base units."""
         return self.filled_qty - counted_qty(self.counted)
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether nothing can follow: it ended and all it filled is counted; a reply alone tells of no fills."""
+        told = self.end_shown or self.state is not OrderState.CANCELED
+        return self.terminal and told and self.uncounted_qty <= ZERO
 
     def update(self) -> OrderUpdate:
         """Return the frame that tells others of this order; while an amend is open, with the larger of both sizes."""
@@ -180,6 +187,11 @@ def happen(order: Order, what: Happening, reason: str = "") -> Order:
     return msgspec.structs.replace(order, state=state, existed=existed, reason=reason or order.reason)
 
 
+def gone(order: Order, what: Happening, reason: str) -> Order:
+    """Return the order after the venue denied it for good: it ended, and nothing more is to be learnt of it."""
+    return msgspec.structs.replace(happen(order, what, reason), end_shown=True)
+
+
 def amend_sent(order: Order, price: Decimal, qty: Decimal) -> Order:
     """Return the order with an amend on its way."""
     moved = happen(order, Happening.AMEND_SENT)
@@ -247,6 +259,8 @@ def _settle(order: Order, what: Happening | None) -> Order:
     if what is None:
         return order
     moved = happen(order, what)
+    if what in ENDS_AT_VENUE:
+        return msgspec.structs.replace(moved, end_shown=True)
     if what in (Happening.SEEN_AMENDED, Happening.PROVED_RESTING) and moved.state not in AWAITS_REPLY:
         moved = msgspec.structs.replace(moved, wanted_price=None, wanted_qty=None, at_most_qty=ZERO)
     return moved

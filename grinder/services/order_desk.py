@@ -149,6 +149,8 @@ class OrderDesk:
         if not reported.understood:
             self._ports.telemetry.count("grinder_executor_events_not_understood_total")
             self._settling.verify(order.client_order_id)
+        elif reported.order.end_shown:
+            self._settling.told(order.client_order_id)
         if was_stray and event.status in RESTING_WORDS:
             self._settling.cancel_stray(reported.order)
         return True
@@ -235,7 +237,8 @@ class OrderDesk:
         if isinstance(reply, Confirmed):
             self._ports.telemetry.count("grinder_port_cancel_ok_total", self._port_label)
             found = reply.value
-            if isinstance(found, VenueOrder) and found.filled_qty > order.filled_qty:
+            # The reply tells of no fills; unless the stream tells of the end too, they are asked for.
+            if not order.end_shown:
                 self._settling.verify(client_order_id)
             canceled = not isinstance(found, VenueOrder) or found.status == "CANCELED"
             self._store.put(happen(order, Happening.CANCEL_CONFIRMED if canceled else Happening.CANCEL_FAILED))

@@ -196,7 +196,7 @@ class OrderStore:
             self._unsettled_end.add(name)
         self._sent_at.pop(name, None)
         self._retired[name] = order
-        if name in self._unsettled_end and order.uncounted_qty <= ZERO:
+        if name in self._unsettled_end and order.settled:
             self.record(EndRecord(name, order.state))
             self._unsettled_end.discard(name)
             self._places.pop(name, None)

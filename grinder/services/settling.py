@@ -15,7 +15,7 @@ import msgspec
 
 from grinder.core.doubt import Doubt, absence, absent, answered, asked, begin, due, hurried, may_still_arrive, renewed
 from grinder.core.order_table import Happening
-from grinder.core.orders import Order, happen, infer_fill, on_found
+from grinder.core.orders import Order, gone, infer_fill, on_found
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import Advice, CancelOrder, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
@@ -60,6 +60,10 @@ class Settling:
         """Ask about an order soon, whatever its state."""
         self._verify.add(client_order_id)
         self._doubts.setdefault(client_order_id, begin(self._ports.clock.mono_ns()))
+
+    def told(self, client_order_id: str) -> None:
+        """Learn that the stream has told of an order's end: there is nothing to ask any more."""
+        self._verify.discard(client_order_id)
 
     def ask_now(self, client_order_id: str) -> None:
         """Ask about an order at the next timer, whatever its state."""
@@ -172,7 +176,7 @@ class Settling:
         what = Happening.GONE if order.existed or old else Happening.NEVER_PLACED
         self._ports.log.event("ORDER_ABSENT", client_order_id=order.client_order_id, what=what, old=old)
         self._forget(order.client_order_id)
-        self._store.put(happen(order, what, f"not found at the venue: {old or order.reason}"))
+        self._store.put(gone(order, what, f"not found at the venue: {old or order.reason}"))
 
     def _forget(self, client_order_id: str) -> None:
         self._doubts.pop(client_order_id, None)
