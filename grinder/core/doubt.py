@@ -49,9 +49,9 @@ class Doubt(msgspec.Struct, frozen=True):
     """One question that is open.
 
     ``begun_mono_ns``: when it was first asked; ``since_mono_ns``: since when it has been in doubt; a later command
-    begins that anew. ``asked``: queries sent; ``not_found``: answers that the venue knows no such order; ``last``: the last
-    answer that settled nothing, as short text; ``told``: it was said that asking does not help; ``again``: ask once more
-    after the answer on its way, which may be older than what made us ask.
+    begins that anew. ``asked``: queries sent; ``not_found``: answers that the venue knows no such order; ``last``:
+    the last answer that settled nothing, as short text; ``told``: it was said that asking does not help; ``again``:
+    ask once more after the answer on its way, which may be older than what made us ask.
     """
 
     begun_mono_ns: int
