@@ -34,7 +34,7 @@ class TripWatch:
         elif not self._seen_mono_ns:
             self._seen_mono_ns = now_mono_ns
         if self._latch is not None:
-            self._follow(self._latch)
+            self._follow(self._latch, now_mono_ns)
         elif self._reset_asked:
             self._clear()
 
@@ -42,7 +42,7 @@ class TripWatch:
     def _reset_asked(self) -> bool:
         return 0 < self._seen_mono_ns <= self._board.read(Word.RESET_MONO_NS)
 
-    def _follow(self, latch: Latch) -> None:
+    def _follow(self, latch: Latch, now_mono_ns: int) -> None:
         """Bring this word and the latch file together: the tripped one wins, but for an operator's reset."""
         record = latch.record
         if record.tripped:
@@ -51,6 +51,8 @@ class TripWatch:
                 self._log.event("KILL_SWITCH_LATCHED", reason=record.reason, who=record.who, detail=record.detail)
             if not self._board.read(self._word):
                 self._board.write(self._word, TRIP_CODES[record.reason])
+                # Who resets right after this has seen it; at the next look it would count as a newer trip.
+                self._seen_mono_ns = now_mono_ns
             return
         if self._latched:
             self._latched = False

@@ -151,3 +151,15 @@ def test_executor_when_the_file_was_cleared_without_a_request_then_its_word_trip
     executor.on_timer(200)
     assert board.read(Word.TRIP_EXECUTOR)
     assert latch.asked == [(TripReason.MANUAL, Process.EXECUTOR)]
+
+
+def test_reset_when_it_comes_right_after_the_executor_followed_the_file_then_its_word_is_cleared() -> None:
+    board, latch = FakeBoard(), FakeLatch(TRIPPED)
+    executor = watch(board, Process.EXECUTOR, latch)
+    executor.on_timer(100)
+    assert board.read(Word.TRIP_EXECUTOR)
+    board.write(Word.RESET_MONO_NS, 110)
+    latch.record = CLEAR
+    executor.on_timer(150)
+    assert board.read(Word.TRIP_EXECUTOR) == 0
+    assert latch.asked == []
