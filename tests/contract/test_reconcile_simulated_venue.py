@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from grinder.core.remediation import Policy
-from grinder.model.account import Source
+from grinder.model.account import AccountState, Source
 from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, AccountResponse, TripReason
 from grinder.model.reasons import MismatchRule
@@ -171,10 +171,10 @@ def test_stream_when_it_swallows_what_happens_then_the_snapshots_show_it_and_it_
             await services.agreed()
             await services.trade_by_hand("BUY", "0.002")
             await services.until(
-                lambda: (
-                    (state := services.account()) is not None
-                    and state.source is Source.STREAM
-                    and state.positions[0].qty == D("0.005")
+                lambda: any(
+                    state.source is Source.STREAM and [held.qty for held in state.positions] == [D("0.005")]
+                    for state in services.account_wire.frames
+                    if isinstance(state, AccountState)
                 ),
                 "told by the stream",
             )
