@@ -21,9 +21,9 @@ from tests.soak.steps import STEPS
 pytestmark = pytest.mark.xdist_group("tree")
 
 FEW_SEED = 2311
-FEW_RIGS = 3
+FEW_RIGS = 4
 FEW_STEPS = 8
-FEW_OTHERS = 3
+FEW_OTHERS = 2
 RIGS = 8
 ROUNDS = 3
 OTHERS = 9
