@@ -32,6 +32,7 @@ class Desks:
 
     def of(self, client: Client) -> Desk:
         """Return the desk of a client, after closing that of another."""
+        client.require()
         if client is not self._client:
             self.close()
             self._client = client
@@ -41,7 +42,6 @@ class Desks:
         return self._desk
 
     def _open(self, client: Client) -> Desk:
-        client.require()
         venue = OwnVenue("--key", f"{KEY}:{SECRET}")
         self._started.callback(venue.close)
         place = {"CONTRACT_VENUE": f"127.0.0.1:{venue.port}", "CONTRACT_KEY": KEY, "CONTRACT_SECRET": SECRET}
