@@ -25,6 +25,9 @@ QUERIES_AT_ONCE_MAX: Final = 10
 RESTING_WORDS: Final = ("NEW", "PARTIALLY_FILLED")
 """The venue's words for an order that may still trade."""
 
+COMMANDED: Final = (OrderState.PENDING_NEW, OrderState.PENDING_AMEND, OrderState.PENDING_CANCEL)
+"""States in which nothing is concluded before the command's reply is in; what the venue has denied counts then."""
+
 FILL_GRACE_MS: Final = 2_000
 """How long the user stream may take to report a trade that a query has shown, milliseconds."""
 
@@ -149,7 +152,7 @@ class Settling:
             return
         doubt = answered(doubt, now, not_found=not_found, last=_words(reply))
         self._doubts[client_order_id] = doubt
-        if not_found and absent(doubt, now):
+        if not_found and absent(doubt, now) and order.state not in COMMANDED:
             self._conclude_absent(order)
         else:
             self._tell_if_unresolved(client_order_id)

@@ -123,3 +123,18 @@ def test_cancel_when_the_stream_tells_of_the_end_too_then_nothing_is_asked() -> 
     world.run(5_000)
     assert world.state(name) is OrderState.CANCELED
     assert len(world.venue.sent(QueryOrder)) == asked
+
+
+def test_doubt_when_denied_while_a_cancel_is_on_its_way_then_concluded_once_its_reply_is_in() -> None:
+    world = ExecutorWorld(exits=False)
+    name = lost_order(world)
+    world.cancel(name)
+    world.run(50)
+    world.cancel(name)
+    late, world.venue.replies = world.venue.replies, []
+    world.run(10_000)
+    assert world.state(name) is OrderState.PENDING_CANCEL
+    for on_reply, reply in late:
+        on_reply(reply)
+    world.run(150)
+    assert world.state(name) is OrderState.REJECTED
