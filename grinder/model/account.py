@@ -30,6 +30,14 @@ class Source(StrEnum):
     TEST = "test"
 
 
+def closes_only(side: Side, position_side: PositionSide, *, reduce_only: bool) -> bool:
+    """Tell whether an order can only make a position smaller: in hedge mode the sides say so, not ``reduce_only``.
+
+    Source: venue documentation, USDⓈ-M futures new order: reduceOnly cannot be sent in hedge mode, 2026-05-28.
+    """
+    return reduce_only or (side, position_side) in ((Side.SELL, PositionSide.LONG), (Side.BUY, PositionSide.SHORT))
+
+
 class Position(msgspec.Struct, frozen=True, array_like=True):
     """One position. ``qty`` in base units, signed; prices and pnl in quote currency."""
 

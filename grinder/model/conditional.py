@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from grinder.model.account import PositionSide
+from grinder.model.account import PositionSide, closes_only
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.units import require_not_negative
 
@@ -41,6 +41,11 @@ class PlaceConditional(msgspec.Struct, frozen=True, gc=False):
     tif: TimeInForce
     reduce_only: bool
     position_side: PositionSide = PositionSide.BOTH
+
+    @property
+    def closes_only(self) -> bool:
+        """Whether it can only make a position smaller, in either position mode."""
+        return closes_only(self.side, self.position_side, reduce_only=self.reduce_only)
 
     @property
     def market(self) -> bool:

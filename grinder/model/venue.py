@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from grinder.model.account import Balance, OpenOrder, Position, PositionSide
+from grinder.model.account import Balance, OpenOrder, Position, PositionSide, closes_only
 from grinder.model.conditional import (
     CancelAllConditional,
     CancelConditional,
@@ -46,6 +46,11 @@ class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
     tif: TimeInForce
     reduce_only: bool
     position_side: PositionSide = PositionSide.BOTH
+
+    @property
+    def closes_only(self) -> bool:
+        """Whether it can only make a position smaller, in either position mode."""
+        return closes_only(self.side, self.position_side, reduce_only=self.reduce_only)
 
 
 class PlaceBatch(msgspec.Struct, frozen=True, gc=False):

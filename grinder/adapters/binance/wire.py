@@ -249,9 +249,9 @@ def operation_of(request: VenueRequest) -> Operation:
 def urgency_of(request: VenueRequest) -> Urgency:
     """Return who gives way: a placement that can only reduce is protective, and so is a question of an exit."""
     match request:
-        case PlaceOrder(reduce_only=True) | PlaceConditional(reduce_only=True):
+        case PlaceOrder(closes_only=True) | PlaceConditional(closes_only=True):
             return Urgency.PROTECTIVE
-        case PlaceBatch(orders=orders) if all(order.reduce_only for order in orders):
+        case PlaceBatch(orders=orders) if all(order.closes_only for order in orders):
             return Urgency.PROTECTIVE
         case QueryOpenOrders(for_exit=True) | QueryPositions(for_exit=True) | QueryOpenConditional(for_exit=True):
             return Urgency.PROTECTIVE

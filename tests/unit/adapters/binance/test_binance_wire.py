@@ -76,6 +76,9 @@ def test_open_orders_of_all_symbols_cost_forty_times_those_of_one() -> None:
     [
         (PLACE, Urgency.RISK),
         (msgspec.structs.replace(PLACE, reduce_only=True), Urgency.PROTECTIVE),
+        (msgspec.structs.replace(PLACE, side=Side.SELL, position_side=PositionSide.LONG), Urgency.PROTECTIVE),
+        (msgspec.structs.replace(PLACE, side=Side.BUY, position_side=PositionSide.SHORT), Urgency.PROTECTIVE),
+        (msgspec.structs.replace(PLACE, side=Side.SELL, position_side=PositionSide.SHORT), Urgency.RISK),
         (AmendOrder("a", "BTCUSDT", Side.BUY, Decimal(1), Decimal(1)), Urgency.RISK),
         (CancelOrder("a", "BTCUSDT"), Urgency.PROTECTIVE),
         (CancelAllOrders("BTCUSDT"), Urgency.PROTECTIVE),
