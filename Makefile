@@ -57,7 +57,7 @@ bench: setup ## tick-to-order latency, order path and journal, each beside a bar
 	$(BIN)/python -m tests.bench.order_round_trip
 	$(BIN)/python -m tests.bench.order_path
 
-soak: setup ## a thousand kill -9s, then half an hour of trading (SOAK_S=seconds); prints what it counted
+soak: setup ## a thousand kill -9s, ten thousand trips, half an hour of trading (SOAK_S=seconds); prints what it counted
 	$(PYTEST) -q -s -m soak tests
 
 docs: setup ## write the documentation that is made from tables

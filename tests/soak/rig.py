@@ -42,6 +42,31 @@ class DiedByItselfError(AssertionError):
     """A process ended that nobody had killed."""
 
 
+def environment_of(root: Path, venue: OwnVenue) -> dict[str, str]:
+    """Return the settings of programs that keep everything below ``root`` and trade without a bound at this venue."""
+    return {
+        "PATH": os.environ["PATH"],
+        "GRINDER_TRADING_MODE": "paper",
+        "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW",
+        "GRINDER_MAX_ORDERS_ACK": "YES_I_ACCEPT_MULTI_ORDER",
+        "GRINDER_ARMED": "1",
+        "GRINDER_SYMBOLS": SYMBOL,
+        "GRINDER_FSM_ENABLED": "1",
+        "GRINDER_ACCOUNT_SYNC_ENABLED": "1",
+        "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "500",
+        "GRINDER_MAX_NOTIONAL_PER_ORDER": "1000000",
+        "GRINDER_MAX_ORDERS_PER_RUN": "1000000",
+        "GRINDER_ORDER_PREFIX": PREFIX,
+        "GRINDER_CRASH_LOOP_STARTS": "0",
+        "GRINDER_RUN_DIR": str(root / "run"),
+        "GRINDER_STATE_DIR": str(root / "state"),
+        "GRINDER_LOG_DIR": str(root / "log"),
+        "GRINDER_ARTIFACT_DIR": str(root / "artifacts"),
+        PARENT_VARIABLE: str(os.getpid()),
+        **venue.environment(),
+    }
+
+
 class Rig:
     """``seed``: of load and faults. ``broken``: a dishonest port for the executor, for the proof of the checks."""
 
@@ -52,28 +77,7 @@ class Rig:
         self.run_dir = self.root / "run"
         self.state_dir = self.root / "state"
         self.venue = OwnVenue("--seed", str(seed), *VENUE_OPTIONS)
-        self._environ = {
-            "PATH": os.environ["PATH"],
-            "GRINDER_TRADING_MODE": "paper",
-            "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW",
-            "GRINDER_MAX_ORDERS_ACK": "YES_I_ACCEPT_MULTI_ORDER",
-            "GRINDER_ARMED": "1",
-            "GRINDER_SYMBOLS": SYMBOL,
-            "GRINDER_FSM_ENABLED": "1",
-            "GRINDER_ACCOUNT_SYNC_ENABLED": "1",
-            "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "500",
-            "GRINDER_MAX_NOTIONAL_PER_ORDER": "1000000",
-            "GRINDER_MAX_ORDERS_PER_RUN": "1000000",
-            "GRINDER_ORDER_PREFIX": PREFIX,
-            "GRINDER_CRASH_LOOP_STARTS": "0",
-            "GRINDER_RUN_DIR": str(self.run_dir),
-            "GRINDER_STATE_DIR": str(self.state_dir),
-            "GRINDER_LOG_DIR": str(self.root / "log"),
-            "GRINDER_ARTIFACT_DIR": str(self.root / "artifacts"),
-            PARENT_VARIABLE: str(os.getpid()),
-            BROKEN_VARIABLE: broken,
-            **self.venue.environment(),
-        }
+        self._environ = {**environment_of(self.root, self.venue), BROKEN_VARIABLE: broken}
         for directory in (self.run_dir, self.state_dir):
             directory.mkdir(mode=0o700)
         self.load = Load(self.run_dir, self.venue, self.random)
