@@ -70,6 +70,11 @@ class OrderStore:
         """Return the number of live orders."""
         return len(self._live)
 
+    @property
+    def unsettled(self) -> int:
+        """Number of finished orders that filled more than has been published as fills; their ends are not on record."""
+        return len(self._unsettled_end)
+
     def live(self) -> tuple[Order, ...]:
         """Return every order that is not finished."""
         return tuple(self._live.values())

@@ -58,7 +58,7 @@ class Shutdown:
         now = self._ports.clock.mono_ns()
         if now >= self._by_mono_ns:
             self._finish(clean=False)
-        elif len(self._store):
+        elif len(self._store) or self._store.unsettled:
             self._proved = False
             self._cancel_all(now)
         elif not self._proved:

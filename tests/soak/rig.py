@@ -85,12 +85,15 @@ class Rig:
         self._nursery = Nursery(self.root / "output")
         self._output = (self.root / "output").open("ab")
         self._stir_due_s = 0.0
+        self._unkept = False
         self.faulty = False
 
     def start(self, program: Process, plan: str = "", *, mortal: bool = True) -> None:
         """Start a program; ``plan``: step at which it shall die, or nothing; not ``mortal``: production's own."""
         if program is Process.EXECUTOR:
-            keep_files(self.state_dir / "journal", archive_of(self.state_dir))
+            self._keep_files()
+            # Only the mortal one keeps what it drops.
+            self._unkept = not mortal
         environ = {**self._environ, STEP_VARIABLE: plan}
         if mortal:
             self.programs[program] = self._nursery.start(program, environ)
@@ -137,10 +140,15 @@ class Rig:
     def step(self) -> None:
         """Move the load on, and trouble the streams now and then."""
         self.load.step()
+        if self._unkept:
+            self._keep_files()
         if self.faulty and time.monotonic() >= self._stir_due_s:
             self._stir_due_s = time.monotonic() + STIR_S
             stir(self.venue, self.random)
         time.sleep(PAUSE_S)
+
+    def _keep_files(self) -> None:
+        keep_files(self.state_dir / "journal", archive_of(self.state_dir))
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Go on for so long, or until a condition holds; return whether it does."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from grinder.core.ledger import replay
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_S
 from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp
@@ -138,3 +139,20 @@ def test_doubt_when_denied_while_a_cancel_is_on_its_way_then_concluded_once_its_
         on_reply(reply)
     world.run(150)
     assert world.state(name) is OrderState.REJECTED
+
+
+def test_stop_when_a_fill_is_known_by_a_query_alone_then_it_is_counted_before_the_end() -> None:
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(200)
+    world.venue.trade(name, D(1))
+    world.venue.events.clear()
+    world.service.on_user_event(UserStreamUp())
+    while world.state(name) is not OrderState.FILLED:
+        world.run(50)
+    assert world.filled(name) == 0
+    world.service.on_stop()
+    while not world.service.stopped:
+        world.run(100)
+    assert world.filled(name) == 1
+    assert replay(world.journal.replay()).orders == {}
