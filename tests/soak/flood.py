@@ -2,8 +2,9 @@
 
     python -m tests.soak.flood RUN_DIR VENUE_PORT SEED PACE
 
-It stays ACTIVE on the board and sends intents in bursts (PACE ``bursts``) or without a pause (``full``) until its
-standard input ends. Then it writes what it asked for to standard output: JSON, for each command when it was sent.
+It stays ACTIVE on the board and sends intents in bursts (PACE ``bursts``) or as many as there is room for (``full``)
+until its standard input ends. Then it writes what it asked for to standard output: JSON, for each command when it was
+sent.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ AWAY_BPS = (100, 300)
 
 BURST_MAX = 12
 GAP_MS = (1, 30)
-FULL_BURST = 4
+FULL_BURST, FULL_GAP_MS = 8, 1
 AMEND_AFTER_MS, CANCEL_AFTER_MS, CANCEL_AGAIN_AFTER_MS = 30, 100, 1_500
 
 Sent = dict[str, int]
@@ -92,7 +93,7 @@ class Flood:
     def run(self) -> None:
         """Go on until standard input ends."""
         while True:
-            gap_ms = 0 if self._full else self._random.randint(*GAP_MS)
+            gap_ms = FULL_GAP_MS if self._full else self._random.randint(*GAP_MS)
             if select.select([0], [], [], gap_ms / 1_000)[0]:
                 return
             self._look_around()
