@@ -16,6 +16,8 @@ from grinder.core import fsm_table, order_table
 from grinder.model.channels import CHANNELS
 from grinder.model.control import Process
 from grinder.model.metrics import METRICS, RUNBOOK_WATCHLIST
+from grinder.model.reasons import BlockReason
+from grinder.model.twins import GATES_ALONE, INTERLOCKS_ALONE, TWINS
 from grinder.model.units import MS_PER_S
 from grinder.model.venue import Advice
 from grinder.settings import FILE_SUFFIX, SECTIONS, Variable
@@ -229,6 +231,20 @@ def channels_section() -> str:
     return _table(head, rows)
 
 
+def twins_section() -> str:
+    """Return the table of the gates and their twins among the interlocks."""
+    gates = [
+        (_code(gate), " ".join(map(_code, TWINS.get(gate, ()))), GATES_ALONE.get(gate, "")) for gate in BlockReason
+    ]
+    alone = [(_code(interlock), why) for interlock, why in INTERLOCKS_ALONE.items()]
+    return "\n".join(
+        (
+            _table(("gate of the fsm", "twins in the executor", "why none"), gates),
+            _table(("interlock of the executor alone", "why the fsm has none"), alone),
+        )
+    )
+
+
 class Document(msgspec.Struct, frozen=True):
     """One generated text. ``path``: below the project. ``section``: the marks it goes between, or "" for the file."""
 
@@ -246,6 +262,7 @@ DOCUMENTS: Final = (
     Document("ARCHITECTURE.md", "channels", channels_section),
     Document("ARCHITECTURE.md", "fsm", fsm_table.diagram_block),
     Document("ARCHITECTURE.md", "orders", order_table.order_block),
+    Document("ARCHITECTURE.md", "twins", twins_section),
 )
 
 

@@ -59,7 +59,7 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
         return
     now = state.now_mono_ns
     grid_open = now >= symbol.grid_mono_ns
-    account, budget = account_situation(state), state.budget
+    account, budget = account_situation(state, effects), state.budget
     turn = Round(state, symbol, top, instrument, account, cause_mono_ns, effects, grid_open, budget)
     follow_mid(turn)
     live, wanted = intentions(turn)

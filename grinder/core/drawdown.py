@@ -60,10 +60,10 @@ class EquitySample(msgspec.Struct, frozen=True, gc=False):
 class Drawdown(msgspec.Struct, frozen=True, gc=False):
     """What is known so far.
 
-    ``session_start`` and ``high_water_mark``: quote currency, None before the first confirmation; the latter may be
-    given by an earlier run. ``accepted``: the last plausible samples, oldest first. ``suspects``: equities in a row
-    that jumped without a position. ``rejected``: samples refused so far. Invariant: the session's start, where it is
-    known, is not above the high-water mark.
+    ``session_start`` and ``high_water_mark``: quote currency, None before the first confirmation; both may be given
+    by an earlier run of the session. ``accepted``: the last plausible samples, oldest first. ``suspects``: equities in
+    a row that jumped without a position. ``rejected``: samples refused so far. Invariant: the session's start, where it
+    is known, is not above the high-water mark.
     """
 
     session_start: Decimal | None = None
@@ -73,10 +73,13 @@ class Drawdown(msgspec.Struct, frozen=True, gc=False):
     rejected: int = 0
 
 
-def resumed(high_water_mark: Decimal | None) -> Drawdown:
-    """Return the state at process start with the high-water mark of earlier runs; an unusable one is forgotten."""
-    usable = high_water_mark is not None and _plausible(high_water_mark)
-    return Drawdown(high_water_mark=high_water_mark if usable else None)
+def resumed(high_water_mark: Decimal | None, session_start: Decimal | None = None) -> Drawdown:
+    """Return the state at process start with what earlier runs of the session left; what is unusable is forgotten."""
+    if high_water_mark is None or not _plausible(high_water_mark):
+        return Drawdown()
+    if session_start is None or not _plausible(session_start) or session_start > high_water_mark:
+        session_start = None
+    return Drawdown(session_start, high_water_mark)
 
 
 def observe(drawdown: Drawdown, config: DrawdownConfig, sample: EquitySample, now_mono_ns: int) -> Drawdown:
@@ -118,13 +121,22 @@ def current(drawdown: Drawdown, config: DrawdownConfig, now_mono_ns: int) -> flo
 
     Unknown: fewer accepted samples than ``confirmations``, or the oldest of them left the window.
     """
-    accepted, peak = drawdown.accepted, drawdown.high_water_mark
-    if peak is None or len(accepted) < config.confirmations:
+    return _below(drawdown.high_water_mark, drawdown, config, now_mono_ns)
+
+
+def from_start(drawdown: Drawdown, config: DrawdownConfig, now_mono_ns: int) -> float | None:
+    """Return the confirmed drawdown as a fraction of the equity at the session's start, 0 or more; None as above."""
+    return _below(drawdown.session_start, drawdown, config, now_mono_ns)
+
+
+def _below(base: Decimal | None, drawdown: Drawdown, config: DrawdownConfig, now_mono_ns: int) -> float | None:
+    accepted = drawdown.accepted
+    if base is None or len(accepted) < config.confirmations:
         return None
     if now_mono_ns - accepted[0].asked_mono_ns > config.window_ms * NS_PER_MS:
         return None
     best = max(sample.equity for sample in accepted)
-    return float(max(ZERO, (peak - best) / peak))
+    return float(max(ZERO, (base - best) / base))
 
 
 NO_LOSSES: Final[frozenset[str]] = frozenset()

@@ -33,16 +33,21 @@ from grinder.core.events import (
 from grinder.core.fsm import FsmInputs
 from grinder.core.inputs import apply_book, apply_control, apply_frame, apply_loss, refresh_orders
 from grinder.core.losses import NOTHING_LOST, RiskMemory, after_day, loss_of_day
+from grinder.core.risk_faults import attempt
 from grinder.core.staleness import ACCOUNT_SNAPSHOT, feed_status, inputs_not_live
 from grinder.model.channels import MARKET
 from grinder.model.control import AccountResponse, TripReason
 from grinder.model.frames import LoopState, PlanSummary
 from grinder.model.market import BookTop
 from grinder.model.orders import ResyncOrders
+from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS
 
 RESYNC_PERIOD_MS: Final = 500
 """Shortest time between two requests for the executor's full order state, milliseconds."""
+
+_SEEN_ANEW: Final = (RiskInput.FEATURES, RiskInput.TOXICITY)
+"""Inputs whose failure is over when a value is there again; the others know it by themselves."""
 
 NO_EFFECTS: Final[tuple[Effect, ...]] = ()
 
@@ -97,7 +102,7 @@ def step(
     else:
         state.batch.clear()
         _on_other(state, event, effects)
-    _refresh_risk(state)
+    _refresh_risk(state, effects)
     _run_fsm(state, effects)
     _run_desks(state, effects)
     return state, tuple(effects)
@@ -110,7 +115,7 @@ def _on_book(state: EngineState, book: BookTop, effects: list[Effect]) -> None:
         return
     state.batch.clear()
     state.seen_mono_ns[MARKET.name] = state.now_mono_ns
-    apply_book(state, symbol, book)
+    apply_book(state, symbol, book, effects)
     if _run_fsm(state, effects):
         _run_desks(state, effects)
     elif symbol.dirty or 0 < symbol.plan_mono_ns <= state.now_mono_ns:
@@ -124,7 +129,14 @@ def _on_other(state: EngineState, event: Lost | Timer | Control, effects: list[E
     elif isinstance(event, Lost):
         apply_loss(state, event)
     elif event.utc_ms > 0:
-        state.memory = after_day(state.memory, state.drawdown, state.config.drawdown, event.utc_ms)
+        memory, seen, utc_ms = state.memory, state.drawdown, event.utc_ms
+        state.memory = attempt(
+            state,
+            effects,
+            RiskInput.DAY_LOSS,
+            lambda: after_day(memory, seen, state.config.drawdown, utc_ms),
+            lambda: replace(memory, day_start=None),
+        )
     _refresh_inputs(state)
     state.view.expire(state.now_mono_ns)
     due_mono_ns = state.resync_asked_mono_ns + RESYNC_PERIOD_MS * NS_PER_MS
@@ -166,24 +178,40 @@ def _refresh_inputs(state: EngineState) -> None:
         for symbol in state.symbols.values():
             symbol.dirty = True
     missing = list(inputs_not_live(state.seen_mono_ns, now))
+    fresh = [symbol for name, symbol in state.symbols.items() if name not in state.feed.stale_symbols]
     for name, live in (
-        ("orders_snapshot", state.view.synced),
-        ("executor", state.executor_ready and state.view.executor_ready),
-        ("latch", state.control_latch_loaded),
-        ("position_mode", state.account is not None and not state.account.hedge_mode),
-        ("account_reconciled", state.account is not None and state.account.reconciled),
+        (RiskInput.ORDERS_SNAPSHOT, state.view.synced),
+        (RiskInput.EXECUTOR, state.executor_ready and state.view.executor_ready),
+        (RiskInput.LATCH, state.control_latch_loaded),
+        (RiskInput.POSITION_MODE, state.account is not None and not state.account.hedge_mode),
+        (RiskInput.ACCOUNT_RECONCILED, state.account is not None and state.account.reconciled),
+        (RiskInput.FEATURES, all(symbol.features.spread_bps is not None for symbol in fresh)),
+        (RiskInput.TOXICITY, all(symbol.toxicity.score_bps is not None for symbol in fresh)),
+        (RiskInput.DRAWDOWN, state.drawdown_now is not None),
+        (RiskInput.DAY_LOSS, state.config.losses.daily_limit is None or state.day_loss is not None),
     ):
         if not live:
             missing.append(name)
-    state.inputs_not_live = tuple(missing)
+        elif name in _SEEN_ANEW:
+            state.failed.discard(name)
+    state.inputs_not_live = (*missing, *(name for name in RiskInput if name in state.failed and name not in missing))
 
 
-def _refresh_risk(state: EngineState) -> None:
-    config = state.config
-    state.drawdown_now = drawdown.current(state.drawdown, config.drawdown, state.now_mono_ns)
-    state.day_loss = loss_of_day(state.memory, state.drawdown, config.drawdown, state.now_mono_ns)
-    if state.drawdown.high_water_mark != state.memory.high_water_mark:
-        state.memory = replace(state.memory, high_water_mark=state.drawdown.high_water_mark)
+def _refresh_risk(state: EngineState, effects: list[Effect]) -> None:
+    config, seen, now = state.config.drawdown, state.drawdown, state.now_mono_ns
+    state.drawdown_now, state.session_drawdown = attempt(
+        state,
+        effects,
+        RiskInput.DRAWDOWN,
+        lambda: (drawdown.current(seen, config, now), drawdown.from_start(seen, config, now)),
+        lambda: (None, None),
+    )
+    state.day_loss = attempt(
+        state, effects, RiskInput.DAY_LOSS, lambda: loss_of_day(state.memory, seen, config, now), lambda: None
+    )
+    memory = state.memory
+    if (seen.high_water_mark, seen.session_start) != (memory.high_water_mark, memory.session_start):
+        state.memory = replace(memory, high_water_mark=seen.high_water_mark, session_start=seen.session_start)
 
 
 def _trip(state: EngineState, effects: list[Effect]) -> None:

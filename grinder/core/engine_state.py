@@ -31,6 +31,7 @@ from grinder.model.control import Override
 from grinder.model.instrument import Instrument
 from grinder.model.limits import INTENT_TTL_MS, SYMBOLS_MAX
 from grinder.model.orders import Side
+from grinder.model.risk_input import RiskInput
 from grinder.model.units import ONE, ZERO
 
 EXECUTIONS_WINDOW_MS: Final = 60_000
@@ -191,6 +192,7 @@ class EngineState:
     ``batch``: what the last step sent, as (client id or empty, the order before) for ``Unsent``. ``seen_mono_ns``:
     per input, when it was last accepted. ``now_mono_ns``: time of the last event. ``memory``: what outlives the
     process; ``loss_breached``: its symbols whose budget is used up. ``day_loss``: None while it is not known.
+    ``failed``: risk inputs whose last computation could not be carried out.
     """
 
     __slots__ = (
@@ -205,6 +207,7 @@ class EngineState:
         "drawdown",
         "drawdown_now",
         "executor_ready",
+        "failed",
         "feed",
         "fsm",
         "held",
@@ -223,6 +226,7 @@ class EngineState:
         "resume_count",
         "resync_asked_mono_ns",
         "seen_mono_ns",
+        "session_drawdown",
         "symbols",
         "tripped",
         "view",
@@ -240,8 +244,9 @@ class EngineState:
         lost_too_often = streak_max != STREAK_OFF and longest_streak(self.memory) >= streak_max
         self.fsm: Fsm = initial(now_mono_ns, awaiting or lost_too_often)
         self.inputs: FsmInputs | None = None
-        self.drawdown: Drawdown = equity_drawdown.resumed(self.memory.high_water_mark)
+        self.drawdown: Drawdown = equity_drawdown.resumed(self.memory.high_water_mark, self.memory.session_start)
         self.drawdown_now: float | None = None
+        self.session_drawdown: float | None = None
         self.account: AccountState | None = None
         self.account_notional: float | None = None
         self.held = False
@@ -257,7 +262,8 @@ class EngineState:
         self.connected_mono_ns = 0
         self.reported_stale: tuple[str, ...] = ()
         self.seen_mono_ns: dict[str, int] = {}
-        self.inputs_not_live: tuple[str, ...] = ("start",)
+        self.inputs_not_live: tuple[str, ...] = tuple(RiskInput)
+        self.failed: set[RiskInput] = set()
         self.intents_sent = 0
         self.id_incarnation = config.incarnation
         self.ids_made = 0

@@ -1,7 +1,8 @@
 """The gate chain: may this action become an order? Every gate is asked, and every reason for a no is kept.
 
 One table, in the reference's order and then what the field requires beyond it. A gate is a named function that says
-whether it blocks, and a set of the intents that it may block. Must never raise: arithmetic that fails blocks.
+whether it blocks, and a set of the intents that it may block. Must never raise on numbers: arithmetic that cannot be
+carried out blocks INCREASE_RISK, with the reason of the gate that needed it, and nothing else.
 
 Invariants, asserted below: no gate blocks CANCEL; only a read-only mode, the permission matrix (for an order without
 the reduce-only flag), an ill-formed order and an identical order that was just refused block REDUCE_RISK: no budget,
@@ -64,18 +65,29 @@ def judge(proposal: Proposal, limits: GuardLimits, account: AccountSituation, sy
     if isinstance(action, Cancel):
         return _APPROVED[RiskIntent.CANCEL]
     amended = proposal.amended
-    intent = classify(action, symbol.position_qty, symbol.working, amended)
-    gates = GATES_OF[intent]
-    reduce_only = action.reduce_only if isinstance(action, Place) else amended is not None and amended.reduce_only
     try:
-        case = Case(action, intent, reduce_only, action.price * action.qty, proposal, limits, account, symbol)
-        reasons = [gate.reason for gate in gates if gate.blocks(case)]
+        intent = classify(action, symbol.position_qty, symbol.working, amended)
     except ArithmeticError:
-        return Denied(intent, (BlockReason.QTY_RANGE,))
+        intent = RiskIntent.INCREASE_RISK
+    try:
+        notional = action.price * action.qty
+    except ArithmeticError:
+        notional = _BEYOND_EVERY_CAP
+    reduce_only = action.reduce_only if isinstance(action, Place) else amended is not None and amended.reduce_only
+    case = Case(action, intent, reduce_only, notional, proposal, limits, account, symbol)
+    reasons = [gate.reason for gate in GATES_OF[intent] if _says_no(gate, case)]
     return Denied(intent, tuple(reasons)) if reasons else _APPROVED[intent]
 
 
 _APPROVED: Final = {intent: Approved(intent) for intent in RiskIntent}
+_BEYOND_EVERY_CAP: Final = Decimal("Infinity")
+
+
+def _says_no(gate: Gate, case: Case) -> bool:
+    try:
+        return gate.blocks(case)
+    except ArithmeticError:
+        return case.intent is RiskIntent.INCREASE_RISK
 
 
 def _not_armed(case: Case) -> bool:

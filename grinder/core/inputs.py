@@ -20,6 +20,7 @@ from grinder.core.events import Control, Counted, Effect, Lost, Noted, Trip
 from grinder.core.exposure import working_of
 from grinder.core.losses import STREAK_OFF, acknowledged, after_fill, longest_streak
 from grinder.core.planner import Top
+from grinder.core.risk_faults import FAULTS, attempt, fail
 from grinder.core.staleness import ACCOUNT_SNAPSHOT
 from grinder.core.throttle import NO_STREAK, counted, refused
 from grinder.model.account import AccountState, Instruments, PositionSide, Source
@@ -39,6 +40,7 @@ from grinder.model.orders import (
     parse_order_id,
 )
 from grinder.model.reasons import DenyReason
+from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS, ZERO
 
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
@@ -52,14 +54,23 @@ REJECT_PAUSE_MS: Final = 1_000
 """Pause of a symbol's entries, or take-profits, after one was refused: no refusal loops at tick speed, milliseconds."""
 
 
-def apply_book(state: EngineState, symbol: SymbolState, book: BookTop) -> None:
+def apply_book(state: EngineState, symbol: SymbolState, book: BookTop, effects: list[Effect]) -> None:
     """Take a book: features, toxicity, and whether the mid has left the grid's band."""
     config = state.config
-    bid, ask = float(book.bid_price), float(book.ask_price)
     seen_mono_ns = book.recv_mono_ns
-    symbol.features = features.observe(symbol.features, config.features, bid, ask, seen_mono_ns)
+    # Spelled out and not by ``attempt``: this is the path of every tick. The next timer sees what works again.
+    try:
+        bid, ask = float(book.bid_price), float(book.ask_price)
+        symbol.features = features.observe(symbol.features, config.features, bid, ask, seen_mono_ns)
+    except FAULTS as error:
+        symbol.features = replace(symbol.features, mid=None, spread_bps=None)
+        fail(state, effects, RiskInput.FEATURES, error)
     mid = symbol.features.mid
-    symbol.toxicity = toxicity.observe(symbol.toxicity, config.toxicity, mid, seen_mono_ns)
+    try:
+        symbol.toxicity = toxicity.observe(symbol.toxicity, config.toxicity, mid, seen_mono_ns)
+    except FAULTS as error:
+        symbol.toxicity = replace(symbol.toxicity, score_bps=None)
+        fail(state, effects, RiskInput.TOXICITY, error)
     symbol.top = Top(book.bid_price, book.ask_price)
     symbol.book_mono_ns = seen_mono_ns
     if mid is not None and not symbol.low_mid < mid < symbol.high_mid:
@@ -126,7 +137,13 @@ def _fill(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
 def _count_loss(state: EngineState, fill: Fill, effects: list[Effect]) -> None:
     """Take what a trade realised; a streak that just got too long has the loop wait for an operator."""
     before, streak_max = longest_streak(state.memory), state.config.losses.streak_max
-    state.memory = after_fill(state.memory, fill)
+    try:
+        state.memory = after_fill(state.memory, fill)
+    except FAULTS as error:
+        # What this trade made is lost to every limit: an operator must look before there is new risk.
+        state.held = True
+        fail(state, effects, RiskInput.LOSSES, error)
+        return
     streak = longest_streak(state.memory)
     if streak_max != STREAK_OFF and streak > before and streak >= streak_max:
         state.held = True
@@ -169,7 +186,13 @@ def _leave_used_ids(state: EngineState, snapshot: OrdersSnapshot) -> None:
 
 
 def _budget(state: EngineState, budget: OrderBudget, effects: list[Effect]) -> None:
-    state.budget = Budget(budget.orders_left_10s, budget.orders_left_1m, budget.risk_orders_this_run)
+    """Take what the executor says, less what was sent and it had not read when it said so."""
+    told = Budget(budget.orders_left_10s, budget.orders_left_1m, budget.risk_orders_this_run)
+    for name in state.symbols:
+        for order in state.view.of(name):
+            if order.intent_seq and not order.answered:
+                told = spend(told, adds_risk=order.state is OrderState.PENDING_NEW and not order.reduce_only)
+    state.budget = told
 
 
 def _instruments(state: EngineState, frame: Instruments, effects: list[Effect]) -> None:
@@ -188,13 +211,27 @@ def _account(state: EngineState, account: AccountState, effects: list[Effect]) -
         return
     state.seen_mono_ns[ACCOUNT_SNAPSHOT] = account.snapshot_mono_ns
     state.account_notional = float(account.position_notional)
-    sample = EquitySample(account.balance.equity, bool(account.positions), account.snapshot_mono_ns)
-    state.drawdown = drawdown.observe(state.drawdown, state.config.drawdown, sample, state.now_mono_ns)
+    seen = state.drawdown
+    state.drawdown = attempt(
+        state,
+        effects,
+        RiskInput.DRAWDOWN,
+        lambda: drawdown.observe(seen, state.config.drawdown, _sample(account), state.now_mono_ns),
+        lambda: replace(seen, accepted=()),
+    )
     for symbol in state.symbols.values():
         symbol.account_qty = ZERO
     budgets = state.config.drawdown
     if budgets.loss_budgets:
-        state.spend_budgets(drawdown.breached_symbols(budgets, _losses(state, account)))
+        state.spend_budgets(
+            attempt(
+                state,
+                effects,
+                RiskInput.LOSS_BUDGETS,
+                lambda: drawdown.breached_symbols(budgets, _losses(state, account)),
+                lambda: drawdown.NO_LOSSES,
+            )
+        )
     for position in account.positions:
         known = state.symbols.get(position.symbol)
         if known is not None and position.position_side is PositionSide.BOTH:
@@ -202,6 +239,10 @@ def _account(state: EngineState, account: AccountState, effects: list[Effect]) -
             known.account_entry_price = position.entry_price
             known.account_update_utc_ms = position.update_utc_ms
     _adopt_all(state, effects)
+
+
+def _sample(account: AccountState) -> EquitySample:
+    return EquitySample(account.balance.equity, bool(account.positions), account.snapshot_mono_ns)
 
 
 def _losses(state: EngineState, account: AccountState) -> dict[str, Decimal]:
@@ -276,6 +317,7 @@ def apply_control(state: EngineState, control: Control) -> None:
     state.resume_acked = 0 <= state.resume_count != control.resume_count
     if state.resume_acked:
         state.memory = acknowledged(state.memory)
+        state.failed.discard(RiskInput.LOSSES)
         state.loss_breached = frozenset()
     state.resume_count = control.resume_count
     if not control.kill_switch_active:

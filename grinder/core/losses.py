@@ -64,7 +64,8 @@ class SymbolLosses(msgspec.Struct, frozen=True, gc=False):
 class RiskMemory(msgspec.Struct, frozen=True):
     """What must outlive the process.
 
-    ``session_open``: the session was not ended in order. ``high_water_mark``: of this session, quote currency.
+    ``session_open``: the session was not ended in order. ``high_water_mark``, ``session_start``: of this session's
+    equity, quote currency.
     ``utc_day``: days since 1970 of ``day_start``, the equity at which that day began for us; None until confirmed.
     ``breached``: symbols that used up their budget in this session, sorted.
     """
@@ -75,6 +76,7 @@ class RiskMemory(msgspec.Struct, frozen=True):
     day_start: Decimal | None = None
     symbols: dict[str, SymbolLosses] = {}
     breached: tuple[str, ...] = ()
+    session_start: Decimal | None = None
 
 
 NOTHING_LOST: Final = RiskMemory()
@@ -85,7 +87,7 @@ def begun(memory: RiskMemory) -> RiskMemory:
     if memory.session_open:
         return memory
     symbols = {name: replace(losses, realized=ZERO) for name, losses in memory.symbols.items()}
-    return replace(memory, session_open=True, high_water_mark=None, symbols=symbols, breached=())
+    return replace(memory, session_open=True, high_water_mark=None, symbols=symbols, breached=(), session_start=None)
 
 
 def after_day(memory: RiskMemory, drawdown: Drawdown, config: DrawdownConfig, utc_ms: int) -> RiskMemory:

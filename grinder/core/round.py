@@ -16,10 +16,12 @@ from grinder.core.engine_state import EXECUTIONS_WINDOW_MS, Budget, EngineState,
 from grinder.core.events import Effect
 from grinder.core.exposure import worst_case_notional
 from grinder.core.planner import Top
+from grinder.core.risk_faults import attempt
 from grinder.core.router import RouteLimits
 from grinder.core.situation import AccountSituation, Proposal, SymbolSituation, Verdict
 from grinder.core.throttle import recent
 from grinder.model.instrument import Instrument
+from grinder.model.risk_input import RiskInput
 from grinder.model.units import ZERO
 
 _PLENTY: Final = 1 << 30
@@ -71,20 +73,21 @@ def _refreshed(turn: Round) -> AccountSituation:
     """Return the account's situation with everything that this round has sent."""
     if turn.budget is not turn.state.budget:
         turn.budget = turn.state.budget
-        turn.account = account_situation(turn.state)
+        turn.account = account_situation(turn.state, turn.effects)
     return turn.account
 
 
-def account_situation(state: EngineState) -> AccountSituation:
-    """Return what is true for every symbol now."""
+def account_situation(state: EngineState, effects: list[Effect]) -> AccountSituation:
+    """Return what is true for every symbol now; ``effects`` take note of what cannot be computed."""
     budget = state.budget
+    worst_case = attempt(state, effects, RiskInput.EXPOSURE, lambda: _worst_case(state), lambda: None)
     return AccountSituation(
         now_mono_ns=state.now_mono_ns,
         kill_switch_active=state.kill_switch_active,
         fsm_state=state.fsm.state,
         inputs_not_live=state.inputs_not_live,
         drawdown=state.drawdown_now,
-        worst_case_notional=_worst_case(state),
+        worst_case_notional=worst_case,
         risk_orders_this_run=budget.risk_orders_this_run,
         orders_left_10s=budget.orders_left_10s,
         orders_left_1m=budget.orders_left_1m,

@@ -13,6 +13,7 @@ import msgspec
 
 from grinder.model.channels import ACCOUNT, MARKET, ORDERS
 from grinder.model.limits import ACCOUNT_STALE_MS
+from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS
 
 
@@ -65,7 +66,7 @@ def feed_status(
     return FeedStatus(stale, gap_ms, tuple(sorted(stale_symbols)))
 
 
-ACCOUNT_SNAPSHOT: Final = "account_snapshot"
+ACCOUNT_SNAPSHOT: Final = RiskInput.ACCOUNT_SNAPSHOT.value
 """Name of the input that is the venue's own account snapshot, as opposed to the channel that carries it."""
 
 INPUT_DEADLINES_MS: Final[dict[str, int]] = {

@@ -13,6 +13,7 @@ from grinder.model.market import StreamKind
 from grinder.model.metric import LATENCY_BUCKETS_S, Kind, Metric, Origin
 from grinder.model.metrics_reconcile import RECONCILE
 from grinder.model.reasons import BlockReason, DenyReason, DropReason, MismatchRule
+from grinder.model.risk_input import RiskInput
 
 
 def _texts(*groups: type[StrEnum]) -> tuple[tuple[str, ...], ...]:
@@ -50,7 +51,11 @@ RUNBOOK_WATCHLIST: Final = (
         _texts(TripReason),
         origin=Origin.SCRAPE,
     ),
-    Metric("grinder_drawdown_pct", _G, "Current drawdown as a fraction of 1 (0.20 is twenty per cent)"),
+    Metric(
+        "grinder_drawdown_pct",
+        _G,
+        "Drawdown from the high-water mark as a fraction of 1 (0.20 is twenty per cent); 0 while it is not live",
+    ),
     Metric("grinder_emergency_exit_enabled", _G, "1 when the emergency exit is enabled"),
     Metric(
         "grinder_emergency_exit_total",
@@ -137,6 +142,24 @@ FSM: Final[tuple[Metric, ...]] = (
         (("gate_chain",), *_texts(BlockReason)),
     ),
     Metric("grinder_high_water_mark", _G, "Peak equity that drawdown is measured from, quote currency"),
+    Metric("grinder_session_start_equity", _G, "Equity at which this session began, quote currency; 0 before"),
+    Metric(
+        "grinder_drawdown_session_pct", _G, "Drawdown from the session's start as a fraction of 1; 0 while not live"
+    ),
+    Metric(
+        "grinder_risk_input_live",
+        _G,
+        "1 while an input that new risk depends on is known and fresh; at 0 its own figures mean nothing",
+        ("input",),
+        _texts(RiskInput),
+    ),
+    Metric(
+        "grinder_risk_input_failures_total",
+        _C,
+        "Computations of a risk input that could not be carried out",
+        ("input",),
+        _texts(RiskInput),
+    ),
     Metric("grinder_day_loss", _G, "Loss of the UTC day on confirmed equity, quote currency; 0 while unknown"),
     Metric("grinder_symbol_realized", _G, "Realised in this session after fees, quote currency", ("sym",)),
     Metric("grinder_risk_consecutive_losses", _G, "Closing orders in a row that lost, the most over all symbols"),

@@ -43,6 +43,7 @@ from grinder.model.limits import LEVELS_MAX, SYMBOLS_MAX
 from grinder.model.market import BookTop
 from grinder.model.orders import INTENTS_PER_INCARNATION, OrderKind, ResyncOrders
 from grinder.model.reasons import BlockReason
+from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board, Clock, DecisionSink, EvidenceSink, Log, Publisher, RiskStore, Telemetry
 from grinder.services.loop import Cadence
@@ -311,7 +312,11 @@ class FsmService:
         telemetry, state = self._ports.telemetry, self._state
         self._ports.board.write(Word.AWAITING_RESUME, int(state.fsm.awaiting_resume))
         self._ports.board.write(Word.RISK_DEMAND, int(risk_demand(state, state.now_mono_ns)))
+        for each in RiskInput:
+            telemetry.gauge("grinder_risk_input_live", float(each not in state.inputs_not_live), each.value)
         telemetry.gauge("grinder_drawdown_pct", state.drawdown_now or 0.0)
+        telemetry.gauge("grinder_drawdown_session_pct", state.session_drawdown or 0.0)
+        telemetry.gauge("grinder_session_start_equity", float(state.drawdown.session_start or 0))
         if state.drawdown.high_water_mark is not None:
             telemetry.gauge("grinder_high_water_mark", float(state.drawdown.high_water_mark))
         telemetry.gauge("grinder_day_loss", float(state.day_loss or 0))

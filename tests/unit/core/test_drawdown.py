@@ -10,6 +10,7 @@ from grinder.core.drawdown import (
     EquitySample,
     breached_symbols,
     current,
+    from_start,
     observe,
     resumed,
 )
@@ -183,3 +184,20 @@ def test_drawdown_when_one_sample_is_configured_to_be_enough_then_it_is() -> Non
     config = DrawdownConfig(confirmations=1)
     state = observe(resumed(None), config, EquitySample(Decimal(5), False, S), S)
     assert current(state, config, S) == 0.0
+
+
+def test_drawdown_when_equity_rose_and_fell_then_both_bases_are_told_and_a_restart_keeps_them() -> None:
+    config, state = DrawdownConfig(), resumed(None)
+    equities = (1_000, 1_000, 1_000, 1_250, 1_250, 1_250, 900, 900, 900)
+    for number, equity in enumerate(equities, start=1):
+        state = observe(state, config, EquitySample(Decimal(equity), True, number * S), number * S)
+    now = len(equities) * S
+    assert (current(state, config, now), from_start(state, config, now)) == (0.28, 0.1)
+    again = resumed(state.high_water_mark, state.session_start)
+    assert (again.high_water_mark, again.session_start) == (1_250, 1_000)
+    assert from_start(again, config, now) is None
+
+
+@pytest.mark.parametrize("start", ["0", "-1", "1001", "NaN"])
+def test_resumed_when_the_session_start_is_unusable_then_it_alone_is_forgotten(start: str) -> None:
+    assert resumed(Decimal(1_000), Decimal(start)) == Drawdown(high_water_mark=Decimal(1_000))

@@ -65,7 +65,7 @@ def test_engine_when_inputs_are_missing_then_no_new_risk_and_every_reason_is_nam
     world.run_for(300)
     world.mid(SYMBOL, MID)
     assert not world.open_orders()
-    assert set(world.state.inputs_not_live) == {"account_snapshot", "position_mode", "account_reconciled"}
+    assert set(world.state.inputs_not_live) == {"account_snapshot", "position_mode", "account_reconciled", "drawdown"}
 
 
 def test_engine_when_before_the_board_was_read_then_the_machine_stays_in_init() -> None:

@@ -295,11 +295,37 @@ def test_reduce_only_when_identical_orders_are_refused_then_only_its_pace_is_lim
 
 @pytest.mark.parametrize("numbers", [{"price": D("1e999999"), "qty": D(1_000)}, {"price": D("1e40"), "qty": D("1e40")}])
 @pytest.mark.parametrize("reduce_only", [False, True])
-def test_place_when_its_arithmetic_fails_then_denied_and_nothing_is_raised(
+def test_place_when_its_numbers_are_absurd_then_denied_and_nothing_is_raised(
     numbers: dict[str, Decimal], reduce_only: bool
 ) -> None:
     verdict = ask(place(reduce_only=reduce_only, **numbers))
     assert isinstance(verdict, Denied)
+
+
+@pytest.mark.parametrize(
+    ("reason", "symbol"),
+    [
+        (B.PRICE_COLLAR, {"mark_price": D("1e999999")}),
+        (B.PERCENT_PRICE, {"mark_price": D("9.9e999999")}),
+        (B.TICK_SIZE, {"instrument": msgspec.structs.replace(INSTRUMENT, tick_size=D("1e-999999"))}),
+        (B.STEP_SIZE, {"instrument": msgspec.structs.replace(INSTRUMENT, step_size=D("1e-999999"))}),
+        (B.MAX_POSITION_EXCEEDED, {"position_qty": D("1e999999"), "mark_price": D("1e9")}),
+    ],
+    ids=str,
+)
+def test_gate_when_its_arithmetic_cannot_be_done_then_it_blocks_new_risk_by_its_name_and_no_protection(
+    reason: BlockReason, symbol: dict[str, object]
+) -> None:
+    verdict = ask(place(), symbol=symbol)
+    assert isinstance(verdict, Denied)
+    assert reason in verdict.reasons
+    assert ask(place(reduce_only=True), symbol=symbol) == Approved(RiskIntent.REDUCE_RISK)
+
+
+def test_place_when_nobody_can_say_what_it_does_to_exposure_then_it_counts_as_new_risk() -> None:
+    absurd = {"position_qty": D(1), "working": Working(sell_qty=D("9e999999"), reduce_sell_qty=D("9e999999"))}
+    verdict = ask(place(side=Side.SELL, price=D("1001.0")), symbol=absurd)
+    assert verdict.intent is RiskIntent.INCREASE_RISK
 
 
 def test_gates_when_listed_then_one_for_each_reason_in_order() -> None:
