@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -11,7 +12,7 @@ import uvloop
 from aiohttp import web
 
 from grinder.adapters.binance.limits import Limits
-from grinder.adapters.binance.rest import HttpReply, RestClient
+from grinder.adapters.binance.rest import CONNECTIONS_MAX, HttpReply, RestClient
 from grinder.adapters.binance.venue import settle
 from grinder.adapters.binance.wire import CANCEL, INSTRUMENTS, PLACE, POSITIONS, SERVER_TIME, Operation, Urgency
 from grinder.adapters.telemetry import Recorder
@@ -266,5 +267,29 @@ def test_nothing_that_the_client_returns_shows_key_or_signature() -> None:
             assert signature not in text
             assert API_KEY not in text
             assert API_SECRET not in text
+
+    run(test)
+
+
+def test_order_that_adds_risk_when_every_connection_is_taken_never_leaves_and_a_cancel_still_does() -> None:
+    async def test(made: Rig) -> None:
+        free = asyncio.Event()
+
+        async def held(request: web.Request) -> web.StreamResponse:
+            await free.wait()
+            return web.json_response([])
+
+        made.server.http[POSITIONS.verb, POSITIONS.path] = held
+        made.server.http[ORDER] = json_reply({})
+        made.server.http[CANCEL.verb, CANCEL.path] = json_reply({})
+        taken = [asyncio.create_task(made.client.exchange(POSITIONS, {})) for _ in range(CONNECTIONS_MAX)]
+        while len(made.server.requests) < CONNECTIONS_MAX:
+            await asyncio.sleep(0.01)
+        cancel = asyncio.create_task(made.client.exchange(CANCEL, {"symbol": "BTCUSDT"}))
+        assert await made.client.exchange(PLACE, {"symbol": "BTCUSDT"}) == NotSent("no_connection")
+        free.set()
+        assert isinstance(await cancel, HttpReply)
+        await asyncio.gather(*taken)
+        assert not [request for request in made.server.requests if request.method == "POST"]
 
     run(test)

@@ -30,6 +30,10 @@ from grinder.ports import Clock, Telemetry
 CONNECT_TIMEOUT_S: Final = 2.0
 """Wait for a connection; a request that got none was certainly not sent."""
 
+RISK_CONNECT_TIMEOUT_S: Final = 1.0
+"""Longest wait of a request that adds risk for a new or a free connection. It was let through before it began to wait:
+whatever speaks against it meanwhile, such as a trip, would come too late."""
+
 CONNECTIONS_MAX: Final = 16
 """Most connections to the venue at once; further requests wait for one within their deadline."""
 
@@ -113,8 +117,9 @@ class RestClient:
         if operation.security is not Security.NONE and self._signer is None:
             return NotSent("no_credentials")
         sent_mono_ns, venue_utc_ms = self._clock.mono_ns(), self.venue_utc_ms()
+        urgency = urgency or operation.urgency
         refusal = self._limits.refusal(
-            urgency or operation.urgency,
+            urgency,
             operation.weight,
             operation.orders,
             mono_ns=sent_mono_ns,
@@ -123,16 +128,24 @@ class RestClient:
         if refusal:
             return NotSent(refusal)
         self._limits.charge(operation.weight, operation.orders, venue_utc_ms=venue_utc_ms)
-        outcome = await self._send(session, operation, parameters, sent_mono_ns)
+        connect_s = RISK_CONNECT_TIMEOUT_S if urgency is Urgency.RISK else None
+        outcome = await self._send(session, operation, parameters, sent_mono_ns, connect_s)
         if isinstance(outcome, NotSent) or (isinstance(outcome, InDoubt) and outcome.why in _NO_ANSWER):
             self._reachable = False
         self._record(operation, outcome, self._clock.mono_ns() - sent_mono_ns)
         return outcome
 
     async def _send(
-        self, session: aiohttp.ClientSession, operation: Operation, parameters: Parameters, sent_mono_ns: int
+        self,
+        session: aiohttp.ClientSession,
+        operation: Operation,
+        parameters: Parameters,
+        sent_mono_ns: int,
+        connect_s: float | None,
     ) -> HttpOutcome:
-        timeout = aiohttp.ClientTimeout(total=operation.deadline_ms / MS_PER_S, sock_connect=CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(
+            total=operation.deadline_ms / MS_PER_S, connect=connect_s, sock_connect=CONNECT_TIMEOUT_S
+        )
         url, headers = self._address(operation, parameters)
         try:
             async with session.request(
