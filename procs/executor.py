@@ -38,6 +38,7 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
         max_notional_per_order=settings.max_notional_per_order,
         max_orders_per_run=settings.max_orders_per_run,
         ha_enabled=settings.ha_enabled,
+        override=settings.operator_override,
     )
     return ExecutorConfig(
         limits=limits,

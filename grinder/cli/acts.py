@@ -156,11 +156,16 @@ def current_trip_id(record: LatchRecord, board: StateBoard | None) -> str:
 
 
 def started_with(board: StateBoard | None) -> Override:
-    """Return the override in the environment that the running fsm was started with; NONE where none runs."""
-    if board is None or not alive(board, Process.FSM):
+    """Return the most severe override in the environments that fsm and executor, if they run, were started with."""
+    if board is None:
         return Override.NONE
+    living = (process for process in (Process.FSM, Process.EXECUTOR) if alive(board, process))
+    return max((_started_with(pid(board, process)) for process in living), default=Override.NONE)
+
+
+def _started_with(pid: int) -> Override:
     try:
-        environment = Path("/proc", str(pid(board, Process.FSM)), "environ").read_bytes().split(b"\0")
+        environment = Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
     except OSError:
         return Override.NONE
     words = [each.removeprefix(_OVERRIDE_VARIABLE) for each in environment if each.startswith(_OVERRIDE_VARIABLE)]

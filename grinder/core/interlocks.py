@@ -54,6 +54,7 @@ RISK_PLACES: Final = frozenset({Command.PLACE_RISK})
 class Limits(msgspec.Struct, frozen=True):
     """The settings that interlocks enforce.
 
+    ``override``: of the environment at start; the more severe of it and the board's holds, also without an fsm.
     ``collar_bps``: widest distance of a price from its reference. ``order_reserve``: part of the venue's order budget
     that only protective orders may use, orders.
     """
@@ -65,6 +66,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_notional_per_order: Decimal
     max_orders_per_run: int
     ha_enabled: bool
+    override: Override = Override.NONE
     collar_bps: Decimal = Decimal(500)
     order_reserve: int = 60
 
@@ -203,7 +205,11 @@ TABLE: Final[tuple[tuple[DenyReason, frozenset[Command], Check], ...]] = (
     (_R.DUPLICATE_ID, PLACES, lambda ask, facts, limits: ask.seen),
     (_R.NOT_ARMED, RISK, lambda ask, facts, limits: not limits.armed),
     (_R.KILL_SWITCH_ACTIVE, RISK, lambda ask, facts, limits: any(facts.trips)),
-    (_R.OPERATOR_OVERRIDE, RISK, lambda ask, facts, limits: override_of(facts.override) is not Override.NONE),
+    (
+        _R.OPERATOR_OVERRIDE,
+        RISK,
+        lambda ask, facts, limits: max(limits.override, override_of(facts.override)) is not Override.NONE,
+    ),
     (_R.FSM_STATE_BLOCKED, RISK, _fsm_blocks),
     (_R.NOT_LEADER, RISK, lambda ask, facts, limits: facts.role != ROLE_ACTIVE),
     (_R.PERMIT_EXPIRED, RISK, _no_permit),

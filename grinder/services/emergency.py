@@ -39,7 +39,7 @@ _EVENTS: Final = {
 class EmergencyConfig(msgspec.Struct, frozen=True):
     """``enabled``: GRINDER_EMERGENCY_EXIT_ENABLED, and orders may be sent at all.
 
-    ``slippage_bps_max``: GRINDER_EMERGENCY_SLIPPAGE_BPS.
+    ``slippage_bps_max``: GRINDER_EMERGENCY_SLIPPAGE_BPS. ``override``: of the environment at start.
     """
 
     enabled: bool
@@ -48,6 +48,7 @@ class EmergencyConfig(msgspec.Struct, frozen=True):
     term: int
     incarnation: int
     slippage_bps_max: int
+    override: Override = Override.NONE
 
 
 class EmergencyExit:
@@ -107,7 +108,7 @@ class EmergencyExit:
             return "fsm_emergency"
         if any(self._board.read(word) for word in TRIP_WORDS):
             return "kill_switch"
-        if override_of(self._board.read(Word.OVERRIDE)) is Override.EMERGENCY:
+        if max(self._config.override, override_of(self._board.read(Word.OVERRIDE))) is Override.EMERGENCY:
             return "operator_override"
         return ""
 

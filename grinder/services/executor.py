@@ -108,6 +108,7 @@ class ExecutorService:
             config.term,
             config.incarnation,
             config.emergency_slippage_bps,
+            config.limits.override,
         )
         self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
         self._journal_watch = JournalWatch(ports, self._store, keeps=config.sends)

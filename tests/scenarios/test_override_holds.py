@@ -17,7 +17,7 @@ from grinder.model.orders import OrderState
 from grinder.model.reasons import DenyReason
 from grinder.model.venue import CancelAllOrders, PlaceOrder
 from grinder.services.withdrawal import URGENT_MS
-from tests.account_world import ExecutorWorld
+from tests.account_world import ExecutorWorld, limits
 from tests.engine_world import World, config
 from tests.fake_venue import SYMBOL
 
@@ -93,3 +93,22 @@ def test_override_when_the_fsm_is_dead_and_it_says_emergency_then_the_executor_l
     assert world.venue.positions[SYMBOL] == 0
     assert world.board.read(Word.OVERRIDE_ACK_EXECUTOR) == 3
     assert world.telemetry.counts["grinder_emergency_exit_total", Result.SUCCESS.value] == 1
+
+
+@pytest.mark.parametrize("board", Override)
+def test_override_when_it_is_in_the_environment_and_the_fsm_is_dead_then_the_executor_obeys_the_more_severe(
+    board: Override,
+) -> None:
+    world = ExecutorWorld(rules=limits(override=Override.PAUSE))
+    world.board.write(Word.HEARTBEAT_FSM_MONO_NS, 0)
+    override(world, board)
+    assert world.updates(world.place(1))[-1].reason == DenyReason.OPERATOR_OVERRIDE
+    world.run(1_000, fresh=False)
+    assert world.log.names().count("EMERGENCY EXIT START") == (board is Override.EMERGENCY)
+
+
+def test_override_when_the_environment_says_emergency_then_the_executor_exits_without_an_fsm() -> None:
+    world = ExecutorWorld(rules=limits(override=Override.EMERGENCY), ready=False)
+    world.venue.positions[SYMBOL] = D(1)
+    world.run(2_000)
+    assert world.venue.positions[SYMBOL] == 0
