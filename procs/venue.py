@@ -62,6 +62,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--key", action="append", default=[], metavar="KEY:SECRET", help="one more account")
     add("--keys", type=Path, metavar="FILE", help="JSON list of further keys: key, secret or public_key (PEM), account")
     add("--state", type=Path, metavar="FILE", help="keep orders, positions and listen keys in it over restarts")
+    add("--unrouted", action="store_true", help="stream paths without a route carry all streams, for older clients")
     add("--wallet", default="10000", help="start balance of each account, USDT")
     add("--weight-limit-1m", type=int, default=2_400, help="request weight per minute")
     add("--order-limit-10s", type=int, default=300, help="orders per 10 s and account")
@@ -110,6 +111,7 @@ def configuration(options: argparse.Namespace) -> VenueConfig:
         keys=keys,
         state=options.state,
         tape_ca=options.tape_ca,
+        unrouted_carries_all=options.unrouted,
         limits=LimitTable(*limits),
         exchange=ExchangeConfig(start_wallet=wallet),
         synthetic=SyntheticConfig(updates_per_s=options.updates_per_s, volatility_bps=options.volatility_bps),

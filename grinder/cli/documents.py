@@ -153,6 +153,22 @@ def _fields(struct: type[msgspec.Struct]) -> str:
     return _table(("field", "default"), rows)
 
 
+_STREAMS: Final = (
+    (
+        "`/public`",
+        "`<symbol>@bookTicker` `!bookTicker` `<symbol>@depth` `<symbol>@depth5`, `10`, `20` (each with `@100ms`, "
+        "`@250ms`, `@500ms`) `<symbol>@rpiDepth@500ms` `<symbol>@trade`",
+    ),
+    (
+        "`/market`",
+        "`<symbol>@aggTrade` `<symbol>@markPrice` `!markPrice@arr` (each with `@1s`) `<symbol>@kline_<interval>` "
+        "`<pair>_perpetual@continuousKline_<interval>` `<symbol>@ticker` `!ticker@arr` `<symbol>@miniTicker` "
+        "`!miniTicker@arr` `<symbol>@forceOrder` `!forceOrder@arr` `!contractInfo`",
+    ),
+    ("`/private`", "a listen key; with `listenKey=KEY&events=NAME/NAME` only those events"),
+)
+
+
 def simulated_venue_document() -> str:
     """Return the page of the simulated venue: what it does on purpose, and how to see what it did."""
     endpoints = [(_code(method), _code(f"/sim/{path}"), doc) for method, path, doc, _ in ENDPOINTS]
@@ -172,6 +188,16 @@ def simulated_venue_document() -> str:
             "`/private` streams, `/ws-fapi/v1`. Its paper key is `sim-key` with the secret `sim-secret`; `--keys FILE` "
             "adds keys with an RSA or Ed25519 public key. `--state FILE` lets it go on after a restart; `--help` names "
             "the rest.\n",
+            "## Streams\n",
+            _table(("path", "streams"), _STREAMS),
+            "Each path as `/ws` or `/stream`, with names in the URL or by SUBSCRIBE. A stream on a path that does not "
+            "carry it is acknowledged and never sends; paths without a route (`/ws`, `/stream`) carry what `/public` "
+            "does. For clients older than the venue's routes, `--unrouted` lets them carry every stream.\n",
+            "## What it leaves out\n",
+            "Own orders are not in the public book and own trades not on the public trade streams: both are the "
+            "tape's. No RPI orders (-1115); no coin-margined contracts, options, conversion, portfolio margin or "
+            "downloads; no asset index, index constituents, insurance fund, long/short ratios or history of open "
+            "interest. A path that is not below answers 404.\n",
             "## Admin interface\n",
             "Loopback only, without keys, JSON. An empty filter means all.\n",
             _table(("method", "path", "what"), endpoints),

@@ -121,6 +121,31 @@ def test_stream_when_on_the_wrong_path_then_acknowledged_and_silent(path: str) -
 
 
 @pytest.mark.parametrize(
+    ("unrouted", "events"),
+    [(False, ["bookTicker"]), (True, ["ORDER_TRADE_UPDATE", "bookTicker", "markPriceUpdate"])],
+)
+def test_path_without_route_when_the_venue_is_as_before_the_change_then_carries_every_stream(
+    unrouted: bool, events: list[str]
+) -> None:
+    """Clients from before the split take book, market and user data from one address."""
+
+    async def case(one: Client) -> None:
+        _, answer = await one.raw("POST", "/fapi/v1/listenKey")
+        streams = f"btcusdt@bookTicker/btcusdt@markPrice@1s/{answer['listenKey']}"
+        async with one.session.ws_connect(f"{one.ws}/stream?streams={streams}") as socket:
+            order: dict[str, Any] = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+            status, _ = await one.signed("POST", "/fapi/v1/order", **order, price="50000", quantity="0.01")
+            assert status == 200
+            heard: set[str] = set()
+            async with asyncio.timeout(WAIT_S):
+                while not heard >= set(events):
+                    heard.add((await receive(socket))["data"]["e"])
+            assert unrouted or heard == {"bookTicker"}
+
+    run(case, msgspec.structs.replace(CONFIG, unrouted_carries_all=unrouted))
+
+
+@pytest.mark.parametrize(
     ("text", "code"),
     [
         ("not json", 3),

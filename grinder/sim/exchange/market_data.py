@@ -45,11 +45,11 @@ def continuous_klines(venue: Venue, account: Account | None, params: Params, now
 
 
 def _klines(venue: Venue, params: Params, symbol: str, now: int) -> list[list[Any]]:
-    history = _history(venue, symbol, now)
+    history = history_now(venue, symbol, now)
     interval = params.text("interval")
     if interval not in INTERVALS_MS:
         raise refusal(Code.INVALID_INTERVAL)
-    limit = _limit(params, 500, KLINES_MAX)
+    limit = limit_of(params, 500, KLINES_MAX)
     start, end = params.integer_or("startTime", 0), params.integer_or("endTime", 0)
     return [kline_row(each, interval) for each in history.candles(interval, start, end, limit)]
 
@@ -72,24 +72,24 @@ def kline_row(candle: Candle, interval: str) -> list[Any]:
 
 def trades(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:
     """GET /fapi/v1/trades: the newest ones, oldest first."""
-    rows = list(_history(venue, params.text("symbol"), now).trades)
-    return [_trade_row(each) for each in rows[-_limit(params, 500, TRADES_MAX) :]]
+    rows = list(history_now(venue, params.text("symbol"), now).trades)
+    return [_trade_row(each) for each in rows[-limit_of(params, 500, TRADES_MAX) :]]
 
 
 def historical_trades(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:
     """GET /fapi/v1/historicalTrades: from ``fromId`` on, else the newest ones."""
-    limit, first_id = _limit(params, 100, TRADES_MAX), params.integer_or("fromId", 0)
-    rows = [each for each in _history(venue, params.text("symbol"), now).trades if each.trade_id >= first_id]
+    limit, first_id = limit_of(params, 100, TRADES_MAX), params.integer_or("fromId", 0)
+    rows = [each for each in history_now(venue, params.text("symbol"), now).trades if each.trade_id >= first_id]
     return [_trade_row(each) for each in (rows[:limit] if first_id else rows[-limit:])]
 
 
 def aggregate_trades(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:
     """GET /fapi/v1/aggTrades: each trade of the tape is one aggregate."""
-    limit, first_id = _limit(params, 500, TRADES_MAX), params.integer_or("fromId", 0)
+    limit, first_id = limit_of(params, 500, TRADES_MAX), params.integer_or("fromId", 0)
     start, end = params.integer_or("startTime", 0), params.integer_or("endTime", now)
     rows = [
         each
-        for each in _history(venue, params.text("symbol"), now).trades
+        for each in history_now(venue, params.text("symbol"), now).trades
         if each.trade_id >= first_id and start <= each.utc_ms <= end
     ]
     chosen = rows[:limit] if first_id or start else rows[-limit:]
@@ -123,7 +123,7 @@ def _trade_row(trade: PublicTrade) -> dict[str, Any]:
 
 def day_ticker(venue: Venue, account: Account | None, params: Params, now: int) -> object:
     """GET /fapi/v1/ticker/24hr."""
-    rows = [_day_row(market, _history(venue, market.rules.symbol, now), now) for market in _markets(venue, params)]
+    rows = [_day_row(market, history_now(venue, market.rules.symbol, now), now) for market in _markets(venue, params)]
     return rows[0] if "symbol" in params else rows
 
 
@@ -169,7 +169,7 @@ def weighted_price(day: Candle, tick: Decimal) -> Decimal:
 
 def funding_rates(venue: Venue, account: Account | None, params: Params, now: int) -> list[dict[str, Any]]:
     """GET /fapi/v1/fundingRate: the rate in force stands for those of the past."""
-    limit = _limit(params, 100, FUNDING_RATES_MAX)
+    limit = limit_of(params, 100, FUNDING_RATES_MAX)
     end = min(params.integer_or("endTime", now), now)
     start = params.integer_or("startTime", 0)
     last = end - end % FUNDING_INTERVAL_MS
@@ -196,7 +196,8 @@ def open_interest(venue: Venue, account: Account | None, params: Params, now: in
     return {"symbol": symbol, "openInterest": plain(sum((max(ZERO, qty) for qty in held), ZERO)), "time": now}
 
 
-def _history(venue: Venue, symbol: str, now: int) -> MarketHistory:
+def history_now(venue: Venue, symbol: str, now: int) -> MarketHistory:
+    """Return what a market did until now; refuse a symbol there is not."""
     market = venue.exchange.market(symbol)
     history = venue.history_of(symbol)
     history.on_time(market.tape.mid, now)
@@ -209,7 +210,8 @@ def _markets(venue: Venue, params: Params) -> list[Market]:
     return list(venue.exchange.markets.values())
 
 
-def _limit(params: Params, default: int, most: int) -> int:
+def limit_of(params: Params, default: int, most: int) -> int:
+    """Return how many rows are asked for; refuse fewer than one and more than ``most``."""
     limit = params.integer_or("limit", default)
     if not 1 <= limit <= most:
         raise refusal(Code.INVALID_PARAMETER, "limit")
@@ -220,7 +222,8 @@ def _flat(amount: int) -> Weight:
     return lambda params: amount
 
 
-def _by_klines(params: Params) -> int:
+def by_klines(params: Params) -> int:
+    """Return the weight of a request for candles."""
     text = params.optional("limit", "500")
     limit = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 500
     return next(weight for bound, weight in ((99, 1), (499, 2), (1_000, 5), (10**20, 10)) if limit <= bound)
@@ -238,8 +241,8 @@ def _public(name: str, handler: Row, weight: Weight, path: str, security: Securi
 
 
 MARKET_DATA: Final = (
-    _public("klines", klines, _by_klines, "klines"),
-    _public("klines.continuous", continuous_klines, _by_klines, "continuousKlines"),
+    _public("klines", klines, by_klines, "klines"),
+    _public("klines.continuous", continuous_klines, by_klines, "continuousKlines"),
     _public("trades", trades, _flat(5), "trades"),
     _public("trades.historical", historical_trades, _flat(20), "historicalTrades", Security.KEY),
     _public("trades.aggregate", aggregate_trades, _flat(20), "aggTrades"),

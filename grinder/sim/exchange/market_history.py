@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -41,6 +42,14 @@ INTERVALS_MS: Final[dict[str, int]] = {
     MONTH: 31 * DAY_MS,
 }
 """Candle intervals by name; the month's length is its longest. Source: USDⓈ-M futures, klines, 2026-05-28."""
+
+
+class PriceKind(StrEnum):
+    """Prices that nothing trades at. PREMIUM: of the mark over the index price, a fraction of the latter."""
+
+    MARK = "mark"
+    INDEX = "index"
+    PREMIUM = "premium"
 
 
 class PublicTrade(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +138,11 @@ class MarketHistory:
             candle.taker_quote += price * qty
         candle.first_id = trade.trade_id if candle.first_id < 0 else candle.first_id
         candle.last_id = trade.trade_id
+
+    def on_price(self, price: Decimal, utc_ms: int) -> None:
+        """Take a price that nothing traded at, USDT or a fraction."""
+        candle = self._minute(price, utc_ms)
+        candle.high, candle.low, candle.close = max(candle.high, price), min(candle.low, price), price
 
     def on_time(self, mid: Decimal, utc_ms: int) -> None:
         """Let time pass: minutes without a trade get their candles. ``mid``: price before the first trade, USDT."""

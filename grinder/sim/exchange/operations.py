@@ -21,6 +21,7 @@ from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.market_data import MARKET_DATA
 from grinder.sim.exchange.params import Params
+from grinder.sim.exchange.price_data import PRICE_DATA
 from grinder.sim.exchange.venue import Handler, Operation, Security, Venue, Weight
 
 Trading = Callable[[Exchange, Account, Params, int], Any]
@@ -156,6 +157,7 @@ _MARKET: Final = (
     _open("time", queries.server_time, 1, "GET v1/time", "time"),
     _open("exchange_info", queries.exchange_info, 1, "GET v1/exchangeInfo"),
     _open("depth", queries.depth, _by_depth, "GET v1/depth", "depth"),
+    _open("depth.retail", queries.retail_depth, 20, "GET v1/rpiDepth"),
     _open("ticker.book", queries.book_ticker, _by_symbol(2, 5), "GET v1/ticker/bookTicker", "ticker.book"),
     _open(
         "ticker.price", queries.price_ticker, _by_symbol(1, 2), "GET v1/ticker/price v2/ticker/price", "ticker.price"
@@ -165,7 +167,7 @@ _MARKET: Final = (
     _open("adl.risk", queries.adl_risk, 1, "GET v1/symbolAdlRisk"),
 )
 
-OPERATIONS: Final = _ORDERS + _ALGO + _ACCOUNT + _SETTINGS + _MARKET + MARKET_DATA
+OPERATIONS: Final = _ORDERS + _ALGO + _ACCOUNT + _SETTINGS + _MARKET + MARKET_DATA + PRICE_DATA
 BY_ROUTE: Final = {route: operation for operation in OPERATIONS for route in operation.routes}
 BY_WS_METHOD: Final = {method: operation for operation in OPERATIONS for method in operation.ws_methods}
 

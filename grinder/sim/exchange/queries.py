@@ -17,6 +17,9 @@ from grinder.sim.exchange.rules import rate_limit_rows
 from grinder.sim.exchange.venue import Venue
 
 DEPTH_LIMITS: Final = (5, 10, 20, 50, 100, 500, 1_000)
+RETAIL_DEPTH: Final = 1_000
+"""The one depth of rpiDepth. Source: USDⓈ-M futures, RPI order book, 2026-05-28."""
+
 FUNDING_CAP: Final = "0.02000000"
 ADL_RISK_PERIOD_MS: Final = 30 * 60_000
 
@@ -44,9 +47,18 @@ def _one_or_all(params: Params, rows: list[dict[str, Any]]) -> object:
 
 def depth(venue: Venue, account: Account | None, params: Params, now: int) -> dict[str, Any]:
     """GET /fapi/v1/depth: the tape's book, our orders not in it."""
+    return _book(venue, params, now, default=500, limits=DEPTH_LIMITS)
+
+
+def retail_depth(venue: Venue, account: Account | None, params: Params, now: int) -> dict[str, Any]:
+    """GET /fapi/v1/rpiDepth: the same book, for no tape tells of RPI orders."""
+    return _book(venue, params, now, default=RETAIL_DEPTH, limits=(RETAIL_DEPTH,))
+
+
+def _book(venue: Venue, params: Params, now: int, *, default: int, limits: tuple[int, ...]) -> dict[str, Any]:
     tape = venue.exchange.market(params.text("symbol")).tape
-    limit = params.integer_or("limit", 500)
-    if limit not in DEPTH_LIMITS:
+    limit = params.integer_or("limit", default)
+    if limit not in limits:
         raise refusal(Code.INVALID_PARAMETER, "limit")
     sides = {
         name: [[plain(price), plain(qty)] for price, qty in tape.ladder(side, limit)]

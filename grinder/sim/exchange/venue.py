@@ -6,7 +6,9 @@ milliseconds and the monotonic time in nanoseconds are arguments.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -14,13 +16,14 @@ from typing import Final
 import msgspec
 
 from grinder.model.errors import VenueError
+from grinder.model.units import ZERO
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.codes import Code
 from grinder.sim.exchange.events import listen_key_expired
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.faults import Faults
 from grinder.sim.exchange.listen_keys import LIFE_MS, ListenKeys
-from grinder.sim.exchange.market_history import MarketHistory
+from grinder.sim.exchange.market_history import MarketHistory, PriceKind
 from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.rate_limits import LimitTable, RateLimits
 from grinder.sim.exchange.security import ApiKey, Gatekeeper, Permission, check_engine_time, hmac_keys
@@ -101,6 +104,7 @@ class Venue:
         self.stream_faults = StreamFaults(random)
         self.truth = Truth()
         self.market_histories: dict[str, MarketHistory] = {}
+        self._prices: defaultdict[tuple[str, PriceKind], MarketHistory] = defaultdict(MarketHistory)
         self.histories = {key: ViewHistory() for key in exchange.accounts}
 
     def register_key(self, key: ApiKey) -> None:
@@ -169,6 +173,17 @@ class Venue:
         if history is None:
             history = self.market_histories[symbol] = MarketHistory()
         return history
+
+    def prices_of(self, symbol: str, kind: PriceKind) -> MarketHistory:
+        """Return what a price of a listed symbol did."""
+        return self._prices[symbol, kind]
+
+    def note_prices(self, symbol: str, mark: Decimal, index: Decimal, now: int) -> None:
+        """Keep mark and index price of a listed symbol, USDT."""
+        self.prices_of(symbol, PriceKind.MARK).on_price(mark, now)
+        if index > ZERO:
+            self.prices_of(symbol, PriceKind.INDEX).on_price(index, now)
+            self.prices_of(symbol, PriceKind.PREMIUM).on_price(mark / index - 1, now)
 
     def view(self, account: Account, now: int) -> AccountView:
         """Return the account as snapshots show it: now, or late while a lag is set."""

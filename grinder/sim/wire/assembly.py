@@ -27,7 +27,7 @@ from grinder.sim.market.synthetic import SyntheticConfig, SyntheticTape
 from grinder.sim.market.tape import Tape
 from grinder.sim.market.upstream import UpstreamTape
 from grinder.sim.wire.context import Context
-from grinder.sim.wire.hub import Hub
+from grinder.sim.wire.hub import Hub, Route
 from grinder.sim.wire.player import Player
 from grinder.sim.wire.server import Server
 from grinder.sim.wire.sockets import SocketPace
@@ -45,6 +45,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     ``loop``: begin a recording again at its end. ``hold``: wait for ``POST /sim/tape`` before the first event.
     ``credentials``: HMAC keys with an account each; ``keys``: further keys of those accounts, of any scheme.
     ``state``: file in which the venue's state outlives it.
+    ``unrouted_carries_all``: stream paths without a route carry every stream, as the venue's did until 2026-04-23.
     ``await_listener``: begin a recording only when somebody listens, so that nothing of it is lost.
     """
 
@@ -61,6 +62,7 @@ class VenueConfig(msgspec.Struct, frozen=True):
     pace: SocketPace = SocketPace()
     state: Path | None = None
     tape_ca: Path | None = None
+    unrouted_carries_all: bool = False
     limits: LimitTable = LimitTable()
     exchange: ExchangeConfig = ExchangeConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -153,7 +155,8 @@ def build_server(config: VenueConfig, clock: Clock) -> Server:
         raise SettingsError((f"keys: {error}",)) from error
     if state is not None:
         _go_on(venue, state)
-    context = Context(venue, Hub(venue.listen_keys, venue.stream_faults), clock, config.pace)
+    unrouted = Route.ANY if config.unrouted_carries_all else Route.LEGACY
+    context = Context(venue, Hub(venue.listen_keys, venue.stream_faults), clock, config.pace, unrouted)
     await_listener = config.await_listener and isinstance(tape, RecordedTape)
     player = Player(tape, context, config.speed, await_listener=await_listener)
     if config.hold:

@@ -15,7 +15,7 @@ from grinder.sim.exchange.params import Params
 from grinder.sim.exchange.truth import RequestRecord
 from grinder.sim.exchange.venue import Operation, Outcome, Venue, failure
 from grinder.sim.wire.frames import Wire
-from grinder.sim.wire.hub import Hub
+from grinder.sim.wire.hub import Hub, Route
 from grinder.sim.wire.skewed_clock import SkewedClock
 from grinder.sim.wire.sockets import SocketPace
 
@@ -31,7 +31,9 @@ class Ask(msgspec.Struct, frozen=True):
     mono_ns: int
 
 
-CANCELS: Final = frozenset({"order.cancel", "batch.cancel", "orders.cancel_all", "orders.countdown"})
+CANCELS: Final = frozenset(
+    {"order.cancel", "batch.cancel", "orders.cancel_all", "orders.countdown", "algo.cancel", "algo.cancel_all"}
+)
 
 
 def is_protective(ask: Ask) -> bool:
@@ -49,11 +51,20 @@ class Connection(Protocol):
 class Context:
     """The venue and the means to reach it."""
 
-    def __init__(self, venue: Venue, hub: Hub, clock: Clock, pace: SocketPace | None = None) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        hub: Hub,
+        clock: Clock,
+        pace: SocketPace | None = None,
+        unrouted: Route = Route.LEGACY,
+    ) -> None:
+        """Keep what is needed. ``unrouted``: what stream paths without a route carry."""
         self.venue = venue
         self.hub = hub
         self.clock = SkewedClock(clock)
         self.pace = pace or SocketPace()
+        self.unrouted = unrouted
         self.ws_api: dict[Connection, None] = {}
 
     def begin(self, ask: Ask) -> tuple[RequestRecord, Fault | None]:

@@ -32,12 +32,13 @@ PUBLIC_STREAMS: Final = {
 
 
 class Route(StrEnum):
-    """First part of a stream path; LEGACY paths get public data only."""
+    """First part of a stream path; of paths without one, LEGACY gets public data only and ANY all, as before 2026."""
 
     PUBLIC = "public"
     MARKET = "market"
     PRIVATE = "private"
     LEGACY = "legacy"
+    ANY = "any"
 
 
 PUBLIC_KINDS: Final = frozenset({"bookTicker", "depth", "depth5", "depth10", "depth20", "rpiDepth", "trade"})
@@ -65,6 +66,8 @@ class Subscriber:
 
     def carries(self, stream: str) -> bool:
         """Tell whether this connection's path may carry a stream."""
+        if self.route is Route.ANY:
+            return True
         route = Route.PUBLIC if self.route is Route.LEGACY else self.route
         return route_of(stream) is route
 

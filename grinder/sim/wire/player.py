@@ -210,6 +210,7 @@ class Player:
         if self._mark_turn % MARK_TURNS == 0:
             self._hub.publish(name, payload)
         prices = Decimal(event.mark), Decimal(event.index), Decimal(event.funding or 0)
+        self._venue.note_prices(event.symbol, prices[0], prices[1], now)
         self._venue.exchange.on_mark(event.symbol, prices[0], index=prices[1], rate=prices[2], now=now)
 
     async def _send_marks(self) -> None:

@@ -31,7 +31,7 @@ def routes(context: Context) -> list[web.RouteDef]:
     rows: list[web.RouteDef] = []
     for prefix, route in (("/public", Route.PUBLIC), ("/market", Route.MARKET), ("/private", Route.PRIVATE)):
         rows += _paths(context, prefix, route)
-    return rows + _paths(context, "", Route.LEGACY)
+    return rows + _paths(context, "", context.unrouted)
 
 
 def _paths(context: Context, prefix: str, route: Route) -> list[web.RouteDef]:
