@@ -98,7 +98,8 @@ def _folders(settings: Settings) -> list[Finding]:
     return found
 
 
-def _tree_runs(settings: Settings) -> bool:
+def tree_runs(settings: Settings) -> bool:
+    """Tell whether a tree runs with these settings' run folder."""
     try:
         return SupervisorClient(settings.run_dir).pid() > 0
     except SupervisorError:
@@ -106,7 +107,7 @@ def _tree_runs(settings: Settings) -> bool:
 
 
 def _ports(settings: Settings) -> list[Finding]:
-    if _tree_runs(settings):
+    if tree_runs(settings):
         return [Finding("ports", True, True, "held by the tree that runs here")]
     wanted = [("metrics port", settings.metrics_host, settings.metrics_port)]
     if settings.venue_embedded:

@@ -51,6 +51,7 @@ COMMANDS: Final = (
     Command("ceremony", "ceremony", "keep all evidence of an activation or a rollback in one folder, or check one"),
     Command("replay", "replay", "run the engine over a recording and compare every decision"),
     Command("doctor", "doctor", "check what this host offers"),
+    Command("preflight", "preflight", "check host, settings, latch, override and account before an activation"),
 )
 
 _NAME_WIDTH: Final = max(len(command.name) for command in COMMANDS)

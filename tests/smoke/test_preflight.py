@@ -1,0 +1,206 @@
+"""The smoke tests of Runbook 33, section 2: clean shutdown, HA metrics, and the futures port that sends no order.
+
+Each is a list of objections that must be empty; each is also shown objecting, to a build that was broken on purpose.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from grinder.model.control import HaRole
+from tests.smoke.conditions import wait_for
+from tests.smoke.trees import PROJECT, TreeUnderTest
+from tests.smoke.truth import processes_of
+from tests.smoke.venues import OwnVenue
+
+SIGNS_OF_A_BAD_END = re.compile(r"Task was destroyed|was never awaited|Traceback|CRASHED|Unclosed")
+QUIET_TICKS = 200
+"""How much of the market passes while no order may leave."""
+
+BROKEN_END = """
+import atexit, sys
+if "procs.metrics" in sys.orig_argv:
+    import asyncio
+    def leave_a_task():
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(asyncio.sleep(1))
+        loop.close()
+        del task
+    atexit.register(leave_a_task)
+"""
+BROKEN_ROLE = """
+import sys
+if "procs.metrics" in sys.orig_argv:
+    import signal
+    from grinder.model.control import HaRole
+    from grinder.services.metrics import MetricsService
+    MetricsService.role = property(lambda service: HaRole.ACTIVE)
+"""
+Make = Callable[..., TreeUnderTest]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Makes trees; ``broken`` is run in each of its processes before anything else, as a bad build would be."""
+    trees: list[TreeUnderTest] = []
+
+    def tree(broken: str = "", **changes: str) -> TreeUnderTest:
+        made = TreeUnderTest(GRINDER_SYMBOLS="BTCUSDT", GRINDER_PAPER_SIZE_PER_LEVEL="BTCUSDT=0.004", **changes)
+        trees.append(made)
+        (made.root / "sitecustomize.py").write_text(broken)
+        made.environ["PYTHONPATH"] = os.pathsep.join((str(made.root), str(PROJECT)))
+        return made
+
+    yield tree
+    for made in trees:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[OwnVenue]:
+    own = OwnVenue()
+    yield own
+    own.close()
+
+
+def untidy(tree: TreeUnderTest) -> list[str]:
+    """Return what a tree that was asked to end has left behind, or said while it ended."""
+    door = tree.door
+    said = tree.close()
+    objections = [] if door is not None and door.returncode == 0 else ["the front door did not exit with 0"]
+    texts = [said, *(path.read_text(errors="replace") for path in Path(tree.root, "log").iterdir())]
+    lines = [line for text in texts for line in text.splitlines() if SIGNS_OF_A_BAD_END.search(line)]
+    print("\n".join(lines))
+    objections += sorted({sign for line in lines for sign in SIGNS_OF_A_BAD_END.findall(line)})
+    return objections + [f"pid {pid} still runs" for pid in processes_of(tree, "-m")]
+
+
+def readyz(tree: TreeUnderTest) -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection("127.0.0.1", tree.metrics_port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, dict(msgspec.json.decode(answer.read()))
+    finally:
+        connection.close()
+
+
+def ha_objections(tree: TreeUnderTest) -> list[str]:
+    """Return which invariants of the HA metrics do not hold on a host that cannot prove that it leads."""
+    code, body = readyz(tree)
+    roles = {role: tree.count("grinder_ha_role", role=role.value) for role in HaRole}
+    checks = {
+        "/readyz is 503": code == 503,
+        "its body says ha_enabled and not ready": (body["ha_enabled"], body["ready"]) == (True, False),
+        "its role is not ACTIVE": body["role"] != HaRole.ACTIVE,
+        "the role is one-hot": sorted(roles.values()) == [0.0] * (len(HaRole) - 1) + [1.0],
+        "the role in the body is that of the metric": roles[HaRole(str(body["role"]))] == 1,
+        "the host does not lead": tree.count("grinder_ha_is_leader") == 0,
+        "readiness is computed": tree.count("grinder_readyz_callback_registered") == 1,
+        "readiness is 0": tree.count("grinder_readyz_ready") == 0,
+        "nothing was ordered": tree.count("grinder_port_order_attempts_total") == 0,
+    }
+    return [what for what, holds in checks.items() if not holds]
+
+
+def futures_objections(tree: TreeUnderTest, venue: OwnVenue) -> list[str]:
+    """Return what speaks against a futures port that must not have sent an order."""
+    checks = {
+        "the tree runs": tree.count("grinder_live_engine_initialized") == 1,
+        "no request was attempted": tree.count("grinder_port_order_attempts_total") == 0,
+        "the venue placed nothing": venue.counts().get("placed", 0) == 0,
+        "the venue was asked for no order": not [
+            row for row in venue.get("requests?limit=100000") if row["op"].startswith(("order.place", "order.modify"))
+        ],
+    }
+    return [what for what, holds in checks.items() if not holds]
+
+
+def let_the_market_move(tree: TreeUnderTest, venue: OwnVenue) -> None:
+    """Wait until the feed has taken so much of the market that an order would have been due."""
+    wait_for(lambda: tree.answers() and tree.count("grinder_live_engine_initialized") == 1, "the loop runs", 60)
+    wait_for(lambda: tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data", 60)
+
+
+def futures(venue: OwnVenue, **changes: str) -> dict[str, str]:
+    """Return the settings of the futures port with all five gates open, against a venue on this host."""
+    return {
+        **venue.environment(),
+        "GRINDER_TRADING_MODE": "live_trade",
+        "GRINDER_EXCHANGE_PORT": "futures",
+        "GRINDER_ARMED": "1",
+        "ALLOW_MAINNET_TRADE": "1",
+        "GRINDER_REAL_PORT_ACK": "YES_I_REALLY_WANT_MAINNET",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("broken", "objections"), [("", set()), (BROKEN_END, {"Task was destroyed", "was never awaited"})]
+)
+def test_stop_when_asked_then_nothing_is_left_behind_and_a_lost_task_is_noticed(
+    make: Make, broken: str, objections: set[str]
+) -> None:
+    tree = make(broken)
+    tree.start()
+    wait_for(tree.answers, "the metrics page", 60)
+    assert set(untidy(tree)) == objections
+
+
+@pytest.mark.parametrize("broken", ["", BROKEN_ROLE])
+def test_metrics_when_ha_is_on_and_nobody_can_prove_to_lead_then_all_say_so_and_a_false_leader_is_noticed(
+    make: Make, broken: str
+) -> None:
+    tree = make(broken, GRINDER_HA_ENABLED="true")
+    tree.start()
+    wait_for(lambda: tree.answers() and tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data", 60)
+    found = ha_objections(tree)
+    if broken:
+        assert {"its role is not ACTIVE", "the host does not lead"} <= set(found)
+    else:
+        assert found == []
+
+
+def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_ready_and_the_host_leads_alone(
+    make: Make,
+) -> None:
+    tree = make()
+    tree.start()
+    wait_for(tree.ready, "ready", 90)
+    assert tree.count("grinder_live_engine_initialized") == 1
+    assert tree.count("grinder_readyz_ready") == 1
+    assert tree.count("grinder_ha_role", role=HaRole.ACTIVE.value) == 1
+    assert tree.count("grinder_ha_is_leader") == 1
+    tree.ctl("stop", "fsm")
+    wait_for(lambda: tree.count("grinder_live_engine_initialized") == 0, "not initialized")
+    assert tree.count("grinder_readyz_ready") == 0
+
+
+@pytest.mark.timeout(300)
+def test_futures_port_when_the_keys_are_fake_then_no_order_leaves_and_with_keys_the_check_objects(
+    make: Make, venue: OwnVenue
+) -> None:
+    fake = make(**futures(venue, BINANCE_API_KEY="fake-key", BINANCE_API_SECRET="fake-secret"))
+    fake.programs.discard("venue")
+    fake.start()
+    let_the_market_move(fake, venue)
+    assert futures_objections(fake, venue) == []
+    assert untidy(fake) == []
+    real = make(**futures(venue))
+    real.programs.discard("venue")
+    real.start()
+    wait_for(lambda: venue.counts().get("placed", 0) > 0, "orders, for they were wanted all the time", 120)
+    wait_for(
+        lambda: (
+            set(futures_objections(real, venue))
+            == {"no request was attempted", "the venue placed nothing", "the venue was asked for no order"}
+        ),
+        "the check objects",
+    )
