@@ -41,6 +41,8 @@ from tests.bench.tick_to_order import (
 )
 from tests.bench.trip_floor import ACK, WORD, mapped
 from tests.smoke.trees import PROJECT, TreeUnderTest
+from tests.smoke.venues import OwnVenue
+from tests.soak.rig import UNLIMITED
 from tests.soak.trip_judge import Verdict, Way
 from tests.soak.trip_rig import HONEST
 
@@ -144,16 +146,18 @@ class Acts:
 
 
 def acknowledged(rounds: int) -> Acts:
-    """Let an operator act on a whole tree that trades."""
-    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    """Let an operator act on a whole tree that trades, at a venue that never has enough of its exits."""
+    market = OwnVenue("--weight-limit-1m", UNLIMITED, "--order-limit-10s", UNLIMITED, "--order-limit-1m", UNLIMITED)
+    tree = TreeUnderTest(**market.environment(), GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
     acts = Acts(tree)
     try:
-        tree.start()
+        tree.door = tree.front_door()
         wait_until(tree.ready, "tree")
         for _ in range(rounds):
             acts.round()
     finally:
         tree.remove()
+        market.close()
     return acts
 
 
