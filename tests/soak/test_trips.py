@@ -23,7 +23,7 @@ from tests.soak.trip_ports import LATE, LIES
 from tests.soak.trip_rig import HONEST
 
 FEW_SEED = 2917
-FEW_RIGS, FEW_TRIPS = 3, 70
+FEW_RIGS, FEW_TRIPS = 4, 50
 RIGS, TRIPS = 6, 1_700
 TRIPS_MIN = 10_000
 LIE_TRIPS = 10
