@@ -147,6 +147,9 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     counter = state_dir / f"incarnation.{process}"
     first_start = not counter.exists()
     board = attach_process(run_dir, process, settings.symbols)
+    if process is Process.EXECUTOR:
+        # Made before this start is counted: a kill in between must not look like a latch that somebody took away.
+        LatchFile(state_dir / LATCH_FILE).load(first_start=first_start)
     incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
     board.begin(os.getpid(), incarnation)
     restore_override(run_dir, state_dir)

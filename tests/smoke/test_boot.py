@@ -200,6 +200,20 @@ def test_boot_when_a_damaged_latch_lies_there_then_the_board_is_tripped(host: Ho
     assert host.word(Word.LATCH_FILE_LOADED) == 1
 
 
+def test_boot_when_the_very_first_start_ends_before_it_is_counted_then_the_next_one_finds_a_latch_and_none_removed(
+    host: Host,
+) -> None:
+    in_the_way = host.root / "state" / "incarnation.executor.new"
+    in_the_way.mkdir(parents=True)
+    child = host.start("executor", "async")
+    assert ended(child)[0] != 0
+    assert LatchFile(host.root / "state" / LATCH_FILE).peek(first_start=False).tripped is False
+    in_the_way.rmdir()
+    host.start("executor", "async")
+    wait_for(lambda: host.events("executor", "STARTED"), "the start")
+    assert host.word(Word.TRIP_EXECUTOR) == 0
+
+
 def test_stop_when_it_comes_right_after_the_start_then_still_an_orderly_end(host: Host) -> None:
     for _ in range(3):
         child = subprocess.Popen(
