@@ -42,9 +42,7 @@ STATUS_RETRY_MS: Final = 10_000
 OFFSET_ALARM_US: Final = 500_000
 """An offset beyond this is told. Source: R32."""
 
-MULTI_ASSETS: Final = (
-    "account is in multi-assets mode: several assets back it, and USDT alone is counted here"
-)
+MULTI_ASSETS: Final = "account is in multi-assets mode: several assets back it, and USDT alone is counted here"
 NO_TRADING: Final = "the venue does not let this account trade"
 
 

@@ -15,8 +15,6 @@ from grinder.model.board import Word
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROGRAMS, TreeUnderTest, alive
 
-pytestmark = pytest.mark.xdist_group("tree")
-
 STARTS = {
     "metrics": Word.STARTS_METRICS,
     "feed": Word.STARTS_FEED,

@@ -18,8 +18,6 @@ from tests.soak.judge import Wrong, kinds
 from tests.soak.kills import campaign, in_rounds, printed, seed_of, side_by_side
 from tests.soak.steps import STEPS
 
-pytestmark = pytest.mark.xdist_group("tree")
-
 FEW_SEED = 2311
 FEW_RIGS = 4
 FEW_STEPS = 8

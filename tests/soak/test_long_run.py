@@ -79,7 +79,6 @@ def grown(found: list[Line]) -> list[str]:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.xdist_group("tree")
 def test_tree_when_it_trades_for_long_with_faults_then_memory_descriptors_and_files_stay_flat(
     tree: TreeUnderTest,
 ) -> None:
