@@ -259,7 +259,7 @@ def test_start_when_questions_fail_then_asked_again_until_answered() -> None:
     venue = FakeVenue(FakeClock())
     venue.outcomes[QueryOpenOrders] = [Outcome.LOST_BEFORE] * 3
     world = ExecutorWorld(venue=venue)
-    assert world.service.readiness() .startswith("OPEN_ORDERS: not answered yet")
+    assert world.service.readiness().startswith("OPEN_ORDERS: not answered yet")
     world.run(6_000)
     assert world.service.readiness() == ""
 
