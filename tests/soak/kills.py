@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 from tests.soak.campaign import Campaign, Report, key_of, plan
-from tests.soak.judge import told
-from tests.soak.rig import Rig
+from tests.soak.judge import Wrong, told
+from tests.soak.rig import DiedByItselfError, Rig
 from tests.soak.steps import Step
 
 SEED_VARIABLE = "KILL_SEED"
@@ -39,6 +39,8 @@ def campaign(seed: int, rounds: Iterable[Iterable[Step]], *, others: int, broken
         for steps in rounds:
             work.run(plan(rig.random, steps, others=others))
         sound = not work.report.found
+    except DiedByItselfError as error:
+        work.report.found.append((Wrong.UNCLEAN, str(error)))
     finally:
         if not sound and not broken:
             print(f"seed {seed}: see {rig.root}")

@@ -6,6 +6,7 @@ The two dishonest ones at the end are for the proof that the checks find what th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -97,15 +98,24 @@ class MortalJournal:
 
     def _tear(self, record: bytes) -> None:
         """Leave the first half of a record in the file, and die."""
-        before = {path: path.read_bytes() for path in self._directory.iterdir()}
+        before = contents(self._directory)
         self._inner.append(record)
-        path = next(path for path, content in before.items() if path.read_bytes() != content)
-        whole, old = path.read_bytes(), before[path]
+        path, whole = next(found for found in contents(self._directory).items() if before.get(found[0]) != found[1])
+        old = before[path]
         middle = (first_difference(old, whole) + len(whole.rstrip(b"\0"))) // 2
         with path.open("r+b") as file:
             file.seek(middle)
             file.write(old[middle:].ljust(len(whole) - middle, b"\0"))
         die()
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """Return what the files of a folder hold; one that the journal's own thread takes away meanwhile is left out."""
+    found = {}
+    for path in directory.glob("journal-*.log"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.read_bytes()
+    return found
 
 
 def keep_files(directory: Path, archive: Path) -> None:
