@@ -33,9 +33,9 @@ LAST_ANSWER_S: Final = 0.02
 
 
 def _ours(record: logging.LogRecord) -> bool:
-    """Tell whether a log record is about a fault of ours: a client's broken HTTP was answered and needs no trace."""
+    """Tell whether a log record is about a fault of ours: not a client's broken HTTP, nor one that left meanwhile."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, HttpProcessingError | ConnectionResetError)
 
 
 _log: Final = logging.getLogger("grinder.sim.server")
