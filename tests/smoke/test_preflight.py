@@ -14,8 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grinder.model.control import HaRole
-from tests.smoke.conditions import wait_for
+from grinder.model.board import Word
+from grinder.model.control import TRIP_CODES, HaRole, TripReason
+from grinder.model.reasons import DenyReason
+from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.truth import processes_of
 from tests.smoke.venues import OwnVenue
@@ -42,6 +44,19 @@ if "procs.metrics" in sys.orig_argv:
     from grinder.model.control import HaRole
     from grinder.services.metrics import MetricsService
     MetricsService.role = property(lambda service: HaRole.ACTIVE)
+"""
+BROKEN_RISK = """
+import sys
+if "procs.fsm" in sys.orig_argv:
+    import os, pathlib
+    from grinder.core import toxicity
+    trigger = pathlib.Path(os.environ["GRINDER_RUN_DIR"], "defect")
+    observe = toxicity.observe
+    def defective(*arguments):
+        if trigger.exists():
+            raise RuntimeError("a defect in a risk computation")
+        return observe(*arguments)
+    toxicity.observe = defective
 """
 Make = Callable[..., TreeUnderTest]
 
@@ -181,6 +196,29 @@ def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_read
     tree.ctl("stop", "fsm")
     wait_for(lambda: tree.count("grinder_live_engine_initialized") == 0, "not initialized")
     assert tree.count("grinder_readyz_ready") == 0
+
+
+@pytest.mark.timeout(240)
+def test_risk_computation_when_it_has_a_defect_then_the_tree_ends_safe_and_says_why(make: Make) -> None:
+    tree = make(BROKEN_RISK)
+    tree.start()
+    wait_for(lambda: tree.ready() and tree.venue.live(), "orders in the market", 90)
+    (tree.run_dir / "defect").touch()
+    wait_for(
+        lambda: not [row for row in tree.venue.live().values() if not row["reduceOnly"]], "no entry rests any more", 60
+    )
+    # Which comes first depends on how soon a start crashes: supervisord gives up, or the crash loop trips.
+    wait_for(
+        lambda: (
+            tree.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.CRASH_LOOP]
+            or tree.count("grinder_executor_withdrawn_total", reason=DenyReason.FSM_STATE_BLOCKED.value) > 0
+        ),
+        "the reason is on the page",
+    )
+    assert not tree.ready()
+    crashes = [event for event in events_of(tree.root / "log" / "fsm.log") if event["ev"] == "CRASHED"]
+    assert crashes
+    assert all("a defect in a risk computation" in str(event) for event in crashes)
 
 
 @pytest.mark.timeout(300)
