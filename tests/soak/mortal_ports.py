@@ -100,8 +100,9 @@ class MortalJournal:
         """Leave the first half of a record in the file, and die."""
         before = contents(self._directory)
         self._inner.append(record)
-        path, whole = next(found for found in contents(self._directory).items() if before.get(found[0]) != found[1])
-        old = before[path]
+        after = contents(self._directory)
+        path = next(path for path in before if path in after and after[path] != before[path])
+        whole, old = after[path], before[path]
         middle = (first_difference(old, whole) + len(whole.rstrip(b"\0"))) // 2
         with path.open("r+b") as file:
             file.seek(middle)
