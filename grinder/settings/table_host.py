@@ -155,10 +155,11 @@ HOST: Final = Section(
         ),
         integer(
             "GRINDER_CRASH_LOOP_STARTS",
-            "5",
+            "3",
             (0, 100),
             "",
-            "Crashes of one process within a minute that trip the kill switch at its next start; 0 never.",
+            "Crashes of one process within a minute that trip the kill switch at its next start; 0 never. With more "
+            "than 3, supervisord gives a process up that crashes right after each start before this is reached.",
         ),
         text(
             "GRINDER_RECORD_FILE",
