@@ -20,7 +20,7 @@ from tests.soak.steps import STEPS
 
 FEW_SEED = 2311
 FEW_RIGS = 4
-FEW_STEPS = 8
+FEW_STEPS = 6
 FEW_OTHERS = 2
 RIGS = 8
 ROUNDS = 3
