@@ -23,7 +23,7 @@ SIZE = 4_096
 records = st.lists(
     st.one_of(
         st.binary(min_size=1, max_size=60),
-        # Records that look like the journal's own bytes, of another place: one forged for its very own place would pass.
+        # Records that look like the journal's own bytes, of another place: one forged for its own would pass.
         st.builds(
             lambda text, offset, sequence: frame_bytes(text, NUMBER, offset, sequence),
             st.binary(min_size=1, max_size=9),
