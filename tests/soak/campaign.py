@@ -34,14 +34,17 @@ from tests.soak.mortals import archive_of
 from tests.soak.rig import MORTALS, Rig
 from tests.soak.steps import Step
 
-PATIENCE_S = 6.0
+PATIENCE_S = (6.0, 18.0)
+"""How long a life may take to its step, the first time and later: until doubts of earlier lives are settled, nothing
+that adds risk is sent."""
+
 LATER_S_MAX = 15.0
 SYNCER_LIFE_S = (0.0, 8.0)
 SETTLED_S_MAX = 60.0
 BROKEN_SETTLED_S = 6.0
 """How long a rig with a dishonest port is waited for: it may never come to rest."""
 
-TRIES_MAX = 8
+TRIES_MAX = 5
 PRODUCTION_SHARE = 0.3
 """Share of the lives without a planned step that are production's own programs, started as supervisord starts them."""
 
@@ -99,7 +102,7 @@ def plan(random: Random, steps: Iterable[Step], *, others: int) -> dict[Process,
     """Return the acts of both programs, shuffled: one per step, and ``others`` more of the executor."""
     acts: dict[Process, list[Act]] = {program: [] for program in MORTALS}
     for step in steps:
-        acts[step.program].append(Act(How.STEP, step=step, spared=0 if step.stopping else random.choice(SPARED)))
+        acts[step.program].append(Act(How.STEP, step=step, spared=0 if step.seldom else random.choice(SPARED)))
     for number in range(others):
         how = OTHERS[number % len(OTHERS)]
         act = Act(how, random.uniform(*AFTER_S[how]))
@@ -185,7 +188,7 @@ class Campaign:
             self.report.how[How.STEP] += 1
             self.report.at_step[key_of(step)] += 1
             self._begin(program)
-        elif age_s >= PATIENCE_S + (SETTLED_S_MAX if life.asked_to_stop else 0):
+        elif age_s >= PATIENCE_S[min(act.tries, len(PATIENCE_S)) - 1] + (SETTLED_S_MAX if life.asked_to_stop else 0):
             rig.kill(program)
             self.report.how[How.RANDOM] += 1
             self._again(program, act)

@@ -51,7 +51,9 @@ USER_FAULTS: dict[str, tuple[float, int]] = {
 
 ACTS: tuple[dict[str, Any], ...] = (
     {"kind": "partial_fill", "share": "0.3"},
+    {"kind": "partial_fill", "share": "0.3"},
     {"kind": "partial_fill", "share": "0.5"},
+    {"kind": "partial_fill", "share": "0.9"},
     {"kind": "listen_key_expired"},
     {"kind": "cut", "stream": "user"},
     {"kind": "cut", "stream": "ws_api"},

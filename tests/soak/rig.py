@@ -28,7 +28,7 @@ from tests.soak.steps import STEP_VARIABLE
 
 PROJECT = Path(__file__).parent.parent.parent
 PAUSE_S = 0.004
-STIR_S = 3.0
+STIR_S = 1.5
 STOP_S_MAX = 25.0
 UNLIMITED = "1000000000"
 VENUE_OPTIONS = (

@@ -19,16 +19,24 @@ _EXECUTOR, _SYNCER = Process.EXECUTOR, Process.SYNCER
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One place. ``stopping``: it is on the way of an orderly stop, so the process is asked to stop first."""
+    """One place. ``stopping``: it is on the way of an orderly stop, so the process is asked to stop first.
+
+    ``seldom``: a life may come here once only.
+    """
 
     name: str
     program: Process
     stopping: bool = False
+    seldom: bool = False
 
 
-def _steps(program: Process, subjects: str, moments: str, *, stopping: bool = False) -> tuple[Step, ...]:
+def _steps(
+    program: Process, subjects: str, moments: str, *, stopping: bool = False, seldom: bool = False
+) -> tuple[Step, ...]:
     return tuple(
-        Step(f"{subject}.{moment}", program, stopping) for subject in subjects.split() for moment in moments.split()
+        Step(f"{subject}.{moment}", program, stopping, seldom or stopping)
+        for subject in subjects.split()
+        for moment in moments.split()
     )
 
 
@@ -39,11 +47,14 @@ STEPS: tuple[Step, ...] = (
     # On the wire: handed to the adapter, bytes out and no reply yet, reply in and not taken, reply taken.
     *_steps(_EXECUTOR, "wire.PlaceOrder wire.AmendOrder wire.CancelOrder", "before handed sent answered taken"),
     *_steps(_EXECUTOR, "wire.QueryOrder wire.QueryOpenOrders", "before sent answered taken"),
-    *_steps(_EXECUTOR, "wire.QueryInstruments wire.QueryPositionMode wire.QueryPositions", "sent answered"),
-    *_steps(_EXECUTOR, "dead_man.renew", "before sent answered taken"),
+    *_steps(
+        _EXECUTOR, "wire.QueryInstruments wire.QueryPositionMode wire.QueryPositions", "sent answered", seldom=True
+    ),
+    *_steps(_EXECUTOR, "dead_man.renew", "before sent answered taken", seldom=True),
     # Told to the others, and heard from the venue.
     *_steps(_EXECUTOR, "publish.OrderUpdate publish.Fill publish.OrdersSnapshot", "before after"),
-    *_steps(_EXECUTOR, "stream.OrderEvent stream.UserStreamUp", "before after"),
+    *_steps(_EXECUTOR, "stream.OrderEvent", "before after"),
+    *_steps(_EXECUTOR, "stream.UserStreamUp", "before after", seldom=True),
     # The journal begins a new file: nothing done, begun, its thread at the first record, anywhere in it.
     *_steps(_EXECUTOR, "checkpoint", "before begun reading during"),
     # An orderly stop that is cut off.
@@ -53,9 +64,10 @@ STEPS: tuple[Step, ...] = (
     *_steps(_EXECUTOR, "stop.dead_man.let_down", "before sent answered taken", stopping=True),
     # The other reader of the account.
     *_steps(_SYNCER, "wire.QueryPositions wire.QueryBalance wire.QueryOpenOrders", "sent answered taken"),
-    *_steps(_SYNCER, "wire.QueryPositionMode wire.QueryInstruments wire.QueryServerTime", "answered"),
+    *_steps(_SYNCER, "wire.QueryPositionMode wire.QueryInstruments wire.QueryServerTime", "answered", seldom=True),
     *_steps(_SYNCER, "publish.AccountState publish.Instruments", "before after"),
-    *_steps(_SYNCER, "stream.AccountEvent stream.UserStreamUp", "before after"),
+    *_steps(_SYNCER, "stream.AccountEvent", "before after"),
+    *_steps(_SYNCER, "stream.UserStreamUp", "before after", seldom=True),
 )
 
 assert len({(step.program, step.name) for step in STEPS}) == len(STEPS)
