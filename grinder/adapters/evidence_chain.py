@@ -95,7 +95,7 @@ def check(root: Path) -> Report:
     expected: dict[str, str] = {}
     heads: dict[str, Head] = {}
     problems: list[str] = []
-    pruned = 0
+    pruned: list[str] = []
     for path in sorted((root / CHAIN_FOLDER).glob(f"*{_SUFFIX}")):
         heads[path.stem] = Head(0, GENESIS)
         for link, head in _links(path, problems):
@@ -103,11 +103,13 @@ def check(root: Path) -> Report:
             if link.deed is Deed.WROTE:
                 expected[link.file] = link.sha256
             else:
-                expected.pop(link.file, None)
-                pruned += 1
+                pruned.append(link.file)
+    gone = frozenset(pruned)
+    # Afterwards, for one writer may prune what another wrote.
+    expected = {file: sha256 for file, sha256 in expected.items() if file not in gone or (root / file).exists()}
     problems += _changed(root, expected)
     problems += _unlisted(root, expected)
-    return Report(len(expected), pruned, heads, tuple(problems))
+    return Report(len(expected), len(pruned), heads, tuple(problems))
 
 
 def _links(path: Path, problems: list[str]) -> Iterator[tuple[Link, Head]]:

@@ -77,3 +77,11 @@ def test_prune_when_bundles_are_old_then_whole_bundles_go_with_their_checksums(r
     assert [path.name for path in (root / "account_sync").iterdir()] == ["20260102T000000Z"]
     report = evidence_chain.check(root)
     assert (report.problems, report.pruned) == ((), 2)
+
+
+def test_prune_when_another_writer_wrote_the_file_then_the_chain_still_holds(root: Path) -> None:
+    write_evidence(root, "executor", "exit", "exit_2.json", "{}\n")
+    assert prune(root, "executor", "exit", 1) == 1
+    assert not (root / "exit" / "exit_1.json").exists()
+    report = evidence_chain.check(root)
+    assert (report.problems, report.files, report.pruned) == ((), 5, 1)
