@@ -73,6 +73,23 @@ class Heard:
         return await self.until(lambda messages: len(messages) >= count)
 
 
+def order_arguments(
+    symbol: str,
+    side: str,
+    kind: str,
+    qty: str,
+    client_id: str,
+    price: str = "",
+    tif: str = "GTC",
+    reduce_only: bool = False,
+) -> dict[str, Any]:
+    """Return a new order in the venue's own parameters."""
+    order = {"symbol": symbol, "side": side, "type": kind, "quantity": qty, "newClientOrderId": client_id}
+    if kind == "LIMIT":
+        order |= {"price": price, "timeInForce": tif}
+    return order | {"reduceOnly": "true"} if reduce_only else order
+
+
 def order_facts(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the suite compares of an order in the venue's own field names."""
     return {

@@ -15,23 +15,6 @@ from tests.contract.clients import driver
 from tests.contract.clients.driver import Heard, Place, Refused, UserVerbs, Verb
 
 
-def order_arguments(
-    symbol: str,
-    side: str,
-    kind: str,
-    qty: str,
-    client_id: str,
-    price: str = "",
-    tif: str = "GTC",
-    reduce_only: bool = False,
-) -> dict[str, Any]:
-    """Return a new order as the connector's methods take it."""
-    order = {"symbol": symbol, "side": side, "type": kind, "quantity": qty, "newClientOrderId": client_id}
-    if kind == "LIMIT":
-        order |= {"price": price, "timeInForce": tif}
-    return order | {"reduceOnly": "true"} if reduce_only else order
-
-
 class Client(UserVerbs):
     """The verbs over one client."""
 
@@ -77,7 +60,7 @@ class Client(UserVerbs):
         return driver.rules_facts(await self.ask(self.rest.exchange_info), symbol)
 
     async def place(self, **order: Any) -> dict[str, Any]:
-        return driver.order_facts(await self.ask(self.rest.new_order, **order_arguments(**order)))
+        return driver.order_facts(await self.ask(self.rest.new_order, **driver.order_arguments(**order)))
 
     async def amend(
         self, symbol: str, client_id: str, order_id: str, side: str, qty: str, price: str
@@ -101,7 +84,7 @@ class Client(UserVerbs):
 
     async def batch(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return driver.batch_facts(
-            await self.ask(self.rest.new_batch_order, [order_arguments(**each) for each in orders])
+            await self.ask(self.rest.new_batch_order, [driver.order_arguments(**each) for each in orders])
         )
 
     async def cancel_batch(self, symbol: str, order_ids: list[str]) -> list[dict[str, Any]]:

@@ -14,23 +14,6 @@ from tests.contract.clients import driver
 from tests.contract.clients.driver import Heard, Place, Refused, UserVerbs, Verb
 
 
-def order_arguments(
-    symbol: str,
-    side: str,
-    kind: str,
-    qty: str,
-    client_id: str,
-    price: str = "",
-    tif: str = "GTC",
-    reduce_only: bool = False,
-) -> dict[str, Any]:
-    """Return a new order as the client's methods take it."""
-    order = {"symbol": symbol, "side": side, "type": kind, "quantity": qty, "newClientOrderId": client_id}
-    if kind == "LIMIT":
-        order |= {"price": price, "timeInForce": tif}
-    return order | {"reduceOnly": "true"} if reduce_only else order
-
-
 class Client(UserVerbs):
     """The verbs over one client."""
 
@@ -79,7 +62,7 @@ class Client(UserVerbs):
         return driver.rules_facts(await self.ask(self.client.futures_exchange_info()), symbol)
 
     async def place(self, **order: Any) -> dict[str, Any]:
-        return driver.order_facts(await self.ask(self.client.futures_create_order(**order_arguments(**order))))
+        return driver.order_facts(await self.ask(self.client.futures_create_order(**driver.order_arguments(**order))))
 
     async def amend(
         self, symbol: str, client_id: str, order_id: str, side: str, qty: str, price: str
@@ -102,7 +85,7 @@ class Client(UserVerbs):
         return driver.order_facts(await self.ask(answer))
 
     async def batch(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        rows = [order_arguments(**order) for order in orders]
+        rows = [driver.order_arguments(**order) for order in orders]
         return driver.batch_facts(await self.ask(self.client.futures_place_batch_order(batchOrders=rows)))
 
     async def cancel_batch(self, symbol: str, order_ids: list[str]) -> list[dict[str, Any]]:
@@ -158,7 +141,9 @@ class Client(UserVerbs):
         return driver.book_facts(snapshot, differences)
 
     async def ws_place(self, **order: Any) -> dict[str, Any]:
-        return driver.order_facts(await self.ask(self.client.ws_futures_create_order(**order_arguments(**order))))
+        return driver.order_facts(
+            await self.ask(self.client.ws_futures_create_order(**driver.order_arguments(**order)))
+        )
 
     async def ws_amend(
         self, symbol: str, client_id: str, order_id: str, side: str, qty: str, price: str
