@@ -9,7 +9,6 @@ sent.
 
 from __future__ import annotations
 
-import http.client
 import select
 import sys
 import time
@@ -17,7 +16,6 @@ from collections import deque
 from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 from random import Random
-from urllib.request import urlopen
 
 import msgspec
 
@@ -41,10 +39,9 @@ from grinder.model.orders import (
 )
 from grinder.model.reasons import PlanReason
 from grinder.model.units import BPS, NS_PER_MS, NS_PER_S, ZERO
-from tests.soak.load import PREFIX, SYMBOL, TICK, Unheard
+from tests.soak.load import PREFIX, SYMBOL, TICK, Unheard, best_prices
 
 PRICES_MS = 250
-PRICES_S_MAX = 1.0
 BEAT_MS = 100
 DEADLINE_MS = 500
 QTY = Decimal("0.002")
@@ -111,16 +108,13 @@ class Flood:
             self._read_prices()
 
     def _read_prices(self) -> None:
-        try:
-            with urlopen(self._prices_url, timeout=PRICES_S_MAX) as answer:
-                ticker = msgspec.json.decode(answer.read())
-        except (OSError, http.client.HTTPException):
+        book = best_prices(self._prices_url, self._clock)
+        if book is None:
             return
-        now, utc_ms = self._clock.mono_ns(), self._clock.utc_ms()
-        bid, ask = Decimal(ticker["bidPrice"]), Decimal(ticker["askPrice"])
-        self._book = BookTop(SYMBOL, bid, Decimal(1), ask, Decimal(1), ticker["lastUpdateId"], utc_ms, now, utc_ms)
-        self._feed.publish_book(self._book)
-        self._feed.publish_mark(MarkPrice(SYMBOL, bid, bid, ZERO, 0, utc_ms, now))
+        self._book = book
+        self._feed.publish_book(book)
+        price = book.bid_price
+        self._feed.publish_mark(MarkPrice(SYMBOL, price, price, ZERO, 0, book.recv_utc_ms, book.recv_mono_ns))
 
     def _ask(self, book: BookTop) -> None:
         """Send one command: what is due to an order that may rest, else a new one."""

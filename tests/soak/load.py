@@ -69,6 +69,18 @@ INTENTS_KEPT = 400
 """Latest placements that amends and cancels choose from, also those that never lived."""
 
 
+def best_prices(url: str, clock: SystemClock) -> BookTop | None:
+    """Return the venue's best prices, or None where it does not answer."""
+    try:
+        with urlopen(url, timeout=PRICES_S_MAX) as answer:
+            ticker = msgspec.json.decode(answer.read())
+    except (OSError, http.client.HTTPException):
+        return None
+    now, utc_ms = clock.mono_ns(), clock.utc_ms()
+    bid, ask = Decimal(ticker["bidPrice"]), Decimal(ticker["askPrice"])
+    return BookTop(SYMBOL, bid, Decimal(1), ask, Decimal(1), ticker["lastUpdateId"], utc_ms, now, utc_ms)
+
+
 class Unheard:
     """Implements ports.Telemetry for who need not be measured."""
 
@@ -148,17 +160,13 @@ class Load:
 
     def _read_prices(self) -> None:
         """Put the venue's best prices, and their middle as the mark, on the board as the feed does."""
-        try:
-            with urlopen(self._prices_url, timeout=PRICES_S_MAX) as answer:
-                ticker = msgspec.json.decode(answer.read())
-        except (OSError, http.client.HTTPException):
+        book = best_prices(self._prices_url, self._clock)
+        if book is None:
             return
-        now, utc_ms = self._clock.mono_ns(), self._clock.utc_ms()
-        bid, ask = Decimal(ticker["bidPrice"]), Decimal(ticker["askPrice"])
-        self.book = BookTop(SYMBOL, bid, Decimal(1), ask, Decimal(1), ticker["lastUpdateId"], utc_ms, now, utc_ms)
-        self._feed.publish_book(self.book)
-        price = (bid + ask) / 2
-        self._feed.publish_mark(MarkPrice(SYMBOL, price, price, ZERO, 0, utc_ms, now))
+        self.book = book
+        self._feed.publish_book(book)
+        price = (book.bid_price + book.ask_price) / 2
+        self._feed.publish_mark(MarkPrice(SYMBOL, price, price, ZERO, 0, book.recv_utc_ms, book.recv_mono_ns))
 
     def _read(self) -> None:
         for arrival in self._receiver.drain():
