@@ -14,6 +14,7 @@ from grinder.core.recording import Header
 from grinder.core.remedy_budget import BudgetState
 from grinder.core.sequence import Gap
 from grinder.model.board import Heartbeat, Word
+from grinder.model.cluster import ClusterView, LatchReply, LatchRequest, LeaseReply, LeaseRequest
 from grinder.model.control import Process, TripReason
 from grinder.model.frames import Envelope, Frame
 from grinder.model.journal import JournalHealth, JournalLoss
@@ -112,6 +113,26 @@ class Latch(Protocol):
 
     def trip(self, reason: TripReason, who: Process | None) -> None:
         """Have a trip made durable; never blocks. ``who`` tripped: a process, or None for the operator."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """The leader's lease in etcd, as the executor has it."""
+
+    def ask(self, request: LeaseRequest, on_reply: Callable[[LeaseReply], None]) -> None:
+        """Ask; ``on_reply`` is called exactly once, later and on the caller's own thread, within a bounded time."""
+        ...
+
+
+class LatchStore(Protocol):
+    """The cluster's kill switch, override and hosts in etcd, as the executor has them."""
+
+    def ask(self, request: LatchRequest, on_reply: Callable[[LatchReply], None]) -> None:
+        """Ask; ``on_reply`` is called exactly once, later and on the caller's own thread, within a bounded time."""
+        ...
+
+    def watch(self, on_view: Callable[[ClusterView], None]) -> None:
+        """Have every change told, once it is seen, and a linearizable read every second; called once."""
         ...
 
 

@@ -43,6 +43,7 @@ class Word(IntEnum):
     AWAITING_RESUME = 21
     RESET_MONO_NS = 22
     RISK_DEMAND = 23
+    CLUSTER_OVERRIDE = 24
     HEARTBEAT_FEED_MONO_NS = 32
     HEARTBEAT_SYNCER_MONO_NS = 33
     HEARTBEAT_FSM_MONO_NS = 34
@@ -114,6 +115,7 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.AWAITING_RESUME: Process.FSM,
     Word.RESET_MONO_NS: OPERATOR,
     Word.RISK_DEMAND: Process.FSM,
+    Word.CLUSTER_OVERRIDE: Process.EXECUTOR,
 }
 
 

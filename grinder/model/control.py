@@ -112,6 +112,7 @@ class TripReason(StrEnum):
     FORCED_CLOSE = "FORCED_CLOSE"
     ACCOUNT_MISMATCH = "ACCOUNT_MISMATCH"
     DAILY_LOSS_LIMIT = "DAILY_LOSS_LIMIT"
+    CLUSTER = "CLUSTER"
 
 
 TRIP_CODES: Final[dict[TripReason, int]] = {reason: number for number, reason in enumerate(TripReason, start=1)}

@@ -1,0 +1,262 @@
+"""What hosts say to each other through etcd, as values: the keys of a cluster, what is asked of it, what comes back.
+
+Every key stands under ``/grinder/v1/<cluster>/``. The folder is small, so a whole one is read at once and at one
+revision: that is a ClusterView. An answer that did not come says nothing about what was done.
+
+Invariant: ``arm`` is a permission. Where it is absent, for whatever reason, no host takes new risk.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from grinder.model.control import HaRole, Override, TripReason
+
+V = TypeVar("V")
+
+
+class LeaderRecord(msgspec.Struct, frozen=True):
+    """Key ``leader``, bound to the leader's lease. Its create revision is the fencing token."""
+
+    node: str
+    host: str
+    boot_id: str
+    pid: int
+    utc_ms: int
+
+
+class ArmRecord(msgspec.Struct, frozen=True):
+    """Key ``arm``: while it is there, new risk is permitted. A trip deletes it.
+
+    ``arm_id``: made anew each time. ``acks``: trips that the operator has seen; a host that holds one of them, and only
+    such a host, may clear its own latch. ``epoch_base``: added to revisions so that terms grow over a loss of etcd's
+    data.
+    """
+
+    arm_id: str
+    epoch_base: int
+    acks: tuple[str, ...]
+    operator: str
+    note: str
+    utc_ms: int
+
+
+class TripRecord(msgspec.Struct, frozen=True):
+    """Keys ``trip/<trip id>``, never changed, and ``latch``, the first of them since the cluster was armed.
+
+    ``trip_id``: unique in the cluster. ``who``: process or operator. ``arm_id``: the permission that it ended, empty
+    where it was not known.
+    """
+
+    trip_id: str
+    node: str
+    reason: TripReason
+    who: str
+    detail: str
+    arm_id: str
+    utc_ms: int
+
+
+class OverrideRecord(msgspec.Struct, frozen=True):
+    """Key ``override``: the operator's override of every host of the cluster; absent is NONE."""
+
+    code: Override
+    who: str
+    reason: str
+    utc_ms: int
+
+
+class NodeRecord(msgspec.Struct, frozen=True):
+    """Keys ``node/<node>``, each bound to a short lease: what a host that lives says of itself.
+
+    ``trip_id``: the trip its latch holds, empty if it is clear. ``demand``: board word RISK_DEMAND. ``term``: the one
+    it acts under or acted under last.
+    """
+
+    node: str
+    host: str
+    role: HaRole
+    term: int
+    trip_id: str
+    demand: int
+    problem: str
+    utc_ms: int
+
+
+class Stored(msgspec.Struct, Generic[V], frozen=True):
+    """The value of a key with the revisions of its first and its last write, and its lease (0 without one)."""
+
+    value: V
+    create_revision: int
+    mod_revision: int
+    lease_id: int = 0
+
+
+class ClusterView(msgspec.Struct, frozen=True):
+    """Every key of the cluster at one revision.
+
+    ``cluster_id``, ``raft_term``: of the etcd cluster that answered. ``asked_boot_ns``: CLOCK_BOOTTIME right before a
+    linearizable read left; 0 where the view came from a watch, which proves nothing about now. ``known_revision``: the
+    highest revision that this host had seen when it asked: an answer below it means that etcd lost data. ``resigned``:
+    create revision of the leader key of the last clean resignation, 0 before the first. ``problem``: a key that cannot
+    be read, which then counts as absent (a leader that cannot be read: as one of nobody known).
+    """
+
+    revision: int
+    cluster_id: int
+    raft_term: int
+    asked_boot_ns: int
+    known_revision: int
+    leader: Stored[LeaderRecord] | None = None
+    resigned: int = 0
+    arm: Stored[ArmRecord] | None = None
+    latch: Stored[TripRecord] | None = None
+    trips: tuple[TripRecord, ...] = ()
+    override: Stored[OverrideRecord] | None = None
+    nodes: tuple[NodeRecord, ...] = ()
+    problem: str = ""
+
+
+class GrantLease(msgspec.Struct, frozen=True):
+    """Ask for a lease; the server may grant a longer one."""
+
+    ttl_s: int
+
+
+class Campaign(msgspec.Struct, frozen=True):
+    """Create the leader key under a lease if it does not exist."""
+
+    lease_id: int
+    record: LeaderRecord
+
+
+class KeepAlive(msgspec.Struct, frozen=True):
+    """Extend a lease to its full life."""
+
+    lease_id: int
+
+
+class AskPermit(msgspec.Struct, frozen=True):
+    """Ask, linearizably, whether the leader key and the arm key are still those that were created at these revisions.
+
+    Only a quorum can answer; that is what makes it more than a keepalive.
+    """
+
+    leader_revision: int
+    arm_revision: int
+
+
+class AskTimeToLive(msgspec.Struct, frozen=True):
+    """Ask how long a lease, anybody's, has to live."""
+
+    lease_id: int
+
+
+class Resign(msgspec.Struct, frozen=True):
+    """Delete our leader key and record the resignation in one transaction, then give the lease back."""
+
+    lease_id: int
+    leader_revision: int
+
+
+class RevokeLease(msgspec.Struct, frozen=True):
+    """Give a lease back."""
+
+    lease_id: int
+
+
+class ReadCluster(msgspec.Struct, frozen=True):
+    """Read every key of the cluster, linearizably."""
+
+
+class TripCluster(msgspec.Struct, frozen=True):
+    """Delete ``arm``, record the trip, and make it the latch if there is none, in one transaction.
+
+    Where etcd has no space left, ``arm`` is deleted alone. Asked twice with one trip id it is recorded once.
+    """
+
+    record: TripRecord
+
+
+class ArmCluster(msgspec.Struct, frozen=True):
+    """Create ``arm`` and delete ``latch``, if the latch is the one of ``latch_revision`` and nothing tripped since.
+
+    ``latch_revision``: mod revision of the latch, 0 for none. ``view_revision``: of the view that the operator
+    acknowledged; a trip recorded after it makes the request fail.
+    """
+
+    record: ArmRecord
+    latch_revision: int
+    view_revision: int
+
+
+class OverrideCluster(msgspec.Struct, frozen=True):
+    """Write ``override``. ``mod_revision``: what it must be at, 0 for absent; None to write in any case."""
+
+    record: OverrideRecord
+    mod_revision: int | None = None
+
+
+class ReportNode(msgspec.Struct, frozen=True):
+    """Write ``node/<node>`` under a lease of its own, which is kept alive by the next report."""
+
+    record: NodeRecord
+    ttl_s: int
+
+
+LeaseRequest = GrantLease | Campaign | KeepAlive | AskPermit | AskTimeToLive | Resign | RevokeLease
+LatchRequest = ReadCluster | TripCluster | ArmCluster | OverrideCluster | ReportNode
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """A lease. ``ttl_s``: as granted."""
+
+    lease_id: int
+    ttl_s: int
+
+
+class CampaignEnded(msgspec.Struct, frozen=True):
+    """Whose leader key stands after a campaign; ours where its lease is the one of the request."""
+
+    leader: Stored[LeaderRecord]
+
+
+class LifeLeft(msgspec.Struct, frozen=True):
+    """Time that a lease has left, whole seconds rounded down by the server; 0 or less where it is gone."""
+
+    ttl_s: int
+
+
+class PermitAnswer(msgspec.Struct, frozen=True):
+    """Both keys are still the same (``granted``), or at least one is not. ``revision``: of the answer."""
+
+    granted: bool
+    revision: int
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The request was carried out at ``revision``.
+
+    ``complete``: False where a trip could only delete ``arm`` and not be recorded: it holds, and is asked again.
+    """
+
+    revision: int
+    complete: bool = True
+
+
+class NotDone(msgspec.Struct, frozen=True):
+    """etcd answered that the request was not carried out: a compare failed, a key is gone, access is denied."""
+
+    why: str
+
+
+class NoAnswer(msgspec.Struct, frozen=True):
+    """No member answered in time: the request may have been carried out or may be so later."""
+
+    why: str
+
+
+LeaseReply = Granted | CampaignEnded | LifeLeft | PermitAnswer | Done | NotDone | NoAnswer
+LatchReply = ClusterView | Done | NotDone | NoAnswer
