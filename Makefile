@@ -1,6 +1,6 @@
 # Two commands for everybody: make run, make test. Nothing here can send an order to a real venue.
 .DEFAULT_GOAL := help
-.PHONY: help setup clients run stop status test check fmt lint types arch smoke bench soak cover lock docs clean
+.PHONY: help setup clients etcd run stop status test check fmt lint types arch smoke bench soak cover lock docs clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -15,6 +15,9 @@ setup: ## make .venv from requirements.lock; again only when that changed
 clients: setup ## make the environments of the third-party clients that the contract suite runs
 	@.ci/clients
 
+etcd: ## have etcd under build/etcd/bin: an installed one, or the packages of Debian trixie, unpacked there
+	@.ci/etcd
+
 run: setup ## trade on paper against the embedded simulated venue, in the foreground; Ctrl-C stops in order
 	@exec conf/paper.sh
 
@@ -24,7 +27,7 @@ stop: ## stop the tree in order, the executor first
 status: ## is it ready, and if not, why
 	@$(BIN)/grinder status
 
-test: clients ## the whole test suite
+test: clients etcd ## the whole test suite
 	$(PYTEST) -q -n $(WORKERS) --dist loadgroup tests
 
 check: lint types arch test ## everything a change must pass
@@ -43,7 +46,7 @@ types: setup ## mypy --strict
 arch: setup ## floors, sizes, tables, generated documentation
 	$(PYTEST) -q tests/arch
 
-smoke: setup ## the real tree: supervisord, sockets, shared memory, signals
+smoke: setup etcd ## the real tree: supervisord, sockets, shared memory, signals
 	$(PYTEST) -q tests/smoke
 
 cover: setup ## branch coverage of the pure floors; core must be whole
@@ -52,13 +55,13 @@ cover: setup ## branch coverage of the pure floors; core must be whole
 		-m pytest -q -p no:cacheprovider tests/unit tests/property tests/scenarios
 	$(BIN)/coverage report --data-file build/coverage --skip-covered --show-missing
 
-bench: setup ## tick to order, order path, journal, trip to block, each beside a bare floor of the same run
+bench: setup etcd ## tick to order, order path, journal, trip to block, each beside a bare floor of the same run
 	$(BIN)/python -m tests.bench.tick_to_order
 	$(BIN)/python -m tests.bench.order_round_trip
 	$(BIN)/python -m tests.bench.order_path
 	$(BIN)/python -m tests.bench.trip_to_block
 
-soak: setup ## a thousand kill -9s, ten thousand trips, half an hour of trading (SOAK_S=seconds); prints what it counted
+soak: setup etcd ## a thousand kill -9s, ten thousand trips, half an hour of trading (SOAK_S=seconds); prints what it counted
 	$(PYTEST) -q -s -m soak tests
 
 docs: setup ## write the documentation that is made from tables

@@ -17,11 +17,11 @@ settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
 TOGETHER: Final = (
-    re.compile(r"tests/((?:smoke|soak)/\w+)"),
+    re.compile(r"tests/((?:smoke|soak|contract/etcd)/\w+)"),
     re.compile(r"tests/contract/clients/.*\[(\w+)"),
 )
-"""Tests that one worker takes as a whole: a page of real trees, which share one, and all cases of one client, for which
-its program starts once."""
+"""Tests that one worker takes as a whole: a page of real trees or of a real etcd, which share one, and all cases of one
+client, for which its program starts once."""
 
 
 def group_of(nodeid: str) -> str:
