@@ -136,6 +136,18 @@ class LatchStore(Protocol):
         ...
 
 
+class TermStore(Protocol):
+    """The highest leader term that this host has seen, on the disk."""
+
+    def load(self) -> int | None:
+        """Return it, 0 where none was ever seen, None where it cannot be read."""
+        ...
+
+    def save(self, term: int) -> bool:
+        """Make a higher one durable before this returns; return False if that failed."""
+        ...
+
+
 class Venue(Protocol):
     """The venue's request side: orders by the fastest path there is, everything else by REST."""
 
