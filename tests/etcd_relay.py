@@ -1,0 +1,171 @@
+"""TCP relays that can be cut: partitions and delays on loopback without root, in a thread of their own.
+
+A relay knows who opened a connection, so that a member of a cluster can be cut from some of its peers only. While a
+way is cut its bytes wait, as packets do that are sent again and again; nobody is told that a connection is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+HOST: Final = "127.0.0.1"
+CHUNK: Final = 65536
+LOOK_PERIOD_S: Final = 0.01
+JOIN_TIMEOUT_S: Final = 5.0
+REFUSED_BELOW: Final = 32_000
+"""Ports from here on may be taken by outgoing connections while their owner is down."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on and that no outgoing connection takes by chance."""
+    for _ in range(1000):
+        port = 12_000 + int.from_bytes(os.urandom(2)) % (REFUSED_BELOW - 12_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("no free port")
+
+
+def socket_owner(port: int, pids: dict[str, int]) -> str:
+    """Return which of these processes has a connection from a local port; empty if none."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    local = f"0100007F:{port:04X}"
+    inode = next((line.split()[9] for line in lines if line.split()[1] == local), None)
+    wanted = f"socket:[{inode}]"
+    for name, pid in pids.items():
+        try:
+            links = [os.readlink(entry) for entry in os.scandir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        if wanted in links:
+            return name
+    return ""
+
+
+class Wire:
+    """What lies between named ends: which ways are cut, and how long a chunk of bytes takes.
+
+    A way is (from, to). ``""`` stands for whoever opens a connection where nobody looks who it is.
+    """
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+        self._cut: frozenset[tuple[str, str]] = frozenset()
+
+    def cut(self, *ways: tuple[str, str]) -> None:
+        """Let nothing through on these ways, beside those that are cut already."""
+        self._cut |= set(ways)
+
+    def isolate(self, name: str, others: tuple[str, ...], *, way: str = "both") -> None:
+        """Cut an end from others: ``in`` it hears nothing of them, ``out`` they hear nothing of it, or ``both``."""
+        if way in ("both", "in"):
+            self.cut(*((other, name) for other in others))
+        if way in ("both", "out"):
+            self.cut(*((name, other) for other in others))
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self._cut = frozenset()
+
+    def open(self, source: str, target: str) -> bool:
+        """Tell whether bytes pass now."""
+        return (source, target) not in self._cut
+
+
+class Relays:
+    """Relays of one wire, run by a thread; a context manager."""
+
+    def __init__(self, wire: Wire | None = None) -> None:
+        self.wire = wire or Wire()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="relays", daemon=True)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every relay and its connections."""
+        if not self._thread.is_alive():
+            return
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(JOIN_TIMEOUT_S)
+        self._loop.close()
+
+    def add(self, name: str, target_port: int, *, port: int = 0, owner: Callable[[int], str] | None = None) -> int:
+        """Relay to a port of the end that is called ``name``; return the port to connect to.
+
+        ``owner`` names the end that has a connection from a port.
+        """
+        return self._call(self._serve(name, target_port, port, owner or (lambda _: "")))
+
+    async def _serve(self, name: str, target_port: int, port: int, owner: Callable[[int], str]) -> int:
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            source = owner(writer.get_extra_info("peername")[1])
+            await self._relay(source, name, target_port, (reader, writer))
+
+        server = await asyncio.start_server(accept, HOST, port or free_port())
+        return int(server.sockets[0].getsockname()[1])
+
+    async def _relay(
+        self, source: str, name: str, target_port: int, near: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> None:
+        writers = [near[1]]
+        try:
+            while not (self.wire.open(source, name) and self.wire.open(name, source)):
+                await asyncio.sleep(LOOK_PERIOD_S)
+            far = await asyncio.open_connection(HOST, target_port)
+            writers.append(far[1])
+            ways = (self._pump(near[0], far[1], source, name), self._pump(far[0], near[1], name, source))
+            pumps = [asyncio.ensure_future(way) for way in ways]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+        except OSError:
+            pass
+        finally:
+            for writer in writers:
+                writer.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str, target: str) -> None:
+        try:
+            while data := await reader.read(CHUNK):
+                if self.wire.delay_s:
+                    await asyncio.sleep(self.wire.delay_s)
+                while not self.wire.open(source, target):
+                    await asyncio.sleep(LOOK_PERIOD_S)
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+
+    async def _close(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(JOIN_TIMEOUT_S)
