@@ -12,12 +12,16 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
 
 HOST: Final = "127.0.0.1"
 CHUNK: Final = 65536
 LOOK_PERIOD_S: Final = 0.01
+RESENT_S: Final = (0.02, 0.4)
+"""How much later bytes come whose packet was lost: a quick retransmission, or the sender's timeout."""
+
 JOIN_TIMEOUT_S: Final = 5.0
 REFUSED_BELOW: Final = 32_000
 """Ports from here on may be taken by outgoing connections while their owner is down."""
@@ -60,7 +64,9 @@ class Wire:
 
     def __init__(self) -> None:
         self.delay_s = 0.0
+        self.random = Random(0)
         self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._slow: dict[tuple[str, str], tuple[float, float]] = {}
 
     def cut(self, *ways: tuple[str, str]) -> None:
         """Let nothing through on these ways, beside those that are cut already."""
@@ -73,9 +79,22 @@ class Wire:
         if way in ("both", "out"):
             self.cut(*((name, other) for other in others))
 
+    def slow(self, *ways: tuple[str, str], delay_s: float = 0.0, lost: float = 0.0) -> None:
+        """Have these ways take longer; ``lost``: share of packets that must be sent again, each time anew."""
+        assert 0.0 <= lost < 1.0
+        self._slow |= dict.fromkeys(ways, (delay_s, lost))
+
+    def late_s(self, source: str, target: str) -> float:
+        """Return how long the next bytes of a way take, seconds."""
+        delay_s, lost = self._slow.get((source, target), (self.delay_s, 0.0))
+        while lost and self.random.random() < lost:
+            delay_s += self.random.uniform(*RESENT_S)
+        return delay_s
+
     def heal(self) -> None:
-        """Let everything through again."""
+        """Let everything through again, at once."""
         self._cut = frozenset()
+        self._slow = {}
 
     def open(self, source: str, target: str) -> bool:
         """Tell whether bytes pass now."""
@@ -115,13 +134,11 @@ class Relays:
         return self._call(self._serve(name, target_port, port, owner or (lambda _: "")))
 
     async def _serve(self, name: str, target_port: int, port: int, owner: Callable[[int], str]) -> int:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            source = owner(writer.get_extra_info("peername")[1])
+            task = self._loop.create_task(self._relay(source, name, target_port, (reader, writer)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            source = owner(writer.get_extra_info("peername")[1])
-            await self._relay(source, name, target_port, (reader, writer))
 
         server = await asyncio.start_server(accept, HOST, port or free_port())
         return int(server.sockets[0].getsockname()[1])
@@ -152,8 +169,8 @@ class Relays:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str, target: str) -> None:
         try:
             while data := await reader.read(CHUNK):
-                if self.wire.delay_s:
-                    await asyncio.sleep(self.wire.delay_s)
+                if late_s := self.wire.late_s(source, target):
+                    await asyncio.sleep(late_s)
                 while not self.wire.open(source, target):
                     await asyncio.sleep(LOOK_PERIOD_S)
                 writer.write(data)
