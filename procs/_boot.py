@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -158,9 +159,8 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     telemetry = Recorder(process, os.getpid(), incarnation, clock)
     log = EventLog(settings.log_dir / f"{process}.log", process, os.getpid(), incarnation, clock, telemetry)
     evidence = EvidenceWriter(settings.artifact_dir, process, log, telemetry, keep=settings.evidence_keep)
-    bus = Bus(
-        run_dir=run_dir, process=process, incarnation=incarnation, term=lambda: 0, clock=clock, telemetry=telemetry
-    )
+    term = partial(board.read, Word.TERM)
+    bus = Bus(run_dir=run_dir, process=process, incarnation=incarnation, term=term, clock=clock, telemetry=telemetry)
     if looping:
         board.write(word_of("TRIP", process), TRIP_CODES[TripReason.CRASH_LOOP])
         log.event("KILL_SWITCH_TRIPPED", reason=TripReason.CRASH_LOOP.value, detail=f"{crashes} crashes in a minute")

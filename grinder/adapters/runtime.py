@@ -14,6 +14,7 @@ from grinder.adapters.evidence import EvidenceWriter
 from grinder.adapters.latch_watch import LatchWatch
 from grinder.adapters.log import EventLog
 from grinder.adapters.telemetry import Recorder
+from grinder.model.board import Word
 from grinder.model.channels import TELEMETRY, Channel
 from grinder.model.control import Process
 from grinder.model.frames import Envelope, Frame
@@ -59,8 +60,8 @@ class Boot(msgspec.Struct, frozen=True):
 
     @property
     def term(self) -> int:
-        """The leader term that frames and ids carry; 0 on a host that is alone."""
-        return 0
+        """The leader term on the board; 0 on a host that is alone, and while nobody knows."""
+        return self.board.read(Word.TERM)
 
     def publisher(self, channel: Channel) -> Publisher:
         """Return the sending end of a channel of this process."""

@@ -169,7 +169,7 @@ def _place_intent(turn: Round, wanted: Wanted) -> Place:
     state, config = turn.state, turn.state.config
     sequence = state.id_incarnation * INTENTS_PER_INCARNATION + state.ids_made + 1
     return Place(
-        client_order_id=format_order_id(OrderId(config.order_prefix, config.term, sequence, wanted.level)),
+        client_order_id=format_order_id(OrderId(config.order_prefix, state.term, sequence, wanted.level)),
         symbol=turn.symbol.symbol,
         side=wanted.side,
         price=wanted.price,

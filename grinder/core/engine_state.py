@@ -192,7 +192,7 @@ class EngineState:
     ``batch``: what the last step sent, as (client id or empty, the order before) for ``Unsent``. ``seen_mono_ns``:
     per input, when it was last accepted. ``now_mono_ns``: time of the last event. ``memory``: what outlives the
     process; ``loss_breached``: its symbols whose budget is used up. ``day_loss``: None while it is not known.
-    ``failed``: risk inputs whose last computation could not be carried out.
+    ``failed``: risk inputs whose last computation could not be carried out. ``term``: leader term of the next ids.
     """
 
     __slots__ = (
@@ -228,12 +228,14 @@ class EngineState:
         "seen_mono_ns",
         "session_drawdown",
         "symbols",
+        "term",
         "tripped",
         "view",
     )
 
     def __init__(self, config: EngineConfig, now_mono_ns: int, memory: RiskMemory, awaiting: bool) -> None:
         self.config = config
+        self.term = config.term
         self.now_mono_ns = now_mono_ns
         self.symbols = {symbol: SymbolState(symbol, config.planner) for symbol in config.symbols}
         self.view = OrdersView(config.incarnation)

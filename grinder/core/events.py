@@ -66,7 +66,8 @@ class Control(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
 
     ``kill_switch_active``: any trip word is not zero. ``latch_loaded``: the durable latch has been read.
     ``override``: the most severe of the operator's and the settings' override. ``resume_count``: how many times an
-    operator acknowledged an emergency. ``executor_ready``: the executor is reconciled and may send.
+    operator acknowledged an emergency. ``executor_ready``: the executor is reconciled and may send. ``term``: leader
+    term under which this host acts; 0 alone, and on a host of a cluster that does not lead.
     """
 
     now_mono_ns: int
@@ -75,6 +76,7 @@ class Control(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
     override: Override
     resume_count: int
     executor_ready: bool
+    term: int = 0
 
 
 class Unsent(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):

@@ -322,6 +322,23 @@ def apply_control(state: EngineState, control: Control) -> None:
     state.resume_count = control.resume_count
     if not control.kill_switch_active:
         state.tripped = False
+    if control.term != state.term:
+        _begin_term(state, control.term)
+
+
+def _begin_term(state: EngineState, term: int) -> None:
+    """Begin anew as after a start: orders are the new leader's, and the executor tells of them once it took them over.
+
+    The position is adopted from the account again, for what other hosts traded in between nobody told here. No risk can
+    be lost sight of: without a snapshot of the new term there is no new risk.
+    """
+    state.term = term
+    state.view.forget()
+    for symbol in state.symbols.values():
+        symbol.adopted = False
+        symbol.difference = None
+        symbol.doubted_mono_ns = 0
+        symbol.changed_mono_ns = state.now_mono_ns
 
 
 def apply_loss(state: EngineState, lost: Lost) -> None:

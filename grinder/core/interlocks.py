@@ -1,7 +1,8 @@
 """The last checks before the wire, as a table: which commands each one binds, and when it says no.
 
 The twins of the fsm's guards, written apart from them and fed from the board, never from the fsm's word alone. Must
-never bind a cancel to anything but its order, nor a reduce-only order to a budget, a cap, arming or the latch.
+never bind a cancel to anything but its order, nor a reduce-only order to a budget, a cap, arming or the latch; only a
+host of a cluster that may no longer lead sends neither.
 
 Invariant: an input that is absent, old or unknown denies new risk.
 """
@@ -47,6 +48,7 @@ class Command(StrEnum):
 
 RISK: Final = frozenset({Command.PLACE_RISK, Command.AMEND_RISK})
 PLACES: Final = frozenset({Command.PLACE_RISK, Command.PLACE_REDUCE})
+PROTECTS: Final = frozenset(Command) - RISK
 AMENDS: Final = frozenset({Command.AMEND_RISK, Command.AMEND_REDUCE})
 RISK_PLACES: Final = frozenset({Command.PLACE_RISK})
 
@@ -89,18 +91,20 @@ class Ask(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     """What holds right now. Board words as read; 0 is unknown. ``orders_left``: of the venue's order budget.
 
-    ``symbol_unresolved``: an order of the symbol is in doubt, and asking the venue has not helped.
+    ``override``, ``cluster_override``: of this host and of the whole cluster. ``symbol_unresolved``: an order of the symbol is in doubt, and asking the venue has not helped.
     """
 
     now_mono_ns: int
     now_boot_ns: int
     trips: tuple[int, ...]
     override: int
+    cluster_override: int
     fsm_state: int
     fsm_beat_mono_ns: int
     role: int
     term: int
     risk_deadline_boot_ns: int
+    lead_deadline_boot_ns: int
     clock_checked_mono_ns: int
     clock_error_us: int
     not_reconciled: str
@@ -128,9 +132,12 @@ def state_of(word: int) -> FsmState | None:
     return _STATES[word - 1] if 0 < word <= len(_STATES) else None
 
 
-def override_of(word: int) -> Override:
-    """Return the override in the OVERRIDE word ((sequence << 8) | code); an unknown code is the most severe one."""
-    return _OVERRIDES.get(word & 0xFF, Override.EMERGENCY)
+def override_of(*words: int) -> Override:
+    """Return the most severe override of the words OVERRIDE and CLUSTER_OVERRIDE.
+
+    Each is (sequence << 8) | code; an unknown code is the most severe one.
+    """
+    return max(_OVERRIDES.get(word & 0xFF, Override.EMERGENCY) for word in words)
 
 
 def _fsm_blocks(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -174,8 +181,24 @@ def _too_many_open(ask: Ask, facts: Facts, limits: Limits) -> bool:
     return facts.orders_tracked >= ORDERS_TRACKED_MAX or (0 < most <= facts.orders_of_symbol)
 
 
+def _not_leader(ask: Ask, facts: Facts, limits: Limits) -> bool:
+    return facts.role != ROLE_ACTIVE or (limits.ha_enabled and facts.term <= 0)
+
+
+def _no_lease(ask: Ask, facts: Facts, limits: Limits) -> bool:
+    """Tell whether another host may lead by now."""
+    expired = facts.now_boot_ns >= facts.lead_deadline_boot_ns
+    return limits.ha_enabled and (expired or _not_leader(ask, facts, limits))
+
+
 def _no_permit(ask: Ask, facts: Facts, limits: Limits) -> bool:
-    return limits.ha_enabled and facts.now_boot_ns >= facts.risk_deadline_boot_ns
+    deadline_boot_ns = min(facts.risk_deadline_boot_ns, facts.lead_deadline_boot_ns)
+    return limits.ha_enabled and facts.now_boot_ns >= deadline_boot_ns
+
+
+def _overridden(ask: Ask, facts: Facts, limits: Limits) -> bool:
+    on_board = override_of(facts.override, facts.cluster_override)
+    return max(limits.override, on_board) is not Override.NONE
 
 
 def _unknown(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -205,14 +228,17 @@ TABLE: Final[tuple[tuple[DenyReason, frozenset[Command], Check], ...]] = (
     (_R.DUPLICATE_ID, PLACES, lambda ask, facts, limits: ask.seen),
     (_R.NOT_ARMED, RISK, lambda ask, facts, limits: not limits.armed),
     (_R.KILL_SWITCH_ACTIVE, RISK, lambda ask, facts, limits: any(facts.trips)),
-    (
-        _R.OPERATOR_OVERRIDE,
-        RISK,
-        lambda ask, facts, limits: max(limits.override, override_of(facts.override)) is not Override.NONE,
-    ),
+    (_R.OPERATOR_OVERRIDE, RISK, _overridden),
     (_R.FSM_STATE_BLOCKED, RISK, _fsm_blocks),
-    (_R.NOT_LEADER, RISK, lambda ask, facts, limits: facts.role != ROLE_ACTIVE),
+    (_R.NOT_LEADER, RISK, _not_leader),
     (_R.PERMIT_EXPIRED, RISK, _no_permit),
+    (_R.LEASE_EXPIRED, PROTECTS, _no_lease),
+    # An id tells the venue's other watchers who placed the order: it must be of the term that places it.
+    (
+        _R.STALE_TERM,
+        frozenset({Command.PLACE_REDUCE}),
+        lambda ask, facts, limits: limits.ha_enabled and ask.term != facts.term,
+    ),
     (
         _R.STALE_TERM,
         RISK,
@@ -245,7 +271,11 @@ JOURNAL_FAILED is not here: it is the outcome of the write that follows.
 """
 
 assert {reason for reason, _, _ in TABLE} | {_R.JOURNAL_FAILED} == set(DenyReason)
-assert all(not (commands & {Command.PLACE_REDUCE, Command.CANCEL}) or reason in {
+
+IN_A_CLUSTER: Final = frozenset({_R.LEASE_EXPIRED, _R.STALE_TERM})
+"""What stops a command that protects in a cluster only: a host that may have a successor must not act beside it."""
+
+assert all(not (commands & {Command.PLACE_REDUCE, Command.CANCEL}) or reason in IN_A_CLUSTER or reason in {
     _R.UNKNOWN_ORDER, _R.ORDER_BUSY, _R.STOPPING, _R.MODE_NOT_LIVE_TRADE, _R.PORT_NOOP, _R.DUPLICATE_ID
 } for reason, commands, _ in TABLE)  # fmt: skip
 
@@ -279,7 +309,12 @@ _STANDING_CHECKS: Final = tuple((reason, check) for reason, _, check in TABLE if
 
 
 def forbidden(ask: Ask, facts: Facts, limits: Limits) -> DenyReason | None:
-    """Return why an entry may not go on resting, or None when it may; ``ask`` would place it where it is."""
+    """Return why an entry may not go on resting, or None when it may; ``ask`` would place it where it is.
+
+    A host that may no longer lead has no say in it: the entry is its successor's.
+    """
+    if _no_lease(ask, facts, limits):
+        return None
     for reason, check in _STANDING_CHECKS:
         if check(ask, facts, limits):
             return reason

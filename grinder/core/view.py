@@ -2,8 +2,8 @@
 
 An order exists here from the moment its intent is queued. Three things move it: answers of the executor
 (OrderUpdate, CommandRefused), trades (Fill), and the periodic OrdersSnapshot, which heals whatever was lost. Must never
-read a clock, never forget an order that may still be alive, and never count a command as answered because of a frame
-that the executor sent before it read the command.
+read a clock, never forget an order that may still be alive while this host leads, and never count a command as answered
+because of a frame that the executor sent before it read the command.
 
 Invariant: a symbol's live orders plus its unsettled fills are never fewer than what the venue may still execute.
 """
@@ -256,6 +256,13 @@ class OrdersView:
                 self._drop(order.client_order_id)
         self.executor_ready = snapshot.ready
         self.synced = self.synced or snapshot.ready
+
+    def forget(self) -> None:
+        """Forget every order: they are another leader's now, or its. Nothing is known until the next snapshot."""
+        self.touched.update(self._by_symbol, (order.symbol for order in self._settling.values()))
+        for known in (self._orders, self._by_symbol, self._settling):
+            known.clear()
+        self.synced = self.executor_ready = False
 
     def expire(self, now_mono_ns: int) -> None:
         """Give up on trades that did not arrive within SETTLE_MS of their order's end."""

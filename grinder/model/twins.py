@@ -49,6 +49,8 @@ GATES_ALONE: Final[dict[BlockReason, str]] = {
 INTERLOCKS_ALONE: Final[dict[DenyReason, str]] = {
     _D.NOT_LEADER: "only the process that orders proves that this host leads",
     _D.PERMIT_EXPIRED: "as NOT_LEADER: the permit is a matter of the last moment",
+    _D.LEASE_EXPIRED: "on a host that may no longer lead not even what protects may leave: its successor does it, and "
+    "the venue's dead-man's switch",
     _D.DEADLINE_PASSED: "how old an intent is when it arrives, only its receiver knows",
     _D.STALE_TERM: "an intent of a former start or leader; the fsm knows its own only",
     _D.ORDER_UNRESOLVED: "whether asking the venue about an order has helped, only the executor knows; for the fsm the "

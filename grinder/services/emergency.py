@@ -28,6 +28,7 @@ from grinder.services.settling import Settling
 SILENCE_MS_MAX: Final = 15_000
 """An attempt without any reply for this long is given up and begun again, milliseconds."""
 
+_OVERRIDES: Final = (Word.OVERRIDE, Word.CLUSTER_OVERRIDE)
 _EVENTS: Final = {
     Result.SUCCESS: "EMERGENCY EXIT COMPLETE",
     Result.PARTIAL: "EMERGENCY EXIT PARTIAL",
@@ -108,7 +109,8 @@ class EmergencyExit:
             return "fsm_emergency"
         if any(self._board.read(word) for word in TRIP_WORDS):
             return "kill_switch"
-        if max(self._config.override, override_of(self._board.read(Word.OVERRIDE))) is Override.EMERGENCY:
+        on_board = override_of(*self._board.read_all(_OVERRIDES))
+        if max(self._config.override, on_board) is Override.EMERGENCY:
             return "operator_override"
         return ""
 

@@ -32,6 +32,7 @@ from grinder.core.events import (
     Unsent,
 )
 from grinder.core.inputs import LOSS_STREAK_TRIPPED
+from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.losses import RiskMemory, longest_streak
 from grinder.core.recording import Header
 from grinder.model.board import TRIP_WORDS, Word
@@ -41,7 +42,7 @@ from grinder.model.evidence import fsm_transition_file, loss_streak_file
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import LEVELS_MAX, SYMBOLS_MAX
 from grinder.model.market import BookTop
-from grinder.model.orders import INTENTS_PER_INCARNATION, OrderKind, ResyncOrders
+from grinder.model.orders import INTENTS_PER_INCARNATION, OrderKind, OrdersSnapshot, ResyncOrders
 from grinder.model.reasons import BlockReason
 from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -66,8 +67,11 @@ _CONTROL_WORDS: Final = (
     *TRIP_WORDS,
     Word.LATCH_FILE_LOADED,
     Word.OVERRIDE,
+    Word.CLUSTER_OVERRIDE,
     Word.RESUME_COUNT,
     Word.EXECUTOR_READY,
+    Word.ROLE,
+    Word.TERM,
 )
 
 
@@ -136,6 +140,9 @@ class FsmService:
             return
         now = self._ports.clock.mono_ns()
         self._look_at_board(now)
+        if envelope.term < self._state.term and type(frame) is OrdersSnapshot:
+            # What was true under an older term heals nothing; the next one is on its way.
+            return
         self._step(Received(now, frame))  # type: ignore[arg-type]
 
     def on_gap(self, channel: str, missing: int) -> None:
@@ -191,15 +198,16 @@ class FsmService:
         if words == self._words or self._stopped:
             return
         self._words = words
-        *trips, latch_loaded, override, resume_count, executor_ready = words
+        *trips, latch_loaded, override, cluster_override, resume_count, executor_ready, role, term = words
         self._step(
             Control(
                 now_mono_ns=now_mono_ns,
                 kill_switch_active=any(trips),
                 latch_loaded=latch_loaded != 0,
-                override=max(self._config.override, _override_of(override)),
+                override=max(self._config.override, _override_of(override), _override_of(cluster_override)),
                 resume_count=resume_count,
                 executor_ready=executor_ready == 1,
+                term=term if role == ROLE_ACTIVE else 0,
             )
         )
         self._ports.board.write(Word.OVERRIDE_ACK_FSM, override >> _CODE_BITS)

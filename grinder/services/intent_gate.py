@@ -15,7 +15,7 @@ from grinder.core.orders import Order, new_order
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.frames import Envelope, Frame
 from grinder.model.instrument import Instrument
-from grinder.model.orders import Amend, Cancel, CommandRefused, OrderState, Place, parse_order_id
+from grinder.model.orders import Amend, Cancel, CommandRefused, OrderId, OrderState, Place, parse_order_id
 from grinder.model.reasons import DenyReason
 from grinder.model.units import ZERO
 from grinder.ports import PriceBoard
@@ -24,14 +24,19 @@ from grinder.services.order_store import ExecutorPorts, OrderStore
 
 _FACT_WORDS: Final = (
     Word.OVERRIDE,
+    Word.CLUSTER_OVERRIDE,
     Word.FSM_STATE,
     Word.HEARTBEAT_FSM_MONO_NS,
     Word.ROLE,
     Word.TERM,
     Word.RISK_DEADLINE_BOOT_NS,
+    Word.LEAD_DEADLINE_BOOT_NS,
     Word.VENUE_CLOCK_CHECKED_MONO_NS,
     Word.VENUE_CLOCK_ERROR_US,
 )
+
+NO_TERM: Final = -1
+"""Term that no host ever has."""
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -68,15 +73,18 @@ class IntentGate:
 
     def is_ours(self, client_order_id: str) -> bool:
         """Tell whether an order id has our prefix and form."""
-        parts = parse_order_id(client_order_id)
-        return parts is not None and parts.prefix == self._prefix
+        return self._ours(client_order_id) is not None
 
     def on_place(self, place: Place, envelope: Envelope[Frame], conditions: Conditions) -> None:
         """Send a placement or answer it as DENIED; an id that was used before is only counted."""
         name = place.client_order_id
-        used = self._store.seen(name) or not self.is_ours(name)
+        parts = self._ours(name)
+        used = parts is None or self._store.seen(name)
         command = Command.PLACE_REDUCE if place.reduce_only else Command.PLACE_RISK
         ask = _ask(command, place, envelope, place.price, place.qty, used, None)
+        if parts is not None and parts.term != envelope.term:
+            # Decided under one term and sent under another: of neither.
+            ask = msgspec.structs.replace(ask, term=NO_TERM)
         reason = self._judge(ask, conditions)
         if reason is None:
             if self._desk.place(place, "" if place.reduce_only else self._run_id):
@@ -129,6 +137,10 @@ class IntentGate:
         )
         return forbidden(ask, self._facts(ask, conditions), self._limits)
 
+    def _ours(self, client_order_id: str) -> OrderId | None:
+        parts = parse_order_id(client_order_id)
+        return parts if parts is not None and parts.prefix == self._prefix else None
+
     def _judge(self, ask: Ask, conditions: Conditions) -> DenyReason | None:
         facts = self._facts(ask, conditions)
         if facts.now_mono_ns > ask.deadline_mono_ns:
@@ -139,18 +151,21 @@ class IntentGate:
         clock = self._ports.clock
         now = clock.mono_ns()
         trips, words = self._board.read_all(TRIP_WORDS), self._board.read_all(_FACT_WORDS)
-        override, fsm_state, fsm_beat_mono_ns, role, term, deadline_boot_ns, checked_mono_ns, error_us = words
+        override, cluster_override, fsm_state, fsm_beat_mono_ns, *rest = words
+        role, term, risk_deadline_boot_ns, lead_deadline_boot_ns, checked_mono_ns, error_us = rest
         risky = ask.command in (Command.PLACE_RISK, Command.AMEND_RISK)
         return Facts(
             now_mono_ns=now,
             now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,
             trips=trips,
             override=override,
+            cluster_override=cluster_override,
             fsm_state=fsm_state,
             fsm_beat_mono_ns=fsm_beat_mono_ns,
             role=role,
             term=term,
-            risk_deadline_boot_ns=deadline_boot_ns,
+            risk_deadline_boot_ns=risk_deadline_boot_ns,
+            lead_deadline_boot_ns=lead_deadline_boot_ns,
             clock_checked_mono_ns=checked_mono_ns,
             clock_error_us=error_us,
             not_reconciled=conditions.not_reconciled,

@@ -17,6 +17,7 @@ from grinder.core.interlocks import (
     Facts,
     Limits,
     deny,
+    forbidden,
     override_of,
     state_of,
 )
@@ -49,11 +50,13 @@ FACTS = Facts(
     now_boot_ns=NOW,
     trips=(0, 0, 0, 0, 0, 0),
     override=0,
+    cluster_override=0,
     fsm_state=list(FsmState).index(FsmState.ACTIVE) + 1,
     fsm_beat_mono_ns=NOW,
     role=2,
     term=3,
     risk_deadline_boot_ns=NOW + 1,
+    lead_deadline_boot_ns=NOW + 1,
     clock_checked_mono_ns=NOW,
     clock_error_us=1_000,
     not_reconciled="",
@@ -73,7 +76,8 @@ ASK = Ask(Command.PLACE_RISK, "grd-0-1-b1", "BTCUSDT", D(99), D(1), NOW, 3, 5, F
 
 ASK_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...] = (
     (R.DUPLICATE_ID, PLACES, {"seen": True}),
-    (R.STALE_TERM, RISK, {"term": 2}),
+    (R.STALE_TERM, PLACES | RISK, {"term": 2}),
+    (R.STALE_TERM, PLACES | RISK, {"term": 4}),
     (R.STALE_TERM, RISK, {"incarnation": 4}),
     (R.DEADLINE_PASSED, RISK, {"deadline_mono_ns": NOW - 1}),
     (R.SYMBOL_NOT_WHITELISTED, RISK, {"symbol": "XRPUSDT", "order": msgspec.structs.replace(ORDER, symbol="XRPUSDT")}),
@@ -93,12 +97,12 @@ FACT_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...]
     (R.KILL_SWITCH_ACTIVE, RISK, {"trips": (0, 0, 0, 0, 0, 1)}),
     (R.OPERATOR_OVERRIDE, RISK, {"override": (4 << 8) | 1}),
     (R.OPERATOR_OVERRIDE, RISK, {"override": (4 << 8) | 77}),
+    (R.OPERATOR_OVERRIDE, RISK, {"cluster_override": 1}),
+    (R.OPERATOR_OVERRIDE, RISK, {"cluster_override": (4 << 8) | 77}),
     (R.FSM_STATE_BLOCKED, RISK, {"fsm_state": 0}),
     (R.FSM_STATE_BLOCKED, RISK, {"fsm_state": 99}),
     (R.FSM_STATE_BLOCKED, RISK, {"fsm_state": list(FsmState).index(FsmState.PAUSED) + 1}),
     (R.FSM_STATE_BLOCKED, RISK, {"fsm_beat_mono_ns": NOW - 2_001 * NS_PER_MS}),
-    (R.NOT_LEADER, RISK, {"role": 0}),
-    (R.NOT_LEADER, RISK, {"role": 1}),
     (R.PERMIT_EXPIRED, RISK, {"risk_deadline_boot_ns": NOW}),
     (R.NOT_RECONCILED, RISK, {"not_reconciled": "no account snapshot yet"}),
     (R.ORDER_UNRESOLVED, RISK, {"symbol_unresolved": True}),
@@ -115,6 +119,15 @@ FACT_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...]
     (R.PRICE_COLLAR, RISK, {"mark": None}),
     (R.PRICE_COLLAR, RISK, {"mark": msgspec.structs.replace(MARK, recv_mono_ns=NOW - 6 * NS_PER_S)}),
 )
+NO_LEAD_CASES: tuple[tuple[DenyReason, dict[str, object]], ...] = (
+    (R.NOT_LEADER, {"role": 0}),
+    (R.NOT_LEADER, {"role": 1}),
+    (R.NOT_LEADER, {"role": 9}),
+    (R.NOT_LEADER, {"term": 0}),
+    (R.PERMIT_EXPIRED, {"lead_deadline_boot_ns": NOW}),
+    (R.PERMIT_EXPIRED, {"lead_deadline_boot_ns": 0}),
+)
+"""The reason of new risk; everything that only protects is denied too, with LEASE_EXPIRED."""
 LIMIT_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...] = (
     (R.NOT_ARMED, RISK, {"armed": False}),
     (R.MODE_NOT_LIVE_TRADE, PLACES | AMENDS, {"mode": TradingMode.READ_ONLY}),
@@ -153,6 +166,31 @@ def test_deny_when_a_fact_forbids_then_its_reason(
 
 
 @pytest.mark.parametrize("command", Command)
+@pytest.mark.parametrize(("reason", "change"), NO_LEAD_CASES)
+def test_deny_when_another_host_may_lead_then_nothing_passes(
+    command: Command, reason: DenyReason, change: dict[str, object]
+) -> None:
+    facts = msgspec.structs.replace(FACTS, **change)
+    ask = msgspec.structs.replace(ask_for(command), term=facts.term)
+    assert deny(ask, facts, LIMITS) is (reason if command in RISK else R.LEASE_EXPIRED)
+
+
+@pytest.mark.parametrize("command", sorted(set(Command) - RISK))
+def test_deny_when_the_host_is_alone_then_no_lease_binds_what_protects(command: Command) -> None:
+    alone = msgspec.structs.replace(LIMITS, ha_enabled=False)
+    facts = msgspec.structs.replace(FACTS, role=0, term=0, lead_deadline_boot_ns=0, risk_deadline_boot_ns=0)
+    assert deny(ask_for(command), facts, alone) is None
+
+
+def test_forbidden_when_the_lead_is_lost_then_the_entry_is_left_to_the_successor() -> None:
+    tripped = msgspec.structs.replace(FACTS, trips=(1, 0, 0, 0, 0, 0))
+    assert forbidden(ASK, tripped, LIMITS) is R.KILL_SWITCH_ACTIVE
+    lost = msgspec.structs.replace(tripped, lead_deadline_boot_ns=NOW)
+    assert forbidden(ASK, lost, LIMITS) is None
+    assert forbidden(ASK, lost, msgspec.structs.replace(LIMITS, ha_enabled=False)) is R.KILL_SWITCH_ACTIVE
+
+
+@pytest.mark.parametrize("command", Command)
 @pytest.mark.parametrize(("reason", "binds", "change"), LIMIT_CASES)
 def test_deny_when_a_setting_forbids_then_its_reason(
     command: Command, reason: DenyReason, binds: frozenset[Command], change: dict[str, object]
@@ -163,6 +201,7 @@ def test_deny_when_a_setting_forbids_then_its_reason(
 
 def test_cases_when_counted_then_every_reason_of_the_table_is_reached() -> None:
     reached = {reason for reason, _, _ in (*ASK_CASES, *FACT_CASES, *LIMIT_CASES)}
+    reached |= {reason for reason, _ in NO_LEAD_CASES} | {R.LEASE_EXPIRED}
     assert reached == {reason for reason, _, _ in TABLE}
     assert reached | {R.JOURNAL_FAILED} == set(DenyReason)
 
@@ -178,3 +217,4 @@ def test_words_when_read_then_zero_and_unknown_are_safe() -> None:
     assert state_of(len(FsmState) + 1) is None
     assert override_of((9 << 8) | 2) is Override.EMERGENCY
     assert override_of(9 << 8) is Override.NONE
+    assert override_of(1, 0) is override_of(0, (7 << 8) | 1) is Override.PAUSE
