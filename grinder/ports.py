@@ -18,7 +18,7 @@ from grinder.model.cluster import ClusterView, LatchReply, LatchRequest, LeaseRe
 from grinder.model.control import Process, TripReason
 from grinder.model.frames import Envelope, Frame
 from grinder.model.journal import JournalHealth, JournalLoss
-from grinder.model.latch import LatchRecord
+from grinder.model.latch import Clearing, LatchRecord
 from grinder.model.market import BookTop, MarketEvent, MarkPrice, StreamKind
 from grinder.model.reasons import DropReason
 from grinder.model.venue import VenueReply, VenueRequest
@@ -113,6 +113,27 @@ class Latch(Protocol):
 
     def trip(self, reason: TripReason, who: Process | None) -> None:
         """Have a trip made durable; never blocks. ``who`` tripped: a process, or None for the operator."""
+        ...
+
+
+class ClusterLatch(Latch, Protocol):
+    """The durable latch of a host that belongs to a cluster."""
+
+    def trip_again(self, reason: TripReason, who: Process | None) -> None:
+        """Have a trip made durable as one of its own, also where the latch is tripped: what clears it must name it."""
+        ...
+
+    def follow(self, trip_id: str, detail: str) -> None:
+        """Have the trip of another host made durable here, under its id; nothing where the latch is tripped."""
+        ...
+
+    def clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
+        """Have a trip cleared on this host as by an operator, with all words seen before the look; one at a time."""
+        ...
+
+    @property
+    def clearing(self) -> Clearing:
+        """How the last ``clear`` goes."""
         ...
 
 

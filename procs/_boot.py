@@ -21,7 +21,7 @@ from grinder.adapters.bus import Bus
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.crash_loop import StartLog
 from grinder.adapters.evidence import EvidenceWriter
-from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.adapters.latch import host_latch
 from grinder.adapters.latch_watch import LatchWatch
 from grinder.adapters.lock import SlotLock
 from grinder.adapters.log import EventLog
@@ -150,7 +150,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
     board = attach_process(run_dir, process, settings.symbols)
     if process is Process.EXECUTOR:
         # Made before this start is counted: a kill in between must not look like a latch that somebody took away.
-        LatchFile(state_dir / LATCH_FILE).load(first_start=first_start)
+        host_latch(settings, state_dir).load(first_start=first_start)
     incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
     board.begin(os.getpid(), incarnation)
     restore_override(run_dir, state_dir)
@@ -166,7 +166,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
         log.event("KILL_SWITCH_TRIPPED", reason=TripReason.CRASH_LOOP.value, detail=f"{crashes} crashes in a minute")
     latch = None
     if process is Process.EXECUTOR:
-        file = LatchFile(state_dir / LATCH_FILE)
+        file = host_latch(settings, state_dir)
         record = file.load(first_start=first_start)
         if looping and not record.tripped:
             # At once, for this start may crash before anything else makes its own trip durable.
@@ -174,7 +174,7 @@ def _assemble(process: Process, settings: Settings) -> Boot:
         if record.tripped:
             board.write(word_of("TRIP", process), TRIP_CODES[record.reason])
             log.event("KILL_SWITCH_LATCHED", reason=record.reason, who=record.who, detail=record.detail)
-        latch = LatchWatch(file, record, clock, log, evidence)
+        latch = LatchWatch(file, record, clock, log, evidence, run_dir)
         board.write(Word.LATCH_FILE_LOADED, 1)
     return Boot(
         process=process,

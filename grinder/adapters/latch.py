@@ -20,8 +20,9 @@ import msgspec
 
 from grinder.model.control import TripReason
 from grinder.model.latch import LatchRecord
+from grinder.settings import Settings
 
-__all__ = ["LATCH_FILE", "LatchFile", "LatchRecord"]
+__all__ = ["LATCH_FILE", "LatchFile", "LatchRecord", "host_latch"]
 
 LATCH_FILE: Final = "latch"
 LOCK_WAIT_S_MAX: Final = 1.0
@@ -34,16 +35,27 @@ _LENGTH_BYTES: Final = 2
 _CRC_BYTES: Final = 4
 _HEAD_BYTES: Final = _LENGTH_BYTES + _CRC_BYTES
 _TEXT_BYTES_MAX: Final = 200
+_NAME_BYTES_MAX: Final = 64
+_NAME_RANDOM_BYTES: Final = 4
 _UNREADABLE: Final = "the latch file cannot be read"
 _ABSENT: Final = "the latch file is gone although this is not the first start"
 _CLEAR: Final = LatchRecord(0, False, TripReason.MANUAL, "", "", 0)
 
 
 class LatchFile:
-    """The durable latch of one host. Written by the executor and by the operator, one at a time under a file lock."""
+    """The durable latch of one host. Written by the executor and by the operator, one at a time under a file lock.
 
-    def __init__(self, path: Path) -> None:
+    ``node``: name of the host in its cluster, which each trip's name begins with; empty on a host that is alone.
+    """
+
+    def __init__(self, path: Path, node: str = "") -> None:
         self._path = path
+        self._node = node
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies: the state directory."""
+        return self._path.parent
 
     def load(self, *, first_start: bool) -> LatchRecord:
         """Return the state of the latch; made, and clear, if this is the first start and there is no file.
@@ -68,8 +80,12 @@ class LatchFile:
             return _tripped(f"{_UNREADABLE}: {error.strerror}")
         return _newest(data)
 
-    def trip(self, reason: TripReason, who: str, detail: str, utc_ms: int, *, again: bool = False) -> LatchRecord:
-        """Trip the latch durably; the first trip keeps its reason. A file that cannot be read is left as it is.
+    def trip(
+        self, reason: TripReason, who: str, detail: str, utc_ms: int, *, again: bool = False, name: str = ""
+    ) -> LatchRecord:
+        """Trip the latch durably; the first trip of this host keeps its reason.
+
+        A file that cannot be read is left as it is.
 
         Args:
             reason: why.
@@ -77,6 +93,7 @@ class LatchFile:
             detail: for people.
             utc_ms: now, Unix milliseconds.
             again: count this trip also where the latch is tripped already, which makes earlier trip ids void.
+            name: of another host's trip that this one follows; empty for one of this host.
 
         Returns:
             The state of the latch afterwards; tripped.
@@ -90,11 +107,14 @@ class LatchFile:
             before = self.peek(first_start=False)
             if before.tripped and (not again or before.version == 0):
                 return before
-            if before.tripped:
-                first = msgspec.structs.replace(before, version=before.version + 1)
+            version = before.version + 1
+            if before.tripped and before.reason is not TripReason.CLUSTER:
+                first = msgspec.structs.replace(before, version=version, name=self._new_name(before.reason))
                 record = first if first.detail else msgspec.structs.replace(first, who=who, detail=detail)
             else:
-                record = LatchRecord(before.version + 1, True, reason, who, detail, utc_ms)
+                fits = 0 < len(name.encode()) <= _NAME_BYTES_MAX
+                own_name = name if fits else self._new_name(reason)
+                record = LatchRecord(version, True, reason, who, detail, utc_ms, own_name)
             self.store(record)
             return self.peek(first_start=False)
 
@@ -130,6 +150,7 @@ class LatchFile:
             OSError: if it could not be written and flushed.
         """
         body = msgspec.msgpack.encode(msgspec.structs.replace(record, who=_cut(record.who), detail=_cut(record.detail)))
+        assert len(record.name.encode()) <= _NAME_BYTES_MAX
         assert len(body) <= _SLOT_BYTES - _HEAD_BYTES
         head = len(body).to_bytes(_LENGTH_BYTES, "little") + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
@@ -138,6 +159,10 @@ class LatchFile:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _new_name(self, reason: TripReason) -> str:
+        """Return a name that no trip has had: an acknowledgement of an earlier one must never fit."""
+        return f"{self._node}-{reason}-{os.urandom(_NAME_RANDOM_BYTES).hex()}" if self._node else ""
 
     @contextmanager
     def _locked(self, *, must: bool) -> Iterator[None]:
@@ -179,6 +204,11 @@ class LatchFile:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def host_latch(settings: Settings, state_dir: Path) -> LatchFile:
+    """Return the durable latch of a state directory; where there is a cluster, its trips get names."""
+    return LatchFile(state_dir / LATCH_FILE, settings.node_id if settings.ha_enabled else "")
 
 
 def _try_lock(descriptor: int) -> bool:

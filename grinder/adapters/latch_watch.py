@@ -6,25 +6,54 @@ The executor never waits for a disk. Must never give a trip up: what cannot be w
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from grinder.adapters.audit import Act, append_act, this_operator
+from grinder.adapters.board import attach_operator
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.host_reset import HostReset
 from grinder.adapters.latch import LatchFile
-from grinder.model.control import Process, TripReason
+from grinder.adapters.override import operator_lock
+from grinder.model.control import Exit, Process, TripReason
+from grinder.model.errors import BoardError
 from grinder.model.evidence import KillEvent, kill_file
-from grinder.model.latch import LatchRecord
+from grinder.model.latch import Clearing, ClearStage, LatchRecord
 from grinder.model.limits import WRITER_CLOSE_S_MAX
-from grinder.ports import Clock, EvidenceSink, Log
+from grinder.ports import EvidenceSink, Log
 
 LOOK_PERIOD_S: Final = 0.1
 """Period of the looks at the file, and of the tries to write it, seconds."""
 
+CLEAR_WAIT_S_MAX: Final = 3.0
+"""Longest wait for the processes of this host at each step of a clearing, seconds: more than HEARTBEAT_STALE_MS."""
+
 _SAY_AGAIN_LOOKS: Final = 100
+_POLL_S: Final = 0.005
+_OF_THE_CLUSTER: Final = "cluster"
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """A trip that is to be written, as LatchFile.trip takes it."""
+
+    reason: TripReason
+    who: str
+    detail: str = ""
+    again: bool = False
+    name: str = ""
 
 
 class LatchWatch:
-    """The Latch port. A file that says *tripped* is as good as a trip word, also where the board is gone."""
+    """The ClusterLatch port. A file that says *tripped* is as good as a trip word, also where the board is gone."""
 
-    def __init__(self, file: LatchFile, record: LatchRecord, clock: Clock, log: Log, evidence: EvidenceSink) -> None:
+    def __init__(
+        self, file: LatchFile, record: LatchRecord, clock: SystemClock, log: Log, evidence: EvidenceSink, run_dir: Path
+    ) -> None:
         """Begin to look.
 
         Args:
@@ -33,14 +62,17 @@ class LatchWatch:
             clock: for the time of a trip.
             log: where a file that cannot be written is reported.
             evidence: gets a file for each trip, also for one of before this start: written again, it is the same.
+            run_dir: where the board is on which ``clear`` works.
         """
         self._file = file
         self._record = record
         self._clock = clock
         self._log = log
         self._evidence = evidence
+        self._run_dir = run_dir
         self._evident_trip_id = ""
-        self._wanted: tuple[TripReason, str] | None = None
+        self._wanted: deque[_Wanted] = deque()
+        self._clearing = Clearing("", ClearStage.NONE)
         self._failures = 0
         self._wake = threading.Event()
         self._ending = False
@@ -52,17 +84,42 @@ class LatchWatch:
         """What the file said last."""
         return self._record
 
+    @property
+    def clearing(self) -> Clearing:
+        """How the last ``clear`` goes."""
+        return self._clearing
+
     def trip(self, reason: TripReason, who: Process | None) -> None:
         """Have a trip written; returns at once. A second call before it is written changes nothing."""
-        if self._wanted is None:
-            self._wanted = (reason, "operator" if who is None else who.value)
-            self._wake.set()
+        if not self._wanted:
+            self._want(_Wanted(reason, _name(who)))
+
+    def trip_again(self, reason: TripReason, who: Process | None) -> None:
+        """Have a trip written as one of its own, also where the latch is tripped; returns at once."""
+        self._want(_Wanted(reason, _name(who), again=True))
+
+    def follow(self, trip_id: str, detail: str) -> None:
+        """Have the trip of another host written under its id; returns at once."""
+        self._want(_Wanted(TripReason.CLUSTER, _OF_THE_CLUSTER, detail, name=trip_id))
+
+    def clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
+        """Begin to clear a trip by a thread of its own: trips are written meanwhile; nothing while one is at it."""
+        if self._clearing.stage is ClearStage.UNDER_WAY:
+            return
+        self._clearing = Clearing(trip_id, ClearStage.UNDER_WAY)
+        work = (trip_id, looked_mono_ns, who)
+        threading.Thread(target=self._clear, args=work, name="latch-clear", daemon=True).start()
 
     def close(self) -> None:
         """Write what waits, within WRITER_CLOSE_S_MAX."""
         self._ending = True
         self._wake.set()
         self._thread.join(WRITER_CLOSE_S_MAX)
+
+    def _want(self, wanted: _Wanted) -> None:
+        if wanted not in self._wanted:
+            self._wanted.append(wanted)
+            self._wake.set()
 
     def _run(self) -> None:
         while not self._ending:
@@ -78,22 +135,65 @@ class LatchWatch:
         record = self._record
         trip_id = record.trip_id if record.tripped else ""
         if trip_id and trip_id != self._evident_trip_id:
-            ts_utc_ms = record.utc_ms or self._clock.utc_ms()
-            file = kill_file(KillEvent.TRIP, record, trip_id, record.who, ts_utc_ms, "LATCHED")
-            self._evidence.write(file.folder, file.name, file.text)
+            self._keep_evidence(KillEvent.TRIP, trip_id, record.who, record.utc_ms or self._clock.utc_ms(), "LATCHED")
         self._evident_trip_id = trip_id
 
+    def _keep_evidence(self, event: KillEvent, trip_id: str, who: str, ts_utc_ms: int, outcome: str) -> None:
+        file = kill_file(event, self._record, trip_id, who, ts_utc_ms, outcome)
+        self._evidence.write(file.folder, file.name, file.text)
+
     def _look(self) -> None:
-        wanted = self._wanted
-        if wanted is None:
-            self._record = self._file.peek(first_start=False)
-            return
+        while self._wanted:
+            wanted = self._wanted[0]
+            try:
+                self._record = self._file.trip(
+                    wanted.reason,
+                    wanted.who,
+                    wanted.detail,
+                    self._clock.utc_ms(),
+                    again=wanted.again,
+                    name=wanted.name,
+                )
+            except OSError as error:
+                if self._failures % _SAY_AGAIN_LOOKS == 0:
+                    self._log.event("LATCH_NOT_WRITTEN", reason=wanted.reason, why=error.strerror)
+                self._failures += 1
+                return
+            self._failures = 0
+            self._wanted.popleft()
+        self._record = self._file.peek(first_start=False)
+
+    def _clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
+        stage, problem = self._reset(trip_id, looked_mono_ns, who)
+        self._record = self._file.peek(first_start=False)
+        outcome = "cleared" if stage is ClearStage.CLEARED else f"STILL LATCHED: {problem}"
+        utc_ms = self._clock.utc_ms()
+        self._keep_evidence(KillEvent.RESET, trip_id, who, utc_ms, outcome)
+        code = Exit.OK if stage is ClearStage.CLEARED else Exit.GATE
+        line = Act(utc_ms, this_operator(), "reset of the cluster", "done", {"ack": trip_id, "by": who}, code, outcome)
+        unwritten = append_act(self._file.folder, line)
+        self._log.event("CLUSTER_RESET", trip_id=trip_id, who=who, outcome=outcome, audit=unwritten or "written")
+        self._clearing = Clearing(trip_id, stage, problem)
+
+    def _reset(self, trip_id: str, looked_mono_ns: int, who: str) -> tuple[ClearStage, str]:
+        reset = HostReset(self._run_dir, self._file, self._clock, who, _wait)
         try:
-            self._record = self._file.trip(*wanted, "", self._clock.utc_ms())
-        except OSError as error:
-            if self._failures % _SAY_AGAIN_LOOKS == 0:
-                self._log.event("LATCH_NOT_WRITTEN", reason=wanted[0], why=error.strerror)
-            self._failures += 1
-            return
-        self._failures = 0
-        self._wanted = None
+            with operator_lock(self._file.folder) as locked, attach_operator(self._run_dir) as board:
+                if not locked:
+                    return ClearStage.FAILED, "another operator's command is under way"
+                return reset.clear(board, trip_id, looked_mono_ns)
+        except (BoardError, OSError) as error:
+            return ClearStage.FAILED, str(error)
+
+
+def _name(who: Process | None) -> str:
+    return "operator" if who is None else who.value
+
+
+def _wait(condition: Callable[[], bool]) -> bool:
+    deadline_mono_s = time.monotonic() + CLEAR_WAIT_S_MAX
+    while not condition():
+        if time.monotonic() > deadline_mono_s:
+            return False
+        time.sleep(_POLL_S)
+    return True

@@ -17,9 +17,10 @@ from grinder.adapters.audit import Act, Operator, append_act, this_operator
 from grinder.adapters.board import StateBoard, attach_operator
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.evidence import OPERATOR, write_evidence
-from grinder.adapters.latch import LATCH_FILE, LatchFile
+from grinder.adapters.latch import LatchFile, host_latch
 from grinder.adapters.lock import require_free
 from grinder.adapters.override import load_override, override_in
+from grinder.adapters.presence import alive
 from grinder.adapters.state_link import linked_state_dir
 from grinder.cli.host import lenient_settings
 from grinder.model.board import TRIP_WORDS, Word, word_of
@@ -27,7 +28,6 @@ from grinder.model.control import Exit, Override, Process
 from grinder.model.errors import AlreadyRunningError, BoardError
 from grinder.model.evidence import EvidenceFile
 from grinder.model.latch import LatchRecord
-from grinder.services.readiness import is_alive
 from grinder.settings import Settings
 
 ANSWER_S_MAX: Final = 3.0
@@ -53,7 +53,7 @@ class Scene(msgspec.Struct, frozen=True):
     @property
     def latch(self) -> LatchFile:
         """The durable latch."""
-        return LatchFile(self.state_dir / LATCH_FILE)
+        return host_latch(self.settings, self.state_dir)
 
     def latch_record(self) -> LatchRecord:
         """Return what the latch file says, as the executor would read it at its next start."""
@@ -117,14 +117,6 @@ def wait_until(condition: Callable[[], bool], since_mono_s: float | None = None)
             return None
         time.sleep(_POLL_S)
     return (time.monotonic() - since) * 1_000
-
-
-def alive(board: StateBoard, process: Process) -> bool:
-    """Tell whether a process of the tree beats; one that stopped in order does not."""
-    now = SystemClock().mono_ns()
-    beat = board.heartbeat(process)
-    stopped = beat is not None and beat.not_ready_reason == "stopped"
-    return is_alive(board.read(word_of("HEARTBEAT", process)), now) and not stopped
 
 
 def exists(where: Scene, process: Process) -> bool:

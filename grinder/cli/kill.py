@@ -10,11 +10,11 @@ import time
 from functools import partial
 
 from grinder.adapters.board import StateBoard
+from grinder.adapters.presence import alive
 from grinder.cli.acts import (
     BOARD_TRIP_ID,
     STOP_HINT,
     Scene,
-    alive,
     conclude,
     exists,
     keep_evidence,

@@ -12,10 +12,10 @@ from typing import Final
 
 from grinder.adapters.board import StateBoard
 from grinder.adapters.override import CODE_BITS, load_override, next_word, operator_lock, override_in, store_override
+from grinder.adapters.presence import alive
 from grinder.cli.acts import (
     STOP_HINT,
     Scene,
-    alive,
     conclude,
     current_trip_id,
     exists,

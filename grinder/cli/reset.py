@@ -1,32 +1,31 @@
 """``grinder reset``: clear the kill switch, once nothing demands it any more.
 
-The executor's word and the latch file hold until every other word is clear, so the switch is never open by half. Must
-never clear a trip that the operator has not named, or one that came after the look.
+Must never clear a trip that the operator has not named, or one that came after the look.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Final
 
-from grinder.adapters.board import StateBoard, attach_process
-from grinder.adapters.lock import SlotLock
+from grinder.adapters.board import StateBoard
+from grinder.adapters.host_reset import HostReset
 from grinder.adapters.override import operator_lock
+from grinder.adapters.presence import alive
 from grinder.cli.acts import (
     Scene,
-    alive,
     conclude,
     current_trip_id,
     keep_evidence,
     override_sources,
     scene,
-    tripped_words,
     wait_until,
 )
-from grinder.model.board import OPERATOR, TRIP_WORDS, WRITERS, Demand, Word, word_of
+from grinder.model.board import Demand, Word
 from grinder.model.control import Exit, Override, Process
-from grinder.model.errors import AlreadyRunningError
 from grinder.model.evidence import KillEvent, kill_file
+from grinder.model.latch import ClearStage
 
 ACT = "reset"
 
@@ -89,64 +88,14 @@ def demands(where: Scene, board: StateBoard | None) -> list[str]:
 
 
 def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns: int) -> tuple[Exit, str]:
-    """Clear the words of all but the executor, then the file, then the executor's word."""
+    """Clear this host, and say how that ended."""
     assert board is not None, "demands() knows the account from the board"
-    if where.latch_record().tripped and alive(board, Process.EXECUTOR):
-        # Its word must hold while the others are cleared; it follows the file within a tenth of a second.
-        wait_until(lambda: board.read(Word.TRIP_EXECUTOR) != 0)
-    operator_code = board.read(Word.TRIP_OPERATOR)
-    board.write(Word.RESET_MONO_NS, looked_mono_ns)
-    board.write(Word.TRIP_OPERATOR, 0)
-    others = tuple(word for word in TRIP_WORDS if word is not Word.TRIP_EXECUTOR)
-    _clear_of_the_dead(where, board, others)
-    if wait_until(lambda: not any(board.read(word) for word in others)) is None:
-        left = _names(board, others)
-        _put_back(board, operator_code)
-        return Exit.GATE, f"STILL LATCHED: {left} did not clear, or tripped again"
-    record = where.latch_record()
-    if record.tripped:
-        try:
-            record = where.latch.clear(trip_id, where.operator.text, "reset", where.clock.utc_ms())
-        except OSError as error:
-            _put_back(board, operator_code)
-            return Exit.GATE, f"STILL LATCHED: the latch file was not written ({error.strerror})"
-    if record.tripped:
-        _put_back(board, operator_code)
-        return Exit.GATE, f"STILL LATCHED: tripped again meanwhile ({record.trip_id}); look at `grinder status`"
-    _clear_of_the_dead(where, board, (Word.TRIP_EXECUTOR,))
-    took_ms = wait_until(lambda: not tripped_words(board))
-    if took_ms is None:
-        return (
-            Exit.GATE,
-            f"STILL LATCHED: {_names(board, TRIP_WORDS)} did not clear, or tripped again; look at `grinder status`",
-        )
+    reset = HostReset(where.settings.run_dir, where.latch, where.clock, where.operator.text, _holds_in_time)
+    stage, problem = reset.clear(board, trip_id, looked_mono_ns)
+    if stage is not ClearStage.CLEARED:
+        return Exit.GATE, f"STILL LATCHED: {problem}"
     return Exit.OK, f"cleared trip {trip_id}; after an emergency the loop waits in PAUSED for `grinder resume --ack`"
 
 
-def _put_back(board: StateBoard, operator_code: int) -> None:
-    """Trip the operator's word again if it was; a trip that came meanwhile is not touched."""
-    if operator_code:
-        board.write(Word.TRIP_OPERATOR, operator_code)
-
-
-def _clear_of_the_dead(where: Scene, board: StateBoard, words: tuple[Word, ...]) -> None:
-    """Clear the words whose process is down, in its place: its slot is held meanwhile, so it cannot start."""
-    run_dir = where.settings.run_dir
-    for word in words:
-        process = WRITERS[word]
-        if process is OPERATOR or not board.read(word) or alive(board, process):
-            continue
-        try:
-            slot = SlotLock(run_dir / f"{process}.lock", str(process))
-        except (AlreadyRunningError, OSError):
-            continue
-        try:
-            own = attach_process(run_dir, process, ())
-            own.write(word_of("TRIP", process), 0)
-            own.close()
-        finally:
-            slot.release()
-
-
-def _names(board: StateBoard, words: tuple[Word, ...]) -> str:
-    return ", ".join(word.name.removeprefix("TRIP_").lower() for word in words if board.read(word))
+def _holds_in_time(condition: Callable[[], bool]) -> bool:
+    return wait_until(condition) is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from grinder.adapters.board import StateBoard
-from grinder.cli.acts import Scene, alive, conclude, current_trip_id, override_sources, pid, scene, wait_until
+from grinder.adapters.presence import alive
+from grinder.cli.acts import Scene, conclude, current_trip_id, override_sources, pid, scene, wait_until
 from grinder.model.board import Word
 from grinder.model.control import Exit, FsmState, Override, Process
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import fcntl
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from grinder.adapters.latch import LatchFile, LatchRecord
@@ -121,3 +123,32 @@ def test_trip_when_somebody_holds_the_file_then_it_is_written_all_the_same_and_a
 @pytest.mark.parametrize("text", ["\N{GRINNING FACE}" * 300, "\udcff" * 300, "\x00" * 300])
 def test_trip_when_texts_are_odd_then_cut_and_written(latch: LatchFile, text: str) -> None:
     assert latch.trip(TripReason.MANUAL, text, text, 1).tripped
+
+
+def test_trip_when_the_host_is_of_a_cluster_then_each_has_a_name_of_its_own_and_a_followed_one_keeps_its(
+    tmp_path: Path,
+) -> None:
+    latch = LatchFile(tmp_path / "latch", "node-1")
+    first = latch.trip(TripReason.MANUAL, "anna", "", 1)
+    assert first.trip_id.startswith("node-1-MANUAL-")
+    again = latch.trip(TripReason.MANUAL, "anna", "", 2, again=True)
+    assert again.trip_id != first.trip_id
+    assert latch.clear(first.trip_id, "anna", "", 3).tripped
+    assert not latch.clear(again.trip_id, "anna", "", 4).tripped
+    followed = latch.trip(TripReason.CLUSTER, "cluster", "", 5, name="node-2-MANUAL-00000001")
+    assert followed.trip_id == "node-2-MANUAL-00000001"
+    own = latch.trip(TripReason.ACCOUNT_MISMATCH, "syncer", "", 6, again=True)
+    assert (own.reason, own.trip_id[:24]) == (TripReason.ACCOUNT_MISMATCH, "node-1-ACCOUNT_MISMATCH-")
+
+
+def test_trip_when_a_foreign_name_does_not_fit_the_slot_then_it_has_one_of_its_own(tmp_path: Path) -> None:
+    latch = LatchFile(tmp_path / "latch", "n" * 32)
+    text = "\N{SNOWMAN}" * 300
+    assert latch.trip(TripReason.CLUSTER, text, text, 2**45, name="x" * 65).trip_id.startswith("n" * 32 + "-CLUSTER-")
+
+
+def test_load_when_the_record_is_of_a_version_without_names_then_it_counts(latch: LatchFile, tmp_path: Path) -> None:
+    body = msgspec.msgpack.encode([1, True, "MANUAL", "anna", "drill", 5])
+    slot = len(body).to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
+    (tmp_path / "latch").write_bytes(bytes(512) + slot.ljust(512, b"\0"))
+    assert latch.load(first_start=False) == LatchRecord(1, True, TripReason.MANUAL, "anna", "drill", 5)

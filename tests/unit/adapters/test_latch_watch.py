@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from grinder.adapters.audit import AUDIT_FILE
+from grinder.adapters.board import attach_operator, attach_process, attach_reader, create_board
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.latch import LatchFile
 from grinder.adapters.latch_watch import LatchWatch
-from grinder.model.control import Process, TripReason
+from grinder.model.board import TRIP_WORDS, Heartbeat, Word
+from grinder.model.control import TRIP_CODES, Process, TripReason
+from grinder.model.latch import ClearStage
 from tests.market import RecordingEvidence
 from tests.smoke.conditions import wait_for
 
@@ -40,8 +44,8 @@ def evidence() -> RecordingEvidence:
 
 
 @pytest.fixture
-def watch(file: LatchFile, log: Names, evidence: RecordingEvidence) -> Iterator[LatchWatch]:
-    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log, evidence)
+def watch(file: LatchFile, log: Names, evidence: RecordingEvidence, tmp_path: Path) -> Iterator[LatchWatch]:
+    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log, evidence, tmp_path)
     yield watch
     watch.close()
 
@@ -83,7 +87,7 @@ def test_trip_when_the_file_cannot_be_written_then_it_is_tried_until_it_can(
 
 
 def test_trip_when_it_is_in_the_file_then_there_is_evidence_of_it_and_a_restart_writes_the_same(
-    watch: LatchWatch, file: LatchFile, log: Names, evidence: RecordingEvidence
+    watch: LatchWatch, file: LatchFile, log: Names, evidence: RecordingEvidence, tmp_path: Path
 ) -> None:
     watch.trip(TripReason.REJECT_LOOP, Process.EXECUTOR)
     wait_for(lambda: evidence.files, "evidence of the first trip")
@@ -101,15 +105,96 @@ def test_trip_when_it_is_in_the_file_then_there_is_evidence_of_it_and_a_restart_
         "LATCHED",
     )
     later = RecordingEvidence()
-    LatchWatch(file, file.peek(first_start=False), SystemClock(), log, later).close()
+    LatchWatch(file, file.peek(first_start=False), SystemClock(), log, later, tmp_path).close()
     assert later.files == {names[1]: evidence.files[names[1]]}
 
 
 def test_close_when_a_trip_waits_then_it_is_written_first(
-    file: LatchFile, log: Names, evidence: RecordingEvidence
+    file: LatchFile, log: Names, evidence: RecordingEvidence, tmp_path: Path
 ) -> None:
-    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log, evidence)
+    watch = LatchWatch(file, file.peek(first_start=False), SystemClock(), log, evidence, tmp_path)
     watch.trip(TripReason.MANUAL, None)
     watch.close()
     assert file.peek(first_start=False).tripped
     assert evidence.files
+
+
+def test_follow_when_clear_then_it_holds_the_trip_of_the_other_host_and_when_tripped_then_nothing(
+    watch: LatchWatch, file: LatchFile
+) -> None:
+    watch.follow("node-2-MANUAL-00000001", "node-2: drill")
+    wait_for(lambda: watch.record.tripped, "followed")
+    assert file.peek(first_start=False) == watch.record
+    assert (watch.record.trip_id, watch.record.reason, watch.record.who) == (
+        "node-2-MANUAL-00000001",
+        TripReason.CLUSTER,
+        "cluster",
+    )
+    watch.follow("node-3-MANUAL-00000002", "")
+    watch.trip(TripReason.MANUAL, None)
+    watch.trip_again(TripReason.DRAWDOWN_LIMIT, Process.FSM)
+    wait_for(lambda: watch.record.version == 2, "tripped by this host too")
+    assert (watch.record.reason, watch.record.who) == (TripReason.DRAWDOWN_LIMIT, "fsm")
+
+
+def test_trips_when_asked_for_at_once_then_each_of_its_own_counts(watch: LatchWatch) -> None:
+    watch.trip(TripReason.DRAWDOWN_LIMIT, Process.FSM)
+    watch.trip_again(TripReason.ACCOUNT_MISMATCH, Process.SYNCER)
+    wait_for(lambda: watch.record.version == 2, "both")
+
+
+def test_clear_when_every_word_was_there_before_the_look_then_all_is_clear_with_evidence_and_an_audit_line(
+    watch: LatchWatch, evidence: RecordingEvidence, tmp_path: Path
+) -> None:
+    create_board(tmp_path)
+    with attach_operator(tmp_path) as board:
+        board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+    feed = attach_process(tmp_path, Process.FEED, ())
+    feed.write(Word.TRIP_FEED, TRIP_CODES[TripReason.CRASH_LOOP])
+    watch.follow("node-2-MANUAL-00000001", "")
+    wait_for(lambda: watch.record.tripped, "followed")
+    watch.clear("node-2-MANUAL-00000001", SystemClock().mono_ns(), "anna")
+    wait_for(lambda: watch.clearing.stage is not ClearStage.UNDER_WAY, "cleared")
+    assert watch.clearing.stage is ClearStage.CLEARED
+    assert not watch.record.tripped
+    board = attach_reader(tmp_path)
+    assert not any(board.read(word) for word in TRIP_WORDS)
+    assert any("_RESET_node-2-MANUAL-00000001" in name for name in evidence.files)
+    assert 'by":"anna' in (tmp_path / AUDIT_FILE).read_text()
+    board.close()
+    feed.close()
+
+
+def test_clear_when_a_living_process_trips_again_then_held_and_the_operators_word_is_back(
+    watch: LatchWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grinder.adapters.latch_watch.CLEAR_WAIT_S_MAX", 0.05)
+    create_board(tmp_path)
+    with attach_operator(tmp_path) as board:
+        board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+    fsm = attach_process(tmp_path, Process.FSM, ())
+    fsm.beat(Heartbeat(Process.FSM, 123, 1, 0, SystemClock().mono_ns(), True, "", {}, ""))
+    fsm.write(Word.TRIP_FSM, TRIP_CODES[TripReason.DRAWDOWN_LIMIT])
+    watch.follow("node-2-MANUAL-00000001", "")
+    wait_for(lambda: watch.record.tripped, "followed")
+    watch.clear("node-2-MANUAL-00000001", 1, "anna")
+    wait_for(lambda: watch.clearing.stage is not ClearStage.UNDER_WAY, "tried")
+    assert watch.clearing.stage is ClearStage.HELD
+    assert watch.clearing.problem.startswith("fsm did not clear")
+    assert watch.record.tripped
+    assert fsm.read(Word.TRIP_OPERATOR)
+    fsm.close()
+
+
+def test_clear_when_there_is_no_board_or_the_trip_is_another_then_nothing_is_cleared(
+    watch: LatchWatch, file: LatchFile, tmp_path: Path
+) -> None:
+    watch.follow("node-2-MANUAL-00000001", "")
+    wait_for(lambda: watch.record.tripped, "followed")
+    for trip_id, stage in (("node-2-MANUAL-00000001", ClearStage.FAILED), ("of-before", ClearStage.HELD)):
+        watch.clear(trip_id, SystemClock().mono_ns(), "anna")
+        wait_for(lambda: watch.clearing.stage is not ClearStage.UNDER_WAY, "tried")
+        assert watch.clearing.stage is stage
+        assert file.peek(first_start=False).tripped
+        if stage is ClearStage.FAILED:
+            create_board(tmp_path)
