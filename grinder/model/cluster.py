@@ -18,13 +18,18 @@ V = TypeVar("V")
 
 
 class LeaderRecord(msgspec.Struct, frozen=True):
-    """Key ``leader``, bound to the leader's lease. Its create revision is the fencing token."""
+    """Key ``leader``, bound to the leader's lease; its create revision is the fencing token. And key ``elected``.
+
+    ``elected`` is put by the same transaction, without a lease, and never deleted: its mod revision is the token of the
+    last leader there was, however that one ended. ``ttl_s``: for how long the leader believes a confirmed lease.
+    """
 
     node: str
     host: str
     boot_id: str
     pid: int
     utc_ms: int
+    ttl_s: int
 
 
 class ArmRecord(msgspec.Struct, frozen=True):
@@ -32,7 +37,7 @@ class ArmRecord(msgspec.Struct, frozen=True):
 
     ``arm_id``: made anew each time. ``acks``: trips that the operator has seen; a host that holds one of them, and only
     such a host, may clear its own latch. ``epoch_base``: added to revisions so that terms grow over a loss of etcd's
-    data.
+    data; arming puts it into key ``epoch`` too, which a trip leaves alone.
     """
 
     arm_id: str
@@ -100,8 +105,9 @@ class ClusterView(msgspec.Struct, frozen=True):
     ``cluster_id``, ``raft_term``: of the etcd cluster that answered. ``asked_boot_ns``: CLOCK_BOOTTIME right before a
     linearizable read left; 0 where the view came from a watch, which proves nothing about now. ``known_revision``: the
     highest revision that this host had seen when it asked: an answer below it means that etcd lost data. ``resigned``:
-    create revision of the leader key of the last clean resignation, 0 before the first. ``problem``: a key that cannot
-    be read, which then counts as absent (a leader that cannot be read: as one of nobody known).
+    create revision of the leader key of the last clean resignation, 0 before the first. ``epoch_base``: key ``epoch``,
+    0 before the first. ``problem``: a key that cannot be read, which then counts as absent (a leader that cannot be
+    read: as one of nobody known).
     """
 
     revision: int
@@ -111,6 +117,7 @@ class ClusterView(msgspec.Struct, frozen=True):
     known_revision: int
     leader: Stored[LeaderRecord] | None = None
     resigned: int = 0
+    epoch_base: int = 0
     arm: Stored[ArmRecord] | None = None
     latch: Stored[TripRecord] | None = None
     trips: tuple[TripRecord, ...] = ()
@@ -126,7 +133,11 @@ class GrantLease(msgspec.Struct, frozen=True):
 
 
 class Campaign(msgspec.Struct, frozen=True):
-    """Create the leader key under a lease if it does not exist."""
+    """Create the leader key under a lease if it does not exist, and put ``elected``, in one transaction.
+
+    Both branches read ``leader`` and ``epoch``; the one that creates also reads ``elected`` (as it was before) and
+    ``resigned``.
+    """
 
     lease_id: int
     record: LeaderRecord
@@ -141,7 +152,8 @@ class KeepAlive(msgspec.Struct, frozen=True):
 class AskPermit(msgspec.Struct, frozen=True):
     """Ask, linearizably, whether the leader key and the arm key are still those that were created at these revisions.
 
-    Only a quorum can answer; that is what makes it more than a keepalive.
+    Only a quorum can answer; that is what makes it more than a keepalive. ``arm_revision`` 0: that there is no ``arm``.
+    One transaction compares both; where it fails it reads both, so that each is answered for itself.
     """
 
     leader_revision: int
@@ -218,22 +230,42 @@ class Granted(msgspec.Struct, frozen=True):
 
 
 class CampaignEnded(msgspec.Struct, frozen=True):
-    """Whose leader key stands after a campaign; ours where its lease is the one of the request."""
+    """Whose leader key stands after a campaign; ours where its lease is the one of the request.
+
+    ``predecessor``: key ``elected`` as this campaign found it, if it created the key; its mod revision is the token of
+    the leader before. None where there never was one, and where the key was there already. ``created``: which of the
+    two. ``resigned`` and ``epoch_base``: as in ClusterView, at the same revision.
+    """
 
     leader: Stored[LeaderRecord]
+    created: bool
+    resigned: int
+    epoch_base: int
+    predecessor: Stored[LeaderRecord] | None = None
 
 
 class LifeLeft(msgspec.Struct, frozen=True):
-    """Time that a lease has left, whole seconds rounded down by the server; 0 or less where it is gone."""
+    """Time that a lease has left, whole seconds rounded down by the server.
+
+    ``ttl_s``: of a keepalive: as granted, 0 or less where the lease is gone; of a question: 0 where it has run out, -1
+    where there is no such lease, which does not tell how it ended. ``raft_term``: in the header of the answer.
+    """
 
     ttl_s: int
+    raft_term: int
 
 
 class PermitAnswer(msgspec.Struct, frozen=True):
-    """Both keys are still the same (``granted``), or at least one is not. ``revision``: of the answer."""
+    """Whether each of the two keys is still the one that was asked about; both as of one ``revision``.
 
-    granted: bool
+    ``raft_term``: in the header of the answer. A keepalive answered in another term than the permit proves nothing: it
+    may have been acknowledged by a deposed etcd leader, and the lease runs elsewhere by another clock.
+    """
+
+    leader_holds: bool
+    arm_holds: bool
     revision: int
+    raft_term: int
 
 
 class Done(msgspec.Struct, frozen=True):
