@@ -91,7 +91,8 @@ class Ask(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     """What holds right now. Board words as read; 0 is unknown. ``orders_left``: of the venue's order budget.
 
-    ``override``, ``cluster_override``: of this host and of the whole cluster. ``symbol_unresolved``: an order of the symbol is in doubt, and asking the venue has not helped.
+    ``override``, ``cluster_override``: of this host and of the whole cluster. ``symbol_unresolved``: an order of the
+    symbol is in doubt, and asking the venue has not helped.
     """
 
     now_mono_ns: int

@@ -65,13 +65,14 @@ class PlaceBatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class AmendOrder(msgspec.Struct, frozen=True, gc=False):
-    """Move a resting LIMIT order to a new price and total quantity."""
+    """Move a resting LIMIT order to a new price and total quantity. ``reduce_only``: of that order; it is not sent."""
 
     client_order_id: str
     symbol: str
     side: Side
     price: Decimal
     qty: Decimal
+    reduce_only: bool = False
 
 
 class CancelOrder(msgspec.Struct, frozen=True, gc=False):

@@ -121,7 +121,8 @@ class OrderDesk:
         name = order.client_order_id
         after = amend_sent(order, price, qty)
         on_reply = partial(self._on_amend_reply, name, after.commands)
-        self._put_on_wire("replace", AmendOrder(name, order.symbol, order.side, price, qty), name, on_reply)
+        request = AmendOrder(name, order.symbol, order.side, price, qty, order.reduce_only)
+        self._put_on_wire("replace", request, name, on_reply)
         self._store.put(after)
         return True
 

@@ -10,6 +10,7 @@ from typing import Any
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.user_stream import UserStream
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.binance.wire_gate import WireGate
 from grinder.adapters.runtime import Boot
 from grinder.model.board import Word
 from grinder.model.control import Process
@@ -38,12 +39,16 @@ class AccountLink:
                 offset_ms=partial(venue_offset_ms, boot.board),
                 recv_window_ms=settings.recv_window_ms,
             )
-        # Only the executor commands orders; the others need no order connection of their own.
-        transport = settings.order_transport if boot.process is Process.EXECUTOR else OrderTransport.REST
+        # Only the executor commands orders; the others need no order connection of their own, and no last look.
+        commands = boot.process is Process.EXECUTOR
+        transport = settings.order_transport if commands else OrderTransport.REST
+        gate = None
+        if signer is not None and commands and settings.ha_enabled:
+            gate = WireGate(boot.board, boot.clock, signer)
         config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, transport, settings.state_dir)
         self._boot = boot
         self._signed = signer is not None
-        self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)
+        self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log, gate=gate)
         self._stream: UserStream | None = None
 
     def renew(self, why: str) -> None:

@@ -9,20 +9,22 @@ Source: venue documentation, USDⓈ-M futures general info, 2026-05-28.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Final
 
 import aiohttp
 import msgspec
+from aiohttp.connector import Connection
 from yarl import URL
 
 from grinder.adapters.binance.errors import ban_left_ms, classify, read_error, read_retry_after_ms
 from grinder.adapters.binance.limits import ORDERS, WEIGHT, Limits
-from grinder.adapters.binance.sign import Parameters, Signer, plain_query
+from grinder.adapters.binance.sign import Parameters, Signer, Stamp, plain_query
 from grinder.adapters.binance.wire import Operation, Security, Urgency
 from grinder.model.errors import PayloadError
 from grinder.model.limits import VENUE_MESSAGE_BYTES_MAX
-from grinder.model.reasons import DropReason
+from grinder.model.reasons import DenyReason, DropReason
 from grinder.model.units import MS_PER_S, NS_PER_MS
 from grinder.model.venue import InDoubt, NotSent, RateUse, Rejected
 from grinder.ports import Clock, Telemetry
@@ -32,7 +34,7 @@ CONNECT_TIMEOUT_S: Final = 2.0
 
 RISK_CONNECT_TIMEOUT_S: Final = 1.0
 """Longest wait of a request that adds risk for a new or a free connection. It was let through before it began to wait:
-whatever speaks against it meanwhile, such as a trip, would come too late."""
+whatever speaks against it meanwhile, such as a trip, would come too late; in a cluster it is looked at again."""
 
 CONNECTIONS_MAX: Final = 16
 """Most connections to the venue at once; further requests wait for one within their deadline."""
@@ -55,6 +57,31 @@ class HttpReply(msgspec.Struct, frozen=True, gc=False):
 
     body: bytes
     rtt_ns: int
+
+
+OnWrite = Callable[[], Stamp | DenyReason]
+"""Looks at a command for the last time: its stamp, or why it must not leave."""
+
+_address_now: ContextVar[Callable[[], URL] | None] = ContextVar("address_now", default=None)
+
+
+class _NotPermittedError(Exception):
+    """The last look said no: nothing was written. ``why``: the reason."""
+
+    def __init__(self, why: DenyReason) -> None:
+        super().__init__(why.value)
+        self.why = why
+
+
+class _LateRequest(aiohttp.ClientRequest):
+    """A request that is signed once it has its connection, right before its first byte is written."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write the request to a connection; the address that it was made with lacks all that is signed."""
+        address = _address_now.get()
+        if address is not None:
+            self.url = address()
+        return await super().send(conn)
 
 
 HttpOutcome = HttpReply | Rejected | InDoubt | NotSent
@@ -80,7 +107,7 @@ class RestClient:
         # Made here, because aiohttp reads the trust store when it is imported and never again.
         tls = ssl.create_default_context() if self._base_url.startswith("https:") else True
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60.0, ssl=tls)
-        session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+        session = aiohttp.ClientSession(connector=connector, auto_decompress=True, request_class=_LateRequest)
         # aiohttp sends PUT and DELETE again by itself when a kept-alive connection turns out dead. Whether to send an
         # order command again is the executor's to decide, and it has no public switch.
         session._retry_connection = False
@@ -98,7 +125,11 @@ class RestClient:
         return self._reachable
 
     async def exchange(
-        self, operation: Operation, parameters: Parameters, urgency: Urgency | None = None
+        self,
+        operation: Operation,
+        parameters: Parameters,
+        urgency: Urgency | None = None,
+        on_write: OnWrite | None = None,
     ) -> HttpOutcome:
         """Send one request, if the rate limits let it, and return how it ended.
 
@@ -106,10 +137,11 @@ class RestClient:
             operation: the row of the request.
             parameters: without key, time and signature.
             urgency: where it differs from the row's.
+            on_write: asked when there is a connection, right before it is signed and written; None: it may go.
 
         Returns:
             HttpReply for any 2xx; Rejected where the venue refused it for certain; NotSent where a rate limit, a
-            missing key or a missing connection kept it here; InDoubt for everything else.
+            missing key, a missing connection or ``on_write`` kept it here; InDoubt for everything else.
         """
         session = self._session
         if session is None:
@@ -129,7 +161,11 @@ class RestClient:
             return NotSent(refusal)
         self._limits.charge(operation.weight, operation.orders, venue_utc_ms=venue_utc_ms)
         connect_s = RISK_CONNECT_TIMEOUT_S if urgency is Urgency.RISK else None
-        outcome = await self._send(session, operation, parameters, sent_mono_ns, connect_s)
+        _address_now.set(lambda: self._address(operation, parameters, on_write))
+        try:
+            outcome = await self._send(session, operation, sent_mono_ns, connect_s)
+        except _NotPermittedError as error:
+            return NotSent(error.why.value)
         if isinstance(outcome, NotSent) or (isinstance(outcome, InDoubt) and outcome.why in _NO_ANSWER):
             self._reachable = False
         self._record(operation, outcome, self._clock.mono_ns() - sent_mono_ns)
@@ -139,17 +175,19 @@ class RestClient:
         self,
         session: aiohttp.ClientSession,
         operation: Operation,
-        parameters: Parameters,
         sent_mono_ns: int,
         connect_s: float | None,
     ) -> HttpOutcome:
         timeout = aiohttp.ClientTimeout(
             total=operation.deadline_ms / MS_PER_S, connect=connect_s, sock_connect=CONNECT_TIMEOUT_S
         )
-        url, headers = self._address(operation, parameters)
+        headers: dict[str, str] = {}
+        if self._signer is not None and operation.security is not Security.NONE:
+            headers["X-MBX-APIKEY"] = self._signer.api_key
+        unsigned = f"{self._base_url}{operation.path}"
         try:
             async with session.request(
-                operation.verb, url, headers=headers, timeout=timeout, allow_redirects=False
+                operation.verb, unsigned, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 body = await _read(response)
                 status, reply_headers = response.status, response.headers
@@ -167,17 +205,21 @@ class RestClient:
             return HttpReply(body, self._clock.mono_ns() - sent_mono_ns)
         return self._refused(status, reply_headers, body)
 
-    def _address(self, operation: Operation, parameters: Parameters) -> tuple[URL, dict[str, str]]:
-        """Return the whole address, percent-encoded once, and the headers."""
-        headers: dict[str, str] = {}
-        if self._signer is not None and operation.security is not Security.NONE:
-            headers["X-MBX-APIKEY"] = self._signer.api_key
+    def _address(self, operation: Operation, parameters: Parameters, on_write: OnWrite | None) -> URL:
+        """Return the whole address, percent-encoded once; what is signed is made now.
+
+        Raises:
+            _NotPermittedError: ``on_write`` said no.
+        """
+        stamp = None if on_write is None else on_write()
+        if isinstance(stamp, DenyReason):
+            raise _NotPermittedError(stamp)
         if self._signer is not None and operation.security is Security.SIGNED:
-            query = self._signer.signed_query(parameters)
+            query = self._signer.signed_query(parameters, stamp)
         else:
             query = plain_query(parameters)
         address = f"{self._base_url}{operation.path}"
-        return URL(f"{address}?{query}" if query else address, encoded=True), headers
+        return URL(f"{address}?{query}" if query else address, encoded=True)
 
     def _refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Rejected | InDoubt:
         code, message = read_error(body)

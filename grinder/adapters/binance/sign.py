@@ -11,13 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from grinder.adapters.binance.keys import signing_key
 
 Parameters = Mapping[str, str | int]
 
 
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """When a request was made by the venue's clock, Unix milliseconds, and up to which age it may be taken."""
+
+    timestamp_utc_ms: int
+    recv_window_ms: int
+
+
 class Signer:
-    """Signs for one key."""
+    """Signs for one key. Where no stamp is given, a request is made now and may become as old as the settings say."""
 
     __slots__ = ("_api_key", "_key", "_offset_ms", "_recv_window_ms", "_utc_ms")
 
@@ -71,31 +80,32 @@ class Signer:
         """Return the venue's clock as this host believes it, Unix milliseconds."""
         return self._utc_ms() + self._offset_ms()
 
-    def signed_query(self, parameters: Parameters) -> str:
+    @property
+    def recv_window_ms(self) -> int:
+        """Age at which the venue refuses a request, milliseconds, unless its stamp says less."""
+        return self._recv_window_ms
+
+    def signed_query(self, parameters: Parameters, stamp: Stamp | None = None) -> str:
         """Return a query string with receive window, timestamp and, last, the signature.
 
         Values are percent-encoded before they are signed, because symbols may be outside ASCII.
         """
-        query = plain_query(
-            {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self.venue_utc_ms()},
-        )
+        query = plain_query(self.session_parameters(parameters, stamp))
         return f"{query}&signature={quote(self.signature(query.encode()), safe='')}"
 
-    def signed_parameters(self, parameters: Parameters) -> dict[str, str | int]:
+    def signed_parameters(self, parameters: Parameters, stamp: Stamp | None = None) -> dict[str, str | int]:
         """Return WebSocket API parameters sorted by name, with key, receive window, timestamp and signature."""
-        signed: dict[str, str | int] = {
-            **parameters,
-            "apiKey": self._api_key,
-            "recvWindow": self._recv_window_ms,
-            "timestamp": self.venue_utc_ms(),
-        }
+        signed = self.session_parameters(parameters, stamp)
+        signed["apiKey"] = self._api_key
         payload = "&".join([f"{name}={signed[name]}" for name in sorted(signed)])
         signed["signature"] = self.signature(payload.encode())
         return signed
 
-    def session_parameters(self, parameters: Parameters) -> dict[str, str | int]:
+    def session_parameters(self, parameters: Parameters, stamp: Stamp | None = None) -> dict[str, str | int]:
         """Return WebSocket API parameters for a connection that has logged on: neither key nor signature."""
-        return {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self.venue_utc_ms()}
+        if stamp is None:
+            return {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self.venue_utc_ms()}
+        return {**parameters, "recvWindow": stamp.recv_window_ms, "timestamp": stamp.timestamp_utc_ms}
 
 
 def plain_query(parameters: Parameters) -> str:

@@ -20,7 +20,7 @@ from grinder.adapters.binance.ban import BanFile
 from grinder.adapters.binance.errors import classify, read_error
 from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.parameters import parameters_of
-from grinder.adapters.binance.rest import HttpOutcome, HttpReply, RestClient
+from grinder.adapters.binance.rest import HttpOutcome, HttpReply, OnWrite, RestClient
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.wire import (
     OUTCOME_NAMES,
@@ -30,9 +30,11 @@ from grinder.adapters.binance.wire import (
     operation_of,
     urgency_of,
 )
+from grinder.adapters.binance.wire_gate import WireGate
 from grinder.adapters.binance.ws_api import WsApi
 from grinder.model.errors import PayloadError
 from grinder.model.limits import VENUE_PENDING_MAX, VENUE_PROBE_PERIOD_MS
+from grinder.model.reasons import DenyReason
 from grinder.model.units import MS_PER_S, NS_PER_S
 from grinder.model.venue import Confirmed, Exchange, InDoubt, NotSent, RateUse, VenueReply, VenueRequest
 from grinder.ports import Clock, Log, Telemetry
@@ -60,7 +62,14 @@ class BinanceVenue:
     """The venue for one process. ``start`` and ``close`` run inside its loop; ``submit`` works between them."""
 
     def __init__(
-        self, config: VenueConfig, signer: Signer | None, *, clock: Clock, telemetry: Telemetry, log: Log
+        self,
+        config: VenueConfig,
+        signer: Signer | None,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        log: Log,
+        gate: WireGate | None = None,
     ) -> None:
         """Keep what is needed; nothing is sent before ``start``.
 
@@ -70,7 +79,9 @@ class BinanceVenue:
             clock: intervals and, without a signer, the time of rate-limit windows.
             telemetry: counts.
             log: connects and losses.
+            gate: looks at each command for the last time, right before it is signed; None on a host that is alone.
         """
+        self._gate = gate
         self._telemetry = telemetry
         self._clock = clock
         self._ban = None
@@ -126,6 +137,7 @@ class BinanceVenue:
         if not self._open:
             self._refuse("closed", operation, on_reply)
             return
+        on_write = self._last_look(request)
         if self._ws_api is not None and operation.ws_method:
             mono_ns, venue_utc_ms = self._clock.mono_ns(), self.rest.venue_utc_ms()
             refusal = self._limits.refusal(
@@ -134,13 +146,17 @@ class BinanceVenue:
             if refusal:
                 self._refuse(refusal, operation, on_reply)
                 return
-            if self._ws_api.send(request, on_reply):
+            stamp = None if on_write is None else on_write()
+            if isinstance(stamp, DenyReason):
+                self._refuse(stamp.value, operation, on_reply)
+                return
+            if self._ws_api.send(request, on_reply, stamp):
                 self._limits.charge(operation.weight, operation.orders, venue_utc_ms=venue_utc_ms)
                 return
         if len(self._requests) >= VENUE_PENDING_MAX:
             self._refuse("too_many_requests", operation, on_reply)
             return
-        task = asyncio.create_task(self._by_rest(request, operation, urgency))
+        task = asyncio.create_task(self._by_rest(request, operation, urgency, on_write))
         self._requests.add(task)
         task.add_done_callback(partial(self._answer, operation, on_reply))
 
@@ -165,9 +181,16 @@ class BinanceVenue:
         self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[NotSent])
         asyncio.get_running_loop().call_soon(on_reply, NotSent(why))
 
-    async def _by_rest(self, request: VenueRequest, operation: Operation, urgency: Urgency) -> VenueReply:
+    def _last_look(self, request: VenueRequest) -> OnWrite | None:
+        """Return what is asked right before a command is written, by whichever path; None where nothing is."""
+        ticket = None if self._gate is None else self._gate.ticket(request)
+        return None if self._gate is None or ticket is None else partial(self._gate.stamp, ticket)
+
+    async def _by_rest(
+        self, request: VenueRequest, operation: Operation, urgency: Urgency, on_write: OnWrite | None
+    ) -> VenueReply:
         """Send one request by REST and return how it ended."""
-        reply = settle(await self.rest.exchange(operation, parameters_of(request), urgency), request)
+        reply = settle(await self.rest.exchange(operation, parameters_of(request), urgency, on_write), request)
         if isinstance(reply, Confirmed):
             self._telemetry.observe("grinder_venue_reply_seconds", reply.rtt_ns / NS_PER_S, REST)
             if isinstance(reply.value, Exchange):

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.permit import Deed
 from grinder.model.conditional import (
     CancelAllConditional,
     CancelConditional,
@@ -56,6 +57,10 @@ QUERY_DEADLINE_MS: Final = 5_000
 
 LARGE_DEADLINE_MS: Final = 10_000
 """Wait for exchangeInfo, about a megabyte."""
+
+
+QUESTION: Final = "GET"
+"""Verb of every request that changes nothing, and of no other."""
 
 
 class Security(StrEnum):
@@ -247,8 +252,10 @@ def operation_of(request: VenueRequest) -> Operation:
 
 
 def urgency_of(request: VenueRequest) -> Urgency:
-    """Return who gives way: a placement that can only reduce is protective, and so is a question of an exit."""
+    """Return who gives way: what can only reduce is protective, and so is a question of an exit."""
     match request:
+        case AmendOrder(reduce_only=True):
+            return Urgency.PROTECTIVE
         case PlaceOrder(closes_only=True) | PlaceConditional(closes_only=True):
             return Urgency.PROTECTIVE
         case PlaceBatch(orders=orders) if all(order.closes_only for order in orders):
@@ -256,6 +263,13 @@ def urgency_of(request: VenueRequest) -> Urgency:
         case QueryOpenOrders(for_exit=True) | QueryPositions(for_exit=True) | QueryOpenConditional(for_exit=True):
             return Urgency.PROTECTIVE
     return operation_of(request).urgency
+
+
+def deed_of(request: VenueRequest) -> Deed | None:
+    """Return what a command does, as far as the permit of a leader asks; None for a question, which changes nothing."""
+    if operation_of(request).verb == QUESTION:
+        return None
+    return Deed.PROTECTIVE if urgency_of(request) is Urgency.PROTECTIVE else Deed.RISK
 
 
 OUTCOME_NAMES: Final[dict[type, str]] = {
@@ -267,3 +281,4 @@ OUTCOME_NAMES: Final[dict[type, str]] = {
 """How a request ended, as a label in metrics."""
 
 assert all(row.verb != "DELETE" or "listenKey" not in row.path for row in OPERATIONS)
+assert all((row.verb == QUESTION) is (row.urgency is Urgency.QUERY) for row in OPERATIONS if row.security is _S.SIGNED)

@@ -26,7 +26,7 @@ from grinder.adapters.binance.connection import ConnectError, FrameConnection, o
 from grinder.adapters.binance.errors import RETRY_AFTER_MS_MAX, classify, read_retry_after_ms
 from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.parameters import parameters_of
-from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.sign import Signer, Stamp
 from grinder.adapters.binance.wire import OUTCOME_NAMES, operation_of
 from grinder.model.errors import PayloadError
 from grinder.model.limits import (
@@ -150,8 +150,13 @@ class WsApi:
         session = self._current
         return session is not None and session.connection is not None and session.connection.is_open
 
-    def send(self, request: VenueRequest, on_reply: OnReply) -> bool:
+    def send(self, request: VenueRequest, on_reply: OnReply, stamp: Stamp | None = None) -> bool:
         """Sign and write a request at once.
+
+        Args:
+            request: what to send.
+            on_reply: takes how it ended.
+            stamp: of a command that was looked at for the last time right before this; None makes it one of now.
 
         Returns:
             True if it was written: ``on_reply`` is called once, later. False if it certainly was not: never called.
@@ -167,7 +172,7 @@ class WsApi:
         key = str(self._sequence)
         parameters = parameters_of(request)
         authorized = self._signer.session_parameters if session.logged_on else self._signer.signed_parameters
-        message = _ENCODER.encode({"id": key, "method": operation.ws_method, "params": authorized(parameters)})
+        message = _ENCODER.encode({"id": key, "method": operation.ws_method, "params": authorized(parameters, stamp)})
         sent_mono_ns = self._clock.mono_ns()
         if not session.connection.send_now(message):
             return False
