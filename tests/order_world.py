@@ -102,14 +102,14 @@ class CrashingJournal(MemoryJournal):
 class OrderWorld:
     """One venue, and executors one after the other on one journal."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, wire: type[SimulatedWire] = SimulatedWire) -> None:
         self.seed = seed
         self.random = Random(seed)
         self.clock = VirtualClock()
         self.core = Core(wallet=10**9)
         self.core.now = self.clock.utc_ms()
         self.core.top("60000.00", "5", "60000.10", "5")
-        self.wire = SimulatedWire(self.core, self.clock, self.random)
+        self.wire = wire(self.core, self.clock, self.random)
         self.wire.on_executed = self._on_executed
         self.journal = CrashingJournal()
         self.board = FakeBoard()

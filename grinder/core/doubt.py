@@ -76,11 +76,14 @@ def begin(now_mono_ns: int, delay_ms: int = FIRST_QUERY_MS) -> Doubt:
     return Doubt(now_mono_ns, now_mono_ns, now_mono_ns + delay_ms * NS_PER_MS)
 
 
+def repeated(doubt: Doubt) -> Doubt:
+    """Return the doubt with a query that is sent after now: one on its way may be answered from before."""
+    return msgspec.structs.replace(doubt, again=True) if doubt.waiting else doubt
+
+
 def hurried(doubt: Doubt, now_mono_ns: int) -> Doubt:
     """Return the doubt with its next query due now; what was asked and answered stays."""
-    if doubt.waiting:
-        return msgspec.structs.replace(doubt, again=True)
-    return msgspec.structs.replace(doubt, next_mono_ns=now_mono_ns)
+    return repeated(doubt) if doubt.waiting else msgspec.structs.replace(doubt, next_mono_ns=now_mono_ns)
 
 
 def renewed(doubt: Doubt, now_mono_ns: int) -> Doubt:

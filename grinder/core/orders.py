@@ -243,12 +243,22 @@ def _amounts(
     )
 
 
-def _what(order: Order, status: str, price: Decimal, qty: Decimal, proved: bool) -> Happening | None:
+def _shows_amend(order: Order, price: Decimal, qty: Decimal, utc_ms: int) -> bool:
+    """Tell whether a report can only be younger than the amend on its way.
+
+    One that the venue made before may show the same amounts: where the amend changes nothing, or gives the order back
+    what it had once. Taken for the amend's, it would let the amend itself arrive unexpected.
+    """
+    wanted = (order.wanted_price, order.wanted_qty)
+    return (price, qty) == wanted != (order.price, order.qty) and utc_ms > order.event_utc_ms
+
+
+def _what(order: Order, status: str, price: Decimal, qty: Decimal, utc_ms: int, proved: bool) -> Happening | None:
     """Read a report: what it shows of this order, or None for a status word that we do not know."""
     what = STATUS.get(status)
     if what is not Happening.SEEN_RESTING:
         return what
-    if order.wanted_price is not None and (price, qty) == (order.wanted_price, order.wanted_qty):
+    if _shows_amend(order, price, qty, utc_ms):
         return Happening.SEEN_AMENDED
     never_seen = not order.existed and order.commands == 1 and not order.restored
     shown = order.state is OrderState.IN_DOUBT and never_seen
@@ -282,7 +292,7 @@ def on_event(order: Order, event: OrderEvent) -> Reported:
         asks the caller to query the order.
     """
     assert event.client_order_id == order.client_order_id
-    what = _what(order, event.status, event.price, event.qty, proved=False)
+    what = _what(order, event.status, event.price, event.qty, event.transaction_utc_ms, proved=False)
     after = _amounts(order, event.price, event.qty, event.filled_qty, event.transaction_utc_ms, event.venue_order_id)
     after = _settle(after, what)
     if what is Happening.SEEN_EXPIRED and not order.terminal and (why := expiry_reason(event.status, event.expiry)):
@@ -318,7 +328,7 @@ def _fill(order: Order, event: OrderEvent, qty: Decimal) -> Fill:
 def on_found(order: Order, found: VenueOrder, *, proved: bool) -> Reported:
     """Take the answer of a query; ``proved``: it was asked after the last command. Fills are counted later."""
     assert found.client_order_id == order.client_order_id
-    what = _what(order, found.status, found.price, found.qty, proved)
+    what = _what(order, found.status, found.price, found.qty, found.update_utc_ms, proved)
     after = _amounts(order, found.price, found.qty, found.filled_qty, found.update_utc_ms, found.venue_order_id)
     after = _settle(after, what)
     state = _normal(after.state, after.filled_qty)

@@ -99,8 +99,9 @@ class KnownOrders:
             known = before.get(update.client_order_id)
             changed = known[1] if known is not None and known[0] == update else now_mono_ns
             self._live[update.client_order_id] = (update, changed)
-        for name in before.keys() - self._live.keys():
-            self._finish(name, now_mono_ns)
+        for name in before:
+            if name not in self._live:
+                self._finish(name, now_mono_ns)
 
     def knows(self, client_order_id: str, now_mono_ns: int) -> bool:
         """Tell whether an order is live here, or ended a short while ago."""

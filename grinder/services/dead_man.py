@@ -66,13 +66,13 @@ class DeadMansSwitch:
         self._ports = ports
         self._countdown_ms = countdown_ms
         self._switches: dict[str, _Switch] = {}
-        self._resting: frozenset[str] = frozenset()
+        self._resting: tuple[str, ...] = ()
         self._problem = ""
 
     @property
-    def wound_up(self) -> frozenset[str]:
+    def wound_up(self) -> tuple[str, ...]:
         """Symbols whose countdown runs, or may run."""
-        return frozenset(self._switches)
+        return tuple(self._switches)
 
     @property
     def problem(self) -> str:
@@ -87,8 +87,8 @@ class DeadMansSwitch:
     def on_timer(self, resting: Iterable[str]) -> None:
         """Wind up the switch of every symbol with resting orders; let it down where none has rested for a while."""
         now = self._ports.clock.mono_ns()
-        self._resting = frozenset(resting)
-        for symbol in self._resting | self.wound_up:
+        self._resting = tuple(resting)
+        for symbol in dict.fromkeys((*self._resting, *self._switches)):
             switch = self._switches.get(symbol)
             if switch is not None and switch.sent:
                 self._give_up(symbol, switch, now)

@@ -62,7 +62,7 @@ class OrderStore:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._uncounted_since: dict[str, int] = {}
         self._sent_at: dict[str, int] = {}
-        self._unsettled_end: set[str] = set()
+        self._unsettled_end: dict[str, None] = {}
         self._intent_mono_ns = 0
         self.risk_orders = 0
 
@@ -91,9 +91,9 @@ class OrderStore:
         """Return the number of live orders of a symbol."""
         return self._live_by_symbol[symbol]
 
-    def live_symbols(self) -> frozenset[str]:
+    def live_symbols(self) -> tuple[str, ...]:
         """Return the symbols with live orders."""
-        return frozenset(symbol for symbol, count in self._live_by_symbol.items() if count)
+        return tuple(symbol for symbol, count in self._live_by_symbol.items() if count)
 
     def uncounted(self, before_mono_ns: int) -> tuple[Order, ...]:
         """Return orders that have had a filled part without a trade report since before a time."""
@@ -198,16 +198,16 @@ class OrderStore:
             self._ports.log.event(
                 "ORDER_END", client_order_id=name, symbol=order.symbol, state=order.state, reason=order.reason
             )
-            self._unsettled_end.add(name)
+            self._unsettled_end[name] = None
         self._sent_at.pop(name, None)
         self._retired[name] = order
         if name in self._unsettled_end and order.settled:
             self.record(EndRecord(name, order.state))
-            self._unsettled_end.discard(name)
+            del self._unsettled_end[name]
             self._places.pop(name, None)
         while len(self._retired) > RETIRED_MAX:
             oldest, _ = self._retired.popitem(last=False)
-            self._unsettled_end.discard(oldest)
+            self._unsettled_end.pop(oldest, None)
             self._places.pop(oldest, None)
             self._uncounted_since.pop(oldest, None)
 

@@ -13,7 +13,19 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.doubt import Doubt, absence, absent, answered, asked, begin, due, hurried, may_still_arrive, renewed
+from grinder.core.doubt import (
+    Doubt,
+    absence,
+    absent,
+    answered,
+    asked,
+    begin,
+    due,
+    hurried,
+    may_still_arrive,
+    renewed,
+    repeated,
+)
 from grinder.core.order_table import Happening
 from grinder.core.orders import Order, gone, infer_fill, on_found
 from grinder.model.orders import OrderState
@@ -41,7 +53,7 @@ class Settling:
         self._port_label = port_label
         self._doubts: dict[str, Doubt] = {}
         self._verify: set[str] = set()
-        self._in_doubt: set[str] = set()
+        self._in_doubt: tuple[str, ...] = ()
         self._unresolved: dict[str, str] = {}
 
     @property
@@ -62,7 +74,8 @@ class Settling:
     def verify(self, client_order_id: str) -> None:
         """Ask about an order soon, whatever its state."""
         self._verify.add(client_order_id)
-        self._doubts.setdefault(client_order_id, begin(self._ports.clock.mono_ns()))
+        known = self._doubts.get(client_order_id)
+        self._doubts[client_order_id] = begin(self._ports.clock.mono_ns()) if known is None else repeated(known)
 
     def told(self, client_order_id: str) -> None:
         """Learn that the stream has told of an order's end: there is nothing to ask any more."""
@@ -89,7 +102,7 @@ class Settling:
     def on_timer(self) -> None:
         """Send the queries that are due; count filled parts that no trade report will cover."""
         now = self._ports.clock.mono_ns()
-        in_doubt = {live.client_order_id for live in self._store.live() if live.state is OrderState.IN_DOUBT}
+        in_doubt = tuple(live.client_order_id for live in self._store.live() if live.state is OrderState.IN_DOUBT)
         for name in in_doubt:
             known = self._doubts.get(name)
             if known is None:
@@ -140,8 +153,10 @@ class Settling:
                 proved = False
             reported = on_found(order, reply.value, proved=proved)
             self._store.put(reported.order)
-            settled = reported.understood and reported.order.state is not OrderState.IN_DOUBT
-            if settled and (doubt is None or not doubt.again):
+            after = reported.order
+            # An answer that does not show the end of an order that ended is older than the end: fills may be missing.
+            settled = after.end_shown if after.terminal else after.state is not OrderState.IN_DOUBT
+            if settled and reported.understood and (doubt is None or not doubt.again):
                 self._forget(client_order_id)
             elif doubt is not None:
                 self._doubts[client_order_id] = answered(doubt, now, not_found=False, last=reply.value.status)

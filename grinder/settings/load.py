@@ -161,7 +161,7 @@ def _parse_all(draft: _Draft, texts: dict[str, str]) -> None:
 
 def _masked(problem: str, secrets: set[str]) -> str:
     """Return an error text without any secret that got into it by way of another variable."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SECRET_MIN:
             problem = re.sub(re.escape(secret), HIDDEN, problem, flags=re.IGNORECASE)
     return problem

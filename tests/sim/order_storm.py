@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 
 from grinder.model.orders import OrderUpdate, Side, TimeInForce
-from tests.order_wire import Trouble, often
+from tests.order_wire import SimulatedWire, Trouble, often
 from tests.order_world import SYMBOL, TICK, OrderWorld
 
 D = Decimal
@@ -58,9 +58,9 @@ WEIGHTS = {
 class Storm:
     """Runs operations in rounds; every round ends in quiet and a comparison."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, wire: type[SimulatedWire] = SimulatedWire) -> None:
         self.seed = seed
-        self.world = OrderWorld(seed)
+        self.world = OrderWorld(seed, wire)
         self.random = Random(seed + 1)
         self.done: Counter[str] = Counter()
         self.compared = 0

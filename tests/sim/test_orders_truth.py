@@ -7,6 +7,8 @@ placed twice, no order lost, no journal intent without an end. A failure prints 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from decimal import Decimal
 from random import SystemRandom
 
@@ -44,6 +46,18 @@ def test_orders_when_a_hundred_thousand_operations_went_wrong_then_both_sides_ag
     assert min(counts.placed, counts.trades, counts.cancelled, counts.amended, counts.expired) > SHARE // 100
     assert storm.compared > SHARE // 4
     assert storm.world.starts > SHARE // 500
+
+
+def test_storm_when_strings_hash_differently_then_the_same_seed_says_the_same() -> None:
+    command = (sys.executable, "-m", "tests.sim.order_transcript", "14", "3000")
+    told = [
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
+        for seed in ("1", "2")
+    ]
+    first, second = (each.splitlines() for each in told)
+    assert len(first) > 3_000
+    assert next((pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]), None) is None
+    assert len(first) == len(second)
 
 
 @pytest.mark.soak

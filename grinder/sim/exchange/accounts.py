@@ -145,7 +145,7 @@ class Account:
     def order_margin(self, mark_of: MarkOf, extra: Mapping[ExposureKey, Decimal] = _NO_EXTRA) -> Decimal:
         """Return initial margin that open orders (and ``extra`` notional) would add, per position the worse side."""
         total = ZERO
-        for symbol, position_side in {(key[0], key[1]) for key in (*self._open_notional, *extra)}:
+        for symbol, position_side in dict.fromkeys((key[0], key[1]) for key in (*self._open_notional, *extra)):
             held = self.holding(symbol, position_side).qty * mark_of(symbol)
             buys, sells = (
                 self.open_notional(symbol, position_side, side) + extra.get((symbol, position_side, side), ZERO)

@@ -66,6 +66,26 @@ def test_amendment_when_it_is_of_an_earlier_amend_then_the_later_one_stays_on_it
     assert (done.state, done.price, done.wanted_price) == (OrderState.OPEN, D(97), None)
 
 
+def test_amend_when_it_changes_nothing_then_no_report_of_the_order_shows_that_it_was_carried_out() -> None:
+    order = amend_sent(OPEN, OPEN.price, OPEN.qty)
+    for late in (on_event(order, event("NEW", "NEW")), on_found(order, report("NEW"), proved=False)):
+        assert (late.order.state, late.order.at_most_qty) == (OrderState.PENDING_AMEND, OPEN.qty)
+    done = amend_confirmed(late.order, report("NEW", utc_ms=6))
+    assert (done.state, done.at_most_qty, done.event_utc_ms) == (OrderState.OPEN, ZERO, 6)
+
+
+@pytest.mark.parametrize(
+    ("utc_ms", "state"), [(6, OrderState.PENDING_AMEND), (7, OrderState.PENDING_AMEND), (8, OrderState.OPEN)]
+)
+def test_amend_when_it_gives_back_an_old_size_then_only_a_younger_report_shows_it(
+    utc_ms: int, state: OrderState
+) -> None:
+    there = on_event(amend_sent(OPEN, D(99), D(1)), event("NEW", "AMENDMENT", utc_ms=7, qty="1")).order
+    assert (there.state, there.qty) == (OrderState.OPEN, D(1))
+    back = amend_sent(there, OPEN.price, OPEN.qty)
+    assert on_event(back, event("NEW", "AMENDMENT", utc_ms=utc_ms)).order.state is state
+
+
 def test_report_when_older_than_the_last_then_its_price_is_not_taken() -> None:
     newer = on_event(OPEN, event("NEW", "AMENDMENT", utc_ms=9, price="97")).order
     assert on_found(newer, report("NEW", utc_ms=8), proved=True).order.price == D(97)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from grinder.core.ledger import replay
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_S
-from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp
+from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp, VenueOrder
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import Outcome
 
@@ -113,6 +114,83 @@ def test_cancel_when_confirmed_and_the_stream_lost_a_fill_before_it_then_the_fil
     again = ExecutorWorld(venue=world.venue, journal=world.journal, exits=False)
     again.run(5_000)
     assert again.filled(name) == 0
+
+
+def _tells_of_it(reply: Confirmed) -> bool:
+    return isinstance(reply.value, VenueOrder)
+
+
+@pytest.mark.parametrize("asked_before", ["the cancel left", "its reply came"])
+def test_cancel_when_an_answer_from_before_comes_after_it_then_it_is_asked_once_more(asked_before: str) -> None:
+    """The answer on its way knows nothing of the end: whoever takes it for the answer loses the fill and the end."""
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(50)
+    if asked_before == "its reply came":
+        world.cancel(name)
+        confirmed, world.venue.replies = world.venue.replies, []
+        world.venue.orders[name].status = "NEW"
+    world.service.on_user_event(UserStreamUp())
+    world.service.on_timer()
+    early = [pair for pair in world.venue.replies if isinstance(pair[1], Confirmed) and _tells_of_it(pair[1])]
+    world.venue.replies = []
+    assert early
+    world.venue.trade(name, D("0.4"))
+    if asked_before == "its reply came":
+        world.venue.end(name)
+        world.venue.replies = confirmed
+    else:
+        world.cancel(name)
+    world.venue.events.clear()
+    world.deliver()
+    assert world.state(name) is OrderState.CANCELED
+    for on_reply, reply in early:
+        on_reply(reply)
+    world.run(5_000)
+    assert (world.state(name), world.filled(name)) == (OrderState.CANCELED, D("0.4"))
+    assert replay(world.journal.replay()).orders == {}
+
+
+def test_cancel_when_the_venue_still_shows_the_order_resting_then_it_is_asked_until_it_shows_the_end() -> None:
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(50)
+    world.venue.trade(name, D("0.4"))
+    world.cancel(name)
+    world.venue.events.clear()
+    world.deliver()
+    world.run(400, deliver=False)
+    (asked,), world.venue.replies = world.venue.replies, []
+    on_reply, reply = asked
+    assert isinstance(reply, Confirmed)
+    assert isinstance(reply.value, VenueOrder)
+    on_reply(Confirmed(msgspec.structs.replace(reply.value, status="NEW", filled_qty=D(0), update_utc_ms=1), 1))
+    assert replay(world.journal.replay()).orders != {}
+    world.run(10_000)
+    assert world.filled(name) == D("0.4")
+    assert replay(world.journal.replay()).orders == {}
+
+
+def test_verify_when_a_question_is_on_its_way_then_its_answer_does_not_stand_for_the_one_wanted() -> None:
+    """The placement's reply tells of a fill, and the answer on its way is from before it."""
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    placed, world.venue.replies = world.venue.replies, []
+    world.venue.events.clear()
+    world.service.on_user_event(UserStreamUp())
+    world.service.on_timer()
+    early, world.venue.replies = world.venue.replies, []
+    world.venue.trade(name, D(1))
+    world.venue.events.clear()
+    for on_reply, reply in placed:
+        assert isinstance(reply, Confirmed)
+        assert isinstance(reply.value, VenueOrder | None)
+        filled = msgspec.structs.replace(reply.value, status="FILLED") if reply.value is not None else None
+        on_reply(msgspec.structs.replace(reply, value=filled))
+    for on_reply, reply in early:
+        on_reply(reply)
+    world.run(5_000)
+    assert (world.state(name), world.filled(name)) == (OrderState.FILLED, D(1))
 
 
 def test_cancel_when_the_stream_tells_of_the_end_too_then_nothing_is_asked() -> None:
