@@ -28,7 +28,7 @@ BUDGET_FILE: Final = "budget_state.json"
 """In the state folder, unless BUDGET_STATE_PATH names another."""
 
 
-def syncer_config(settings: Settings, term: int) -> SyncerConfig:
+def syncer_config(settings: Settings) -> SyncerConfig:
     """Return what the syncer is told under these settings."""
     return SyncerConfig(
         enabled=settings.account_sync_enabled and bool(settings.binance_api_key),
@@ -36,7 +36,7 @@ def syncer_config(settings: Settings, term: int) -> SyncerConfig:
         evidence=settings.account_sync_evidence,
         symbols=settings.symbols,
         prefix=settings.order_prefix,
-        term=term,
+        ha_enabled=settings.ha_enabled,
         grades=Grades(
             settings.mismatch_degraded_ms,
             settings.mismatch_paused_ms,
@@ -99,7 +99,7 @@ def syncer_ports(boot: Boot, link: AccountLink, audit: AuditSink | None = None) 
 
 async def sync(boot: Boot) -> None:
     """Sync until stopped."""
-    config = syncer_config(boot.settings, boot.term)
+    config = syncer_config(boot.settings)
     link = AccountLink(boot)
     audit = None
     if config.reconcile.enabled and boot.settings.audit_enabled:

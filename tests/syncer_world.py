@@ -90,6 +90,7 @@ class SyncerWorld:
         budget: MemoryBudget | None = None,
         venue: type[FakeVenue] = FakeVenue,
         interval_ms: int = 30_000,
+        ha_enabled: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.venue = venue(self.clock)
@@ -120,7 +121,7 @@ class SyncerWorld:
             advice_in,
         )
         reconcile = ReconcileConfig(policy is not None, interval_ms, policy or EXECUTING)
-        config = SyncerConfig(enabled, 2_000, evidence, SYMBOLS, "grd", 0, grades or Grades(), reconcile)
+        config = SyncerConfig(enabled, 2_000, evidence, SYMBOLS, "grd", ha_enabled, grades or Grades(), reconcile)
         self.service = SyncerService(ports, config)
         self.service.on_start()
 

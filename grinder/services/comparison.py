@@ -2,6 +2,9 @@
 
 It holds what is believed and since when it differs, tells each mismatch once, and says what the loop must do about
 those that last. Must never compare with beliefs that are themselves stale.
+
+A host of a cluster that does not lead knows neither the leader's orders nor its fills: it compares only what the venue
+tells it in two ways. A new leader compares its own from the moment that its executor has taken the orders over.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from typing import Final
 
 from grinder.core.account import Account, Snapshot
 from grinder.core.orders import closed_by_venue
+from grinder.core.permit import role_now
 from grinder.core.positions_believed import PositionBelief, StreamBelief, held_of
 from grinder.core.reconcile import Differences, Finding, KnownOrders, check_orders, check_snapshot
 from grinder.core.response import Grades, Lasting, respond
+from grinder.model.board import Word
 from grinder.model.channels import ORDERS
-from grinder.model.control import AccountResponse
+from grinder.model.control import AccountResponse, HaRole
 from grinder.model.orders import Fill, OrdersSnapshot, OrderUpdate
 from grinder.model.reasons import MismatchRule
 from grinder.model.units import NS_PER_MS, ZERO
@@ -35,6 +40,8 @@ _SNAPSHOT_RULES: Final = frozenset({MismatchRule.TS_REGRESSION, MismatchRule.DUP
 _POSITION_RULES: Final = frozenset({MismatchRule.POSITION_DIFFERS_FROM_FILLS})
 _STREAM_RULES: Final = frozenset({MismatchRule.STREAM_DIFFERS})
 _FORCED_RULES: Final = frozenset({MismatchRule.FORCED_CLOSE})
+_TOLD_BY_ANYONE: Final = frozenset({MismatchRule.VENUE_ORDER_UNKNOWN})
+_LEAD_WORDS: Final = (Word.ROLE, Word.TERM, Word.LEAD_DEADLINE_BOOT_NS)
 
 assert frozenset(MismatchRule) == _ORDER_RULES | _SNAPSHOT_RULES | _POSITION_RULES | _STREAM_RULES | _FORCED_RULES
 
@@ -52,7 +59,7 @@ class Comparison:
         board: PriceBoard,
         symbols: tuple[str, ...],
         prefix: str,
-        term: int,
+        ha_enabled: bool,
         grades: Grades,
         tell: Callable[[Finding], None],
     ) -> None:
@@ -60,7 +67,9 @@ class Comparison:
         self._board = board
         self._symbols = symbols
         self._prefix = prefix
-        self._term = term
+        self._ha_enabled = ha_enabled
+        self._term: int | None = None
+        self._taken_over = not ha_enabled
         self._grades = grades
         self._tell = tell
         self._known = KnownOrders()
@@ -91,6 +100,8 @@ class Comparison:
         """Take a frame of the orders channel; None: one that tells nothing but that the executor lives."""
         now = self._clock.mono_ns()
         self._orders_mono_ns = now
+        if self._look_whether_we_lead() and isinstance(frame, OrdersSnapshot) and frame.ready:
+            self._taken_over = True
         if isinstance(frame, OrderUpdate):
             self._known.on_update(frame, now)
         elif isinstance(frame, OrdersSnapshot):
@@ -130,11 +141,14 @@ class Comparison:
         self._before = snapshot
         self._judge(_STREAM_RULES, self._stream.check(snapshot))
         if self._orders_live:
-            now = self._clock.mono_ns()
-            self._judge(_ORDER_RULES, check_orders(snapshot, self._known, self._prefix, self._term, now))
+            self._judge(_ORDER_RULES, self._orders_that_differ(snapshot))
 
     def compare_positions(self, account: Account) -> None:
         """Compare every traded symbol's position with our fills, while both sides are alive."""
+        if not self._look_whether_we_lead() or not self._taken_over:
+            self._positions.forget()
+            self._judge(_POSITION_RULES, [])
+            return
         if not account.snapshot_mono_ns or not self._orders_live:
             return
         now = self._clock.mono_ns()
@@ -146,6 +160,27 @@ class Comparison:
             if finding is not None:
                 findings.append(finding)
         self._judge(_POSITION_RULES, findings)
+
+    def _look_whether_we_lead(self) -> bool:
+        """Return whether this host leads, its orders and fills are all there are; forget what an older term believed."""
+        role, term, lead_deadline_boot_ns = self._board.read_all(_LEAD_WORDS)
+        now = role_now(role, lead_deadline_boot_ns, self._clock.boot_ns(), ha_enabled=self._ha_enabled)
+        leads = now is HaRole.ACTIVE
+        if self._ha_enabled and (term if leads else None) != self._term:
+            self._term = term if leads else None
+            self._taken_over = False
+            self._positions.forget()
+        return leads
+
+    def _orders_that_differ(self, snapshot: Snapshot) -> list[Finding]:
+        leads = self._look_whether_we_lead()
+        term = self._board.read(Word.TERM)
+        found = check_orders(snapshot, self._known, self._prefix, term, self._clock.mono_ns())
+        if leads and self._taken_over:
+            return found
+        # Of a leader's orders nothing is known here; while they are being taken over, a newer leader's still tell.
+        tells = _TOLD_BY_ANYONE | ({MismatchRule.FOREIGN_ORDER_WITH_OUR_PREFIX} if leads else frozenset())
+        return [finding for finding in found if finding.rule in tells]
 
     @property
     def _orders_live(self) -> bool:

@@ -56,14 +56,17 @@ _TRIPS: Final = {MismatchRule.FORCED_CLOSE: TripReason.FORCED_CLOSE}
 
 
 class SyncerConfig(msgspec.Struct, frozen=True):
-    """What the syncer is told. ``enabled``: GRINDER_ACCOUNT_SYNC_ENABLED, and credentials are there."""
+    """What the syncer is told. ``enabled``: GRINDER_ACCOUNT_SYNC_ENABLED, and credentials are there.
+
+    ``ha_enabled``: another host may lead; then what the account has is not held against this host's orders and fills.
+    """
 
     enabled: bool
     interval_ms: int
     evidence: bool
     symbols: tuple[str, ...]
     prefix: str
-    term: int
+    ha_enabled: bool
     grades: Grades
     reconcile: ReconcileConfig
 
@@ -113,7 +116,7 @@ class SyncerService:
             on_error=self._on_error,
         )
         self._comparison = Comparison(
-            ports.clock, ports.board, config.symbols, config.prefix, config.term, config.grades, self._tell
+            ports.clock, ports.board, config.symbols, config.prefix, config.ha_enabled, config.grades, self._tell
         )
         reconcile_ports = ReconcilePorts(
             ports.publisher, ports.board, ports.clock, ports.telemetry, ports.log, ports.audit, ports.budget
@@ -142,7 +145,9 @@ class SyncerService:
         """Take one frame of the orders channel."""
         frame = envelope.frame
         self._seen["orders"] = self._ports.clock.mono_ns()
-        self._comparison.on_orders(frame if isinstance(frame, OrderUpdate | OrdersSnapshot | Fill) else None)
+        told = frame if isinstance(frame, OrderUpdate | OrdersSnapshot | Fill) else None
+        of_this_term = envelope.term == self._ports.board.read(Word.TERM)
+        self._comparison.on_orders(told if of_this_term else None)
         if isinstance(frame, CommandRefused) or (isinstance(frame, OrderUpdate) and frame.state is OrderState.REJECTED):
             self._facts.on_refusal(self._ports.advice_in(frame.reason))
         if isinstance(frame, RemedyResult):

@@ -75,7 +75,7 @@ class Watched:
             advice_in,
         )
         reconcile = ReconcileConfig(False, 1_000, EXECUTING)
-        rules = SyncerConfig(True, INTERVAL_MS, False, (SYMBOL,), "grd", 0, Grades(), reconcile)
+        rules = SyncerConfig(True, INTERVAL_MS, False, (SYMBOL,), "grd", False, Grades(), reconcile)
         self.syncer = SyncerService(ports, rules)
         now = self.clock.mono_ns()
         self.state = engine.initial_state(config(), now)

@@ -148,7 +148,7 @@ class TwoServices:
             advice_in,
         )
         reconcile = ReconcileConfig(policy is not None, 1_000, policy or EXECUTING)
-        self.syncer = SyncerService(ports, SyncerConfig(True, 1_000, False, (SYMBOL,), "grd", 0, grades, reconcile))
+        self.syncer = SyncerService(ports, SyncerConfig(True, 1_000, False, (SYMBOL,), "grd", False, grades, reconcile))
         self.account_wire.deliver = self.executor.on_envelope
         self.orders_wire.deliver = self.syncer.on_envelope
 

@@ -83,7 +83,7 @@ async def sync(boot: Boot, stage: Stage) -> None:
     ports = msgspec.structs.replace(
         honest, venue=MortalVenue(honest.venue, stage), publisher=MortalPublisher(honest.publisher, stage)
     )
-    service = SyncerService(ports, syncer_config(boot.settings, boot.term))
+    service = SyncerService(ports, syncer_config(boot.settings))
     async with link.open(mortal_stream(service.on_user_event, stage)) as tasks:
         await run_async(boot, MortalService(service, stage), boot.receiver(ORDERS), tasks=tasks)
 
