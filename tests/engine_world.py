@@ -86,6 +86,7 @@ class World(VenueModel):
         self.tripped = False
         self.override = Override.NONE
         self.resumes = 0
+        self.term = config.term
         self.control()
         self._every(50, lambda: self.step(Timer(self.now_ns, self.utc_ms(self.now_ns))))
 
@@ -116,7 +117,7 @@ class World(VenueModel):
 
     def control(self) -> None:
         """Tell the engine what the board says."""
-        self.step(Control(self.now_ns, self.tripped, True, self.override, self.resumes, self.ready))
+        self.step(Control(self.now_ns, self.tripped, True, self.override, self.resumes, self.ready, self.term))
 
     def give(self, frame: InputFrame) -> None:
         if not self.frames_dropped(frame):

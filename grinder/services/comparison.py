@@ -162,7 +162,7 @@ class Comparison:
         self._judge(_POSITION_RULES, findings)
 
     def _look_whether_we_lead(self) -> bool:
-        """Return whether this host leads, its orders and fills are all there are; forget what an older term believed."""
+        """Return whether this host leads, hence knows every order and fill; forget what an older term believed."""
         role, term, lead_deadline_boot_ns = self._board.read_all(_LEAD_WORDS)
         now = role_now(role, lead_deadline_boot_ns, self._clock.boot_ns(), ha_enabled=self._ha_enabled)
         leads = now is HaRole.ACTIVE

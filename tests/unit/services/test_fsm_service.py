@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from grinder.core.events import Control, Effect, Event, Unsent
+from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.losses import NOTHING_LOST, LossConfig, RiskMemory
 from grinder.core.recording import Header
 from grinder.model.account import AccountState, Balance, Instruments, Source
@@ -21,6 +22,7 @@ from grinder.model.orders import (
     Place,
     ResyncOrders,
     Side,
+    parse_order_id,
 )
 from grinder.services.fsm import FsmConfig, FsmPorts, FsmService, IdsUsedUpError
 from tests.engine_world import config, instrument
@@ -119,9 +121,10 @@ class Bench:
         self.service.on_start()
         self.sequence = 0
 
-    def give(self, frame: Frame) -> None:
+    def give(self, frame: Frame, term: int | None = None) -> None:
         self.sequence += 1
-        self.service.on_envelope(Envelope(self.sequence, 1, 0, self.clock.mono_ns(), frame))
+        term = self.board.read(Word.TERM) if term is None else term
+        self.service.on_envelope(Envelope(self.sequence, 1, term, self.clock.mono_ns(), frame))
 
     def tick(self, mid: int = 60_000) -> None:
         now = self.clock.mono_ns()
@@ -361,3 +364,36 @@ def test_service_when_its_order_ids_run_out_then_it_ends_so_that_the_next_start_
     bench.service.state.ids_made = INTENTS_PER_INCARNATION - 1_000
     with pytest.raises(IdsUsedUpError):
         bench.service.on_timer()
+
+
+def test_service_when_the_cluster_overrides_then_the_more_severe_of_all_counts() -> None:
+    bench = Bench().trading()
+    bench.board.words[Word.CLUSTER_OVERRIDE] = Override.PAUSE
+    bench.service.on_timer()
+    assert bench.board.words[Word.FSM_STATE] == CODES[FsmState.PAUSED]
+    bench.board.words[Word.OVERRIDE] = (6 << 8) | Override.EMERGENCY
+    bench.service.on_timer()
+    assert bench.board.words[Word.FSM_STATE] == CODES[FsmState.EMERGENCY]
+
+
+def test_service_when_this_host_leads_then_the_engine_has_the_term_of_the_board() -> None:
+    board = FakeBoard()
+    board.words |= {Word.ROLE: ROLE_ACTIVE, Word.TERM: 17}
+    bench = Bench(board=board).trading()
+    ids = [parse_order_id(frame.client_order_id) for frame in bench.intents.of(Place) if isinstance(frame, Place)]
+    assert {None if parts is None else parts.term for parts in ids} == {17}
+    board.words[Word.ROLE] = 1
+    bench.service.on_timer()
+    assert (bench.service.state.term, len(bench.service.state.view)) == (0, 0)
+
+
+def test_service_when_a_snapshot_is_of_an_older_term_then_it_proves_nothing() -> None:
+    board = FakeBoard()
+    board.words |= {Word.ROLE: ROLE_ACTIVE, Word.TERM: 17}
+    bench = Bench(board=board).trading()
+    board.words[Word.TERM] = 18
+    snapshot = OrdersSnapshot((), 7, 1_000, True, "", 0)
+    bench.give(snapshot, term=17)
+    assert not bench.service.state.view.synced
+    bench.give(snapshot)
+    assert bench.service.state.view.synced
