@@ -8,6 +8,7 @@ import uvloop
 
 import procs._boot as start
 from grinder.adapters.binance.account import AccountLink
+from grinder.adapters.binance.venue_time import TimedVenue
 from grinder.adapters.journal import FileJournal, JournalFormatError
 from grinder.adapters.loop import run_async
 from grinder.adapters.run_identity import run_identity
@@ -59,7 +60,7 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
 def executor_ports(boot: Boot, link: AccountLink, journal: Journal) -> ExecutorPorts:
     """Return what the executor has of the world."""
     return ExecutorPorts(
-        venue=link.venue,
+        venue=TimedVenue(link.venue, link.time),
         journal=journal,
         publisher=boot.publisher(ORDERS),
         clock=boot.clock,

@@ -14,20 +14,18 @@ import msgspec
 
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.binance.venue_time import OwnTime, TimedVenue
 from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
 from grinder.core.exit_record import ExitRecord, ExitReport
-from grinder.core.venue_clock import VenueClock, sample
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
 from grinder.model.venue import (
-    Advice,
     Confirmed,
     Exchange,
     PlaceOrder,
     QueryInstruments,
     QueryServerTime,
-    Rejected,
     VenueReply,
     VenueRequest,
 )
@@ -40,10 +38,6 @@ PREPARE_S_MAX: Final = 3.0
 SILENCE_MS_MAX: Final = 15_000
 """An attempt without any reply for this long is given up and begun again, milliseconds."""
 
-TIME_SAMPLES: Final = 3
-"""Measurements of the venue's clock after it refused a request for its time."""
-
-US_PER_MS: Final = 1_000
 _TICK_S: Final = 0.02
 
 
@@ -82,9 +76,7 @@ class Flatten:
         self._account = account
         self._clock = clock
         self._say = say
-        self._offset_ms = 0
-        self._venue_clock = VenueClock()
-        self._measuring = 0
+        self._time = OwnTime(clock)
         self._instruments: dict[str, Instrument] = {}
         self._exit = Exit()
         self._generation = 0
@@ -94,12 +86,13 @@ class Flatten:
             account.api_key,
             account.api_secret,
             utc_ms=clock.utc_ms,
-            offset_ms=lambda: self._offset_ms,
+            offset_ms=self._time.offset_ms,
             recv_window_ms=account.recv_window_ms,
         )
         config = VenueConfig(account.rest_url, "", OrderTransport.REST)
         silent = Silent()
-        self._venue = BinanceVenue(config, signer, clock=clock, telemetry=silent, log=silent)
+        self._wire = BinanceVenue(config, signer, clock=clock, telemetry=silent, log=silent)
+        self._venue = TimedVenue(self._wire, self._time)
         # Ids above those of any process that started in this second, and above those of earlier exits.
         seconds = clock.utc_ms() // MS_PER_S
         self._sequence_base = seconds * INTENTS_PER_INCARNATION + INTENTS_PER_INCARNATION // 2
@@ -107,7 +100,7 @@ class Flatten:
     async def run(self, timeout_s: float) -> ExitReport:
         """Leave the market; try again until it is proved or ``timeout_s`` is over."""
         deadline_mono_ns = self._clock.mono_ns() + int(timeout_s * NS_PER_S)
-        await self._venue.start()
+        await self._wire.start()
         try:
             await self._prepare()
             self._apply(start(self._exit, self._plan()))
@@ -115,48 +108,19 @@ class Flatten:
                 await asyncio.sleep(_TICK_S)
                 self._on_tick()
         finally:
-            await self._venue.close()
+            await self._wire.close()
         return self._record.report()
 
     async def _prepare(self) -> None:
         """Learn the venue's clock, without which requests may be refused, and its order sizes."""
         asked_utc_ms = self._clock.utc_ms()
         time, rules = await asyncio.gather(self._ask(QueryServerTime()), self._ask(QueryInstruments()))
-        if time is None or not self._take_time(asked_utc_ms, time):
+        if time is None or not self._time.take(asked_utc_ms, time):
             self._say("note: the venue's clock is not known; ours is taken for it")
         if isinstance(rules, Confirmed) and isinstance(rules.value, Exchange):
             self._instruments = {each.symbol: each for each in rules.value.instruments}
         else:
             self._say("note: the venue's order sizes are not known; positions are closed in one order each")
-
-    def _measure(self) -> None:
-        """Ask for the venue's clock a few times; the best answer counts."""
-        if self._measuring:
-            return
-        self._measuring = TIME_SAMPLES
-        self._ask_time()
-
-    def _ask_time(self) -> None:
-        asked_utc_ms = self._clock.utc_ms()
-
-        def on_time(reply: VenueReply) -> None:
-            self._take_time(asked_utc_ms, reply)
-            self._measuring -= 1
-            if self._measuring:
-                self._ask_time()
-
-        self._venue.submit(QueryServerTime(), on_time)
-
-    def _take_time(self, asked_utc_ms: int, reply: VenueReply) -> bool:
-        """Take one measurement of the venue's clock; return False if it is none."""
-        if not isinstance(reply, Confirmed) or type(reply.value) is not int:
-            return False
-        now = self._clock.mono_ns()
-        self._venue_clock.add(sample(asked_utc_ms, reply.value, reply.rtt_ns, now))
-        best = self._venue_clock.best(now)
-        assert best is not None
-        self._offset_ms = best.offset_us // US_PER_MS
-        return True
 
     async def _ask(self, request: VenueRequest) -> VenueReply | None:
         reply: asyncio.Future[VenueReply] = asyncio.get_running_loop().create_future()
@@ -200,7 +164,5 @@ class Flatten:
     def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
         if isinstance(request, PlaceOrder):
             self._say(self._record.answered(request, reply))
-        if isinstance(reply, Rejected) and reply.advice is Advice.CLOCK:
-            self._measure()
         if generation == self._generation:
             self._apply(answered(self._exit, request, reply, self._plan(), self._clock.mono_ns()))

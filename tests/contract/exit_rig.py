@@ -11,16 +11,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from enum import StrEnum
-from functools import partial
 from itertools import count
 from typing import Any, Final
 
 import msgspec
 
-from grinder.adapters.binance.account import venue_offset_ms
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.user_stream import UserStream
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.binance.venue_time import OwnTime, TimedVenue
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.flatten import Account, Flatten
 from grinder.core.emergency import Result
@@ -132,15 +131,18 @@ class Stand:
         """Return the rules of requests that have not acted as often as they should."""
         return [rule for rule in (await self.venue.get("/sim/faults"))["rules"] if rule.get("op")]
 
-    async def leave(self, way: Way, *faults: Fault, early: bool = False) -> list[dict[str, Any]]:
+    async def leave(
+        self, way: Way, *faults: Fault, early: bool = False, syncer_lives: bool = True
+    ) -> list[dict[str, Any]]:
         """Leave under faults; return the evidence of every attempt, or of the whole command.
 
         ``early``: the faults are there before the executor listens; otherwise they come right before the exit begins.
+        ``syncer_lives``: otherwise it measures the venue's clock no more once the executor is ready.
         """
         if early:
             await self._put_in_force(faults)
             faults = ()
-        return await (self._by_executor(faults) if way is Way.EXECUTOR else self._by_command(faults))
+        return await (self._by_executor(faults, syncer_lives) if way is Way.EXECUTOR else self._by_command(faults))
 
     async def _by_command(self, faults: Sequence[Fault]) -> list[dict[str, Any]]:
         await self._put_in_force(faults)
@@ -150,8 +152,9 @@ class Stand:
         report = await Flatten(account, clock, lines.append).run(LEAVES_S_MAX)
         return [msgspec.json.decode(exit_file(report, "test", "operator_command", began, clock.utc_ms()).text)]
 
-    async def _by_executor(self, faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    async def _by_executor(self, faults: Sequence[Fault], syncer_lives: bool) -> list[dict[str, Any]]:
         async with executor(self.venue) as running:
+            running.syncer_lives = syncer_lives
             await self._put_in_force(faults)
             running.board.write(Word.OVERRIDE, (1 << 8) | Override.EMERGENCY.value)
             async with asyncio.timeout(LEAVES_S_MAX):
@@ -177,11 +180,12 @@ class RunningExecutor:
         self.log = RecordingLog()
         self.clock = SystemClock()
         telemetry = RecordingTelemetry()
+        time = OwnTime(self.clock, self.board)
         signer = Signer(
             KEY,
             SECRET,
             utc_ms=self.clock.utc_ms,
-            offset_ms=partial(venue_offset_ms, self.board),
+            offset_ms=time.offset_ms,
             recv_window_ms=5_000,
         )
         config = VenueConfig(venue.http, f"{venue.ws}/ws-fapi/v1", OrderTransport.WS_API)
@@ -196,7 +200,9 @@ class RunningExecutor:
             log=self.log,
         )
         self.facts = VenueFacts(self.wire, self.board, self.clock, telemetry, self.log, SYMBOLS)
-        ports = ExecutorPorts(self.wire, MemoryJournal(), _Nobody(), self.clock, telemetry, self.log, self.evidence)
+        self.syncer_lives = True
+        venue = TimedVenue(self.wire, time)
+        ports = ExecutorPorts(venue, MemoryJournal(), _Nobody(), self.clock, telemetry, self.log, self.evidence)
         self.service = ExecutorService(
             ports,
             self.board,
@@ -225,7 +231,8 @@ class RunningExecutor:
         """Give the service its timer until cancelled."""
         self.service.on_start()
         while True:
-            self.facts.on_timer()
+            if self.syncer_lives:
+                self.facts.on_timer()
             self.service.on_timer()
             await asyncio.sleep(TICK_S)
 

@@ -117,6 +117,23 @@ def answers(said: list[dict[str, Any]]) -> str:
     return " ".join(f"{sent['order'].split()[0]} {sent['answer']}" for sent in said[-1]["sent"])
 
 
+@pytest.mark.parametrize("skew_ms", [30_000, -30_000])
+def test_emergency_when_a_clock_was_set_and_the_syncer_is_dead_then_the_executor_measures_it_itself(
+    skew_ms: int,
+) -> None:
+    async def test() -> None:
+        async with stand(hedge=False) as made:
+            fault = {"kind": "clock_skew", "skew_ms": skew_ms}
+            said = await made.leave(Way.EXECUTOR, fault, syncer_lives=False)
+            refused = [each for each in await made.venue.get("/sim/requests?limit=1000") if each["code"] == -1021]
+            assert refused
+            assert said[-1]["result"] == "success"
+            await made.mend()
+            assert await made.truth() == (0, 0)
+
+    uvloop.run(test())
+
+
 @pytest.mark.parametrize("way", Way)
 @pytest.mark.parametrize("code", [-2022, -4118])
 def test_close_when_it_is_done_and_called_refused_for_reduce_only_then_the_first_attempt_is_the_last(

@@ -4,39 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.user_stream import UserStream
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.binance.venue_time import OwnTime
 from grinder.adapters.binance.wire_gate import WireGate
 from grinder.adapters.runtime import Boot
-from grinder.model.board import Word
 from grinder.model.control import Process
-from grinder.model.units import MS_PER_S
 from grinder.model.venue import UserEvent
-from grinder.ports import Board
 from grinder.settings import OrderTransport
 
 
-def venue_offset_ms(board: Board) -> int:
-    """Return what the syncer measured: the venue's clock minus ours, milliseconds; 0 before the first time."""
-    return board.read(Word.VENUE_CLOCK_OFFSET_US) // MS_PER_S
-
-
 class AccountLink:
-    """``venue`` works while ``open`` is entered; without a key it answers public requests only."""
+    """``venue`` works while ``open`` is entered; without a key it answers public requests only.
+
+    ``time``: what its requests are stamped with.
+    """
 
     def __init__(self, boot: Boot) -> None:
         settings = boot.settings
+        self.time = OwnTime(boot.clock, boot.board)
         signer = None
         if settings.binance_api_key and settings.binance_api_secret:
             signer = Signer(
                 settings.binance_api_key.reveal(),
                 settings.binance_api_secret.reveal(),
                 utc_ms=boot.clock.utc_ms,
-                offset_ms=partial(venue_offset_ms, boot.board),
+                offset_ms=self.time.offset_ms,
                 recv_window_ms=settings.recv_window_ms,
             )
         # Only the executor commands orders; the others need no order connection of their own, and no last look.
