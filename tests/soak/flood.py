@@ -9,6 +9,7 @@ sent.
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -39,6 +40,7 @@ from grinder.model.orders import (
 )
 from grinder.model.reasons import PlanReason
 from grinder.model.units import BPS, NS_PER_MS, NS_PER_S, ZERO
+from grinder.ports import Clock
 from tests.soak.load import PREFIX, SYMBOL, TICK, Unheard, best_prices
 
 PRICES_MS = 250
@@ -48,10 +50,22 @@ QTY = Decimal("0.002")
 AWAY_BPS = (100, 300)
 """How far from the touch an order is priced: nothing trades, and all of it is within the collar."""
 
-BURST_MAX = 12
-GAP_MS = (1, 30)
-FULL_BURST, FULL_GAP_MS = 8, 1
 AMEND_AFTER_MS, CANCEL_AFTER_MS, CANCEL_AGAIN_AFTER_MS = 30, 100, 1_500
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How many commands at once, and how long until the next, milliseconds; each between two bounds.
+
+    ``left``: share of the orders that rest which are neither amended nor cancelled.
+    """
+
+    burst: tuple[int, int]
+    gap_ms: tuple[int, int]
+    rest: float = 0.15
+    left: float = 0.0
+
+
+PACES = {"bursts": Pace((1, 12), (1, 30)), "full": Pace((8, 8), (1, 1))}
 
 Sent = dict[str, int]
 """CLOCK_MONOTONIC right before each command first left, by the venue's name of it and the client order id."""
@@ -60,11 +74,11 @@ Sent = dict[str, int]
 class Flood:
     """One fsm out of its mind."""
 
-    def __init__(self, run_dir: Path, venue_port: int, random: Random, *, full: bool) -> None:
+    def __init__(self, run_dir: Path, venue_port: int, random: Random, pace: Pace, clock: Clock | None = None) -> None:
         self._prices_url = f"http://127.0.0.1:{venue_port}/fapi/v1/ticker/bookTicker?symbol={SYMBOL}"
         self._random = random
-        self._full = full
-        self._clock = SystemClock()
+        self._pace = pace
+        self._clock = clock or SystemClock()
         self._incarnation = time.time_ns() // NS_PER_S
         self._fsm = attach_process(run_dir, Process.FSM, (SYMBOL,))
         self._feed = attach_process(run_dir, Process.FEED, (SYMBOL,))
@@ -74,7 +88,7 @@ class Flood:
             run_dir=run_dir,
             process=Process.FSM,
             incarnation=self._incarnation,
-            term=lambda: 0,
+            term=lambda: self._fsm.read(Word.TERM),
             clock=self._clock,
             telemetry=Unheard(),
         )
@@ -90,22 +104,27 @@ class Flood:
     def run(self) -> None:
         """Go on until standard input ends."""
         while True:
-            gap_ms = FULL_GAP_MS if self._full else self._random.randint(*GAP_MS)
-            if select.select([0], [], [], gap_ms / 1_000)[0]:
+            if select.select([0], [], [], self._random.randint(*self._pace.gap_ms) / 1_000)[0]:
                 return
             self._look_around()
             if self._book is not None:
-                for _ in range(FULL_BURST if self._full else self._random.randint(1, BURST_MAX)):
+                for _ in range(self._random.randint(*self._pace.burst)):
                     self._ask(self._book)
 
     def _look_around(self) -> None:
         now = self._clock.mono_ns()
         if now >= self._beat_due_ns:
             self._beat_due_ns = now + BEAT_MS * NS_PER_MS
-            self._fsm.beat(Heartbeat(Process.FSM, 0, self._incarnation, now, now, True, "", {}, ""))
+            self._beat(now)
         if now >= self._prices_due_ns:
             self._prices_due_ns = now + PRICES_MS * NS_PER_MS
             self._read_prices()
+
+    def _beat(self, now: int) -> None:
+        self._fsm.beat(self._heartbeat(Process.FSM, now))
+
+    def _heartbeat(self, process: Process, now: int) -> Heartbeat:
+        return Heartbeat(process, os.getpid(), self._incarnation, now, now, True, "", {}, "")
 
     def _read_prices(self) -> None:
         book = best_prices(self._prices_url, self._clock)
@@ -129,7 +148,7 @@ class Flood:
             self._cancel(self._to_cancel_again.popleft()[1])
         else:
             draw = self._random.random()
-            self._place(book, rests=draw < 0.15, reduces=draw > 0.95)
+            self._place(book, rests=draw < self._pace.rest, reduces=draw > 0.95)
 
     def _place(self, book: BookTop, *, rests: bool, reduces: bool) -> None:
         self._number += 1
@@ -138,7 +157,7 @@ class Flood:
         sequence = self._incarnation * INTENTS_PER_INCARNATION + self._number
         now = self._clock.mono_ns()
         place = Place(
-            format_order_id(OrderId(PREFIX, 0, sequence, level)),
+            format_order_id(OrderId(PREFIX, self._fsm.read(Word.TERM), sequence, level)),
             SYMBOL,
             side,
             self._price(book, side),
@@ -150,7 +169,7 @@ class Flood:
             now + DEADLINE_MS * NS_PER_MS,
             now,
         )
-        if self._send("order.place", place) and rests:
+        if self._send("order.place", place) and rests and self._random.random() >= self._pace.left:
             self._to_amend.append((now + AMEND_AFTER_MS * NS_PER_MS, place))
             self._to_cancel.append((now + CANCEL_AFTER_MS * NS_PER_MS, place))
 
@@ -179,7 +198,7 @@ class Flood:
 
 
 def main(run_dir: str, venue_port: str, seed: str, pace: str) -> None:
-    flood = Flood(Path(run_dir), int(venue_port), Random(int(seed)), full=pace == "full")
+    flood = Flood(Path(run_dir), int(venue_port), Random(int(seed)), PACES[pace])
     flood.run()
     sys.stdout.buffer.write(msgspec.json.encode(flood.sent))
 

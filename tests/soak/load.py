@@ -46,6 +46,7 @@ from grinder.model.orders import (
 )
 from grinder.model.reasons import PlanReason
 from grinder.model.units import BPS, NS_PER_MS, ZERO
+from grinder.ports import Clock
 from tests.smoke.venues import VenueView
 
 SYMBOL = "BTCUSDT"
@@ -69,7 +70,7 @@ INTENTS_KEPT = 400
 """Latest placements that amends and cancels choose from, also those that never lived."""
 
 
-def best_prices(url: str, clock: SystemClock) -> BookTop | None:
+def best_prices(url: str, clock: Clock) -> BookTop | None:
     """Return the venue's best prices, or None where it does not answer."""
     try:
         with urlopen(url, timeout=PRICES_S_MAX) as answer:

@@ -1,6 +1,8 @@
 """Starts mortals at the price of a fork: it has imported everything once, and each child goes on from there.
 
-    python -m tests.soak.nursery OUTPUT
+    python -m tests.soak.nursery OUTPUT MODULE
+
+MODULE has a function ``live`` that takes the program's name and becomes it.
 
 One JSON object per line on standard input asks for a child: ``{"program": ..., "environ": {...}}``. Answers are lines
 on standard output: ``started PID``, and ``ended PID CODE`` as soon as a child has ended. Children write to OUTPUT.
@@ -9,11 +11,13 @@ on standard output: ``started PID``, and ``ended PID CODE`` as soon as a child h
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,8 +25,8 @@ import msgspec
 
 from grinder.adapters.parent import PARENT_VARIABLE
 from grinder.model.control import Process
-from tests.soak.mortals import live
 
+MORTALS = "tests.soak.mortals"
 LOOK_S = 0.005
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -60,9 +64,9 @@ class Child:
 class Nursery:
     """The process that forks, as its rig sees it."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, module: str = MORTALS) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.soak.nursery", str(output)],
+            [sys.executable, "-m", "tests.soak.nursery", str(output), module],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -107,7 +111,7 @@ class Nursery:
         self._process.communicate()
 
 
-def born(wanted: Wanted, output: str) -> NoReturn:
+def born(wanted: Wanted, output: str, live: Callable[[Process], NoReturn]) -> NoReturn:
     """Become the program that is wanted, in a fresh child, and end with its exit code."""
     os.environ.clear()
     os.environ.update({**wanted.environ, PARENT_VARIABLE: str(os.getppid())})
@@ -125,8 +129,9 @@ def born(wanted: Wanted, output: str) -> NoReturn:
         os._exit(code)
 
 
-def serve(output: str) -> None:
+def serve(output: str, module: str) -> None:
     """Fork for every line that comes, and tell of every child that ends."""
+    live = importlib.import_module(module).live
     gc.freeze()
     heard = b""
     while True:
@@ -139,7 +144,7 @@ def serve(output: str) -> None:
                 wanted = msgspec.json.decode(line, type=Wanted)
                 pid = os.fork()
                 if pid == 0:
-                    born(wanted, output)
+                    born(wanted, output, live)
                 os.write(1, f"started {pid}\n".encode())
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -150,4 +155,4 @@ def serve(output: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:3])
