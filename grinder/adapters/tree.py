@@ -6,6 +6,7 @@ SIGTERM when this process dies, and its children when supervisord dies.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -130,7 +131,7 @@ class Tree:
         problems = tuple(
             f"{name}: {host}:{port} cannot be listened on ({why}); free it or choose another port"
             for name, host, port in ports
-            if (why := _why_not_listen(host, port))
+            if (why := why_not_listen(host, port))
         )
         if problems:
             raise SettingsError(problems)
@@ -144,7 +145,9 @@ class Tree:
             fresh.symlink_to(self._settings.run_dir.absolute() / SUPERVISOR_SOCKET)
             fresh.replace(link)
         except OSError:
-            fresh.unlink(missing_ok=True)
+            # On a file system that is read-only, taking it away fails too.
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
 
 def _tree_lock(directory: Path, deadline_mono_s: float) -> SlotLock:
@@ -158,7 +161,7 @@ def _tree_lock(directory: Path, deadline_mono_s: float) -> SlotLock:
             time.sleep(_SLOT_POLL_S)
 
 
-def _why_not_listen(host: str, port: int) -> str:
+def why_not_listen(host: str, port: int) -> str:
     """Return why a port cannot be listened on, or an empty string."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -18,6 +18,8 @@ from tests.smoke.trees import PROJECT, TreeUnderTest
 PAGES = sorted(
     path.name for path in (PROJECT / "runbooks").glob("*.md") if re.search(r"^```bash$", path.read_text(), re.MULTILINE)
 )
+CLUSTER_PAGE = "07_HA_OPERATIONS.md"
+"""Its blocks run against a whole cluster, in a test of their own."""
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.+?) -->\n)?^```bash\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS_TREE = re.compile(r"grinder (?!settings|doctor)|curl|supervisorctl")
 BLOCK_S_MAX = 90
@@ -47,7 +49,7 @@ def environment_of(tree: TreeUnderTest) -> dict[str, str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the runbooks use curl, which this host does not have")
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != CLUSTER_PAGE])
 def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(page: str) -> None:
     blocks = [block for block in blocks_of(page) if not block.why]
     tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
@@ -78,4 +80,4 @@ def test_pages_when_read_then_blocks_are_found_and_each_left_out_says_why() -> N
         blocks = blocks_of(page)
         assert len(blocks) == fences
         assert any(not block.why for block in blocks)
-    assert sum(bool(block.why) for page in PAGES for block in blocks_of(page)) <= 5
+    assert sum(bool(block.why) for page in PAGES for block in blocks_of(page)) <= 7
