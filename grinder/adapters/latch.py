@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from grinder.model.control import TripReason
-from grinder.model.latch import LatchRecord
+from grinder.model.latch import TRIP_NAME_BYTES_MAX, LatchRecord
 from grinder.settings import Settings
 
 __all__ = ["LATCH_FILE", "LatchFile", "LatchRecord", "host_latch"]
@@ -35,7 +35,6 @@ _LENGTH_BYTES: Final = 2
 _CRC_BYTES: Final = 4
 _HEAD_BYTES: Final = _LENGTH_BYTES + _CRC_BYTES
 _TEXT_BYTES_MAX: Final = 200
-_NAME_BYTES_MAX: Final = 64
 _NAME_RANDOM_BYTES: Final = 4
 _UNREADABLE: Final = "the latch file cannot be read"
 _ABSENT: Final = "the latch file is gone although this is not the first start"
@@ -112,7 +111,7 @@ class LatchFile:
                 first = msgspec.structs.replace(before, version=version, name=self._new_name(before.reason))
                 record = first if first.detail else msgspec.structs.replace(first, who=who, detail=detail)
             else:
-                fits = 0 < len(name.encode()) <= _NAME_BYTES_MAX
+                fits = 0 < len(name.encode()) <= TRIP_NAME_BYTES_MAX
                 own_name = name if fits else self._new_name(reason)
                 record = LatchRecord(version, True, reason, who, detail, utc_ms, own_name)
             self.store(record)
@@ -150,7 +149,7 @@ class LatchFile:
             OSError: if it could not be written and flushed.
         """
         body = msgspec.msgpack.encode(msgspec.structs.replace(record, who=_cut(record.who), detail=_cut(record.detail)))
-        assert len(record.name.encode()) <= _NAME_BYTES_MAX
+        assert len(record.name.encode()) <= TRIP_NAME_BYTES_MAX
         assert len(body) <= _SLOT_BYTES - _HEAD_BYTES
         head = len(body).to_bytes(_LENGTH_BYTES, "little") + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)

@@ -36,6 +36,10 @@ ANSWER_S_MAX: Final = 3.0
 BOARD_TRIP_ID: Final = "board"
 """Trip id of a trip that is on the board and not in the file."""
 
+DURABLE_SOURCE: Final = "durable file"
+CLUSTER_SOURCE: Final = "cluster"
+"""Names of the override's sources that are told apart."""
+
 STOP_HINT: Final = "run `supervisorctl -c conf/supervisord.conf stop executor`, or `grinder stop`"
 
 _POLL_S: Final = 0.001
@@ -167,8 +171,12 @@ def _started_with(pid: int) -> Override:
 
 def override_sources(where: Scene, board: StateBoard | None) -> dict[str, Override]:
     """Return every source of the override; the most severe is in force."""
-    return {
+    sources = {
         "environment at start": started_with(board),
         "board": override_in(board.read(Word.OVERRIDE)) if board is not None else Override.NONE,
-        "durable file": load_override(where.state_dir).code,
+        DURABLE_SOURCE: load_override(where.state_dir).code,
     }
+    if where.settings.ha_enabled:
+        # As this host knows it; nothing but the executor's read of etcd lowers it.
+        sources[CLUSTER_SOURCE] = override_in(board.read(Word.CLUSTER_OVERRIDE)) if board is not None else Override.NONE
+    return sources

@@ -16,7 +16,7 @@ from grinder.adapters.clock import SystemClock
 from grinder.adapters.flatten import Account, Flatten
 from grinder.adapters.state_link import linked_state_dir
 from grinder.cli.acts import Scene, conclude, keep_evidence
-from grinder.cli.kill import kill_evidence, trip_now
+from grinder.cli.kill import kill_evidence, tell_cluster, trip_now
 from grinder.core.emergency import Result
 from grinder.core.exit_record import ExitReport, exit_file
 from grinder.model.control import Exit
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = f"would cancel every order and close every position of the account at {settings.venue_rest_url}"
         return conclude(where, ACT, given, Exit.GATE, f"{text}; say --yes to do it")
     print(f"leaving the market at {settings.venue_rest_url}", flush=True)
-    tripped = trip_now(where, "grinder exit")
+    tripped = [*trip_now(where, "grinder exit"), *tell_cluster(where, "grinder exit")]
     for line in (*tripped, kill_evidence(where, *tripped)):
         print(line, flush=True)
     where.audit(ACT, given, None, "")

@@ -1,13 +1,18 @@
-"""``grinder kill``: trip the kill switch now. The board first, then the file; then see who obeyed.
+"""``grinder kill``: trip the kill switch now. The board first, then the file, then the cluster; then see who obeyed.
 
-Must work with dead processes, without a tree and on a full disk, and must never wait for anybody before it tripped.
+Must work with dead processes, without a tree and on a full disk, and must wait for nobody before it tripped this host.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
+import uuid
 from functools import partial
+from typing import Final
+
+import msgspec
 
 from grinder.adapters.board import StateBoard
 from grinder.adapters.presence import alive
@@ -22,11 +27,15 @@ from grinder.cli.acts import (
     scene,
     wait_until,
 )
+from grinder.cli.cluster import Reach, reach
 from grinder.model.board import Word
+from grinder.model.cluster import NoAnswer, TripRecord
 from grinder.model.control import PERMISSIONS, TRIP_CODES, Exit, FsmState, Process, RiskIntent, TripReason
 from grinder.model.evidence import KillEvent, kill_file
+from grinder.model.latch import LatchRecord
 
 ACT = "kill"
+_RANDOM_CHARS: Final = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,26 +43,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reason", required=True, metavar="TEXT", help="why; kept in the latch file and the audit file"
     )
+    parser.add_argument(
+        "--cluster", action="store_true", help="trip the cluster and nothing here; from any host that reaches etcd"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trip; 0 latched durably and obeyed by everybody who lives, 1 not confirmed."""
     where = scene()
+    if arguments.cluster:
+        return _run_for_cluster(where, arguments.reason)
     lines, confirmed = trip(where, arguments.reason)
     head = "LATCHED" if confirmed else f"NOT CONFIRMED: {STOP_HINT}"
     lines.append(kill_evidence(where, head, *lines))
     return conclude(where, ACT, {"reason": arguments.reason}, Exit.OK if confirmed else Exit.GATE, head, *lines)
 
 
+def _run_for_cluster(where: Scene, reason: str) -> int:
+    """Trip the cluster and nothing here."""
+    trip_id = f"operator-{TripReason.MANUAL}-{uuid.uuid4().hex[:_RANDOM_CHARS]}"
+    about = LatchRecord(0, True, TripReason.MANUAL, where.operator.text, reason, where.clock.utc_ms(), trip_id)
+    with reach(where.settings) as cluster:
+        told, line = cluster.tell_trip(_trip_record(where, about, node=os.uname().nodename))
+        lines, confirmed = _reactions_there(cluster) if told else ([], False)
+    head = "LATCHED" if confirmed else f"NOT CONFIRMED: on each host say `grinder kill`, or {STOP_HINT}"
+    file = kill_file(KillEvent.KILL, about, trip_id, about.who, about.utc_ms, "; ".join((head, line, *lines)))
+    code = Exit.OK if confirmed else Exit.GATE
+    given = {"reason": reason, "cluster": "True"}
+    return conclude(where, ACT, given, code, head, line, *lines, keep_evidence(where, file))
+
+
 def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
-    """Trip on the board and in the file; return what was seen, and whether all of it is as it should be."""
+    """Trip on the board, in the file and in the cluster; return what was seen, and whether it is as it should be."""
     began_mono_s = time.monotonic()
     lines, durable = _trip(where, reason)
-    with where.board() as (board, problem):
-        if board is None:
-            return [*lines, f"no tree runs here ({problem}); one that starts will find the latch"], durable
-        reactions, obeyed = _reactions(where, board, began_mono_s)
+    if not where.settings.ha_enabled:
+        reactions, obeyed = _reactions_here(where, began_mono_s)
         return lines + reactions, durable and obeyed
+    with reach(where.settings) as cluster:
+        told, line = cluster.tell_trip(_trip_record(where, _own_trip(where, reason)))
+        reactions, obeyed = _reactions_here(where, began_mono_s)
+        lines += [line, *reactions]
+        if told:
+            nodes, latched = _reactions_there(cluster)
+            return lines + nodes, durable and obeyed and latched
+    lives = exists(where, Process.EXECUTOR)
+    lines.append("the executor goes on trying" if lives else "nobody here goes on trying: say `grinder kill` again")
+    return lines, False
+
+
+def tell_cluster(where: Scene, reason: str) -> list[str]:
+    """Trip the cluster, if this host belongs to one, and wait for no host of it; return lines for people."""
+    if not where.settings.ha_enabled:
+        return []
+    with reach(where.settings) as cluster:
+        return [cluster.tell_trip(_trip_record(where, _own_trip(where, reason)))[1]]
 
 
 def kill_evidence(where: Scene, *outcome: str) -> str:
@@ -102,6 +146,39 @@ def _trip_file(where: Scene, reason: str, lines: list[str]) -> bool:
         f"trip {record.trip_id} is in {where.state_dir}/latch; clear it with: grinder reset --ack {record.trip_id}"
     )
     return True
+
+
+def _own_trip(where: Scene, reason: str) -> LatchRecord:
+    """Return what this host's latch file says, under a name of its own where it could not be written."""
+    record = where.latch_record()
+    if record.tripped and record.name and record.reason is not TripReason.CLUSTER:
+        return msgspec.structs.replace(record, who=where.operator.text, detail=reason)
+    name = f"{where.settings.node_id}-{TripReason.MANUAL}-{uuid.uuid4().hex[:_RANDOM_CHARS]}"
+    return LatchRecord(0, True, TripReason.MANUAL, where.operator.text, reason, where.clock.utc_ms(), name)
+
+
+def _trip_record(where: Scene, record: LatchRecord, *, node: str = "") -> TripRecord:
+    """Return what the cluster is told of a trip of this host, or of the ``node`` that is given."""
+    return TripRecord(
+        record.trip_id, node or where.settings.node_id, record.reason, record.who, record.detail, "", record.utc_ms
+    )
+
+
+def _reactions_there(cluster: Reach) -> tuple[list[str], bool]:
+    """Wait until every living host of the cluster has latched."""
+    view = cluster.read()
+    if isinstance(view, NoAnswer):
+        return [f"the hosts' answers are not known ({view.why})"], False
+    if not view.nodes:
+        return ["no host of the cluster lives; one that starts will find the latch"], True
+    return cluster.follow(view.nodes, lambda node: bool(node.trip_id), "has latched")
+
+
+def _reactions_here(where: Scene, since_mono_s: float) -> tuple[list[str], bool]:
+    with where.board() as (board, problem):
+        if board is None:
+            return [f"no tree runs here ({problem}); one that starts will find the latch"], True
+        return _reactions(where, board, since_mono_s)
 
 
 def _reactions(where: Scene, board: StateBoard, since_mono_s: float) -> tuple[list[str], bool]:

@@ -13,7 +13,9 @@ from typing import Final
 from grinder.adapters.board import StateBoard
 from grinder.adapters.override import CODE_BITS, load_override, next_word, operator_lock, override_in, store_override
 from grinder.adapters.presence import alive
+from grinder.cli import cluster_override
 from grinder.cli.acts import (
+    DURABLE_SOURCE,
     STOP_HINT,
     Scene,
     conclude,
@@ -38,11 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("override", choices=words, help="what to force, NONE to take it back, or show the sources")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the file and the audit file")
     parser.add_argument("--ack", action="store_true", help="needed to lower the severity")
+    parser.add_argument("--cluster", action="store_true", help="of every host of the cluster, not of this one")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show or set; 0 acknowledged by fsm and executor, 1 refused or not acknowledged."""
     where = scene()
+    if arguments.cluster and arguments.override == SHOW:
+        return cluster_override.show(where)
+    if arguments.cluster:
+        return cluster_override.run(where, Override[arguments.override], arguments.reason, acked=arguments.ack)
     with where.board() as (board, problem):
         if arguments.override == SHOW:
             print("\n".join(_sources(where, board)))
@@ -121,8 +128,9 @@ def _sources(where: Scene, board: StateBoard | None) -> list[str]:
     sources = override_sources(where, board)
     durable = load_override(where.state_dir)
     about = f"  {durable.reason} ({durable.who})" if durable.who or durable.reason else ""
-    lines = [f"{name:<21} {override.name}" for name, override in sources.items()]
-    lines[-1] += about
+    lines = [
+        f"{name:<21} {override.name}{about if name == DURABLE_SOURCE else ''}" for name, override in sources.items()
+    ]
     lines.append(f"{'in force':<21} {max(sources.values()).name}")
     if board is not None:
         sequence = board.read(Word.OVERRIDE) >> CODE_BITS

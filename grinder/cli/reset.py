@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Final
 
 from grinder.adapters.board import StateBoard
 from grinder.adapters.host_reset import HostReset
 from grinder.adapters.override import operator_lock
 from grinder.adapters.presence import alive
+from grinder.cli import cluster_reset
 from grinder.cli.acts import (
+    CLUSTER_SOURCE,
     Scene,
     conclude,
     current_trip_id,
@@ -22,20 +23,13 @@ from grinder.cli.acts import (
     scene,
     wait_until,
 )
-from grinder.model.board import Demand, Word
+from grinder.core.cluster_reset import demanded
+from grinder.model.board import Word
 from grinder.model.control import Exit, Override, Process
 from grinder.model.evidence import KillEvent, kill_file
 from grinder.model.latch import ClearStage
 
 ACT = "reset"
-
-_DEMANDS: Final = {
-    Demand.DRAWDOWN_OVER_LIMIT: "drawdown over its limit; a loss that was taken counts until the fsm is restarted",
-    Demand.DRAWDOWN_UNKNOWN: "the drawdown is not known yet; wait for the account sync",
-    Demand.DAY_LOSS_OVER_LIMIT: "the loss of the day is over its limit, or not known; it counts until midnight UTC",
-    Demand.NOT_FLAT: "the account is not flat; close it with `grinder exit --yes`",
-    Demand.POSITION_UNKNOWN: "the account's positions are not known; wait for the account sync",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ack", required=True, metavar="TRIP_ID", help="the trip to clear, as `grinder status` shows it"
     )
+    parser.add_argument("--cluster", action="store_true", help="clear the cluster from any host that reaches etcd")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reset; 0 cleared, 1 refused or still latched."""
     where = scene()
+    if arguments.cluster or where.settings.ha_enabled:
+        return cluster_reset.run(where, arguments.ack)
     with where.board() as (board, _), operator_lock(where.state_dir) as locked:
         looked_mono_ns = where.clock.mono_ns()
         trip_id = current_trip_id(where.latch_record(), board)
@@ -70,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
 def demands(where: Scene, board: StateBoard | None) -> list[str]:
     """Return everything that still demands the latch; an input that nobody knows demands it."""
     problems = [
-        f"the override is EMERGENCY ({source}); lower it with `grinder override PAUSE --ack`"
+        f"the override is EMERGENCY ({source}); lower it with `grinder override PAUSE --ack"
+        f"{' --cluster' if source == CLUSTER_SOURCE else ''}`"
         for source, override in override_sources(where, board).items()
         if override is Override.EMERGENCY and source != "environment at start"
     ]
@@ -81,10 +79,7 @@ def demands(where: Scene, board: StateBoard | None) -> list[str]:
         ]
     if override_sources(where, board)["environment at start"] is Override.EMERGENCY:
         problems.append("the tree was started with GRINDER_OPERATOR_OVERRIDE=EMERGENCY; restart it without")
-    demand = board.read(Word.RISK_DEMAND)
-    if not demand & Demand.LOOKED:
-        return [*problems, "the fsm has not looked at the account yet"]
-    return problems + [text for flag, text in _DEMANDS.items() if demand & flag]
+    return problems + demanded(board.read(Word.RISK_DEMAND))
 
 
 def _reset(where: Scene, board: StateBoard | None, trip_id: str, looked_mono_ns: int) -> tuple[Exit, str]:

@@ -77,7 +77,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     """Keys ``node/<node>``, each bound to a short lease: what a host that lives says of itself.
 
     ``trip_id``: the trip its latch holds, empty if it is clear. ``demand``: board word RISK_DEMAND. ``term``: the one
-    it acts under or acted under last.
+    it acts under or acted under last. ``override``: that of the cluster as this host's processes see it.
     """
 
     node: str
@@ -88,6 +88,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     demand: int
     problem: str
     utc_ms: int
+    override: Override = Override.NONE
 
 
 class Stored(msgspec.Struct, Generic[V], frozen=True):
@@ -106,8 +107,8 @@ class ClusterView(msgspec.Struct, frozen=True):
     linearizable read left; 0 where the view came from a watch, which proves nothing about now. ``known_revision``: the
     highest revision that this host had seen when it asked: an answer below it means that etcd lost data. ``resigned``:
     create revision of the leader key of the last clean resignation, 0 before the first. ``epoch_base``: key ``epoch``,
-    0 before the first. ``problem``: a key that cannot be read, which then counts as absent (a leader that cannot be
-    read: as one of nobody known).
+    0 before the first. ``trips``: in the order in which they were recorded. ``problem``: a key that cannot be read,
+    which then counts as absent (a leader that cannot be read: as one of nobody known).
     """
 
     revision: int

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from grinder.model.control import TripReason
+
+TRIP_NAME_BYTES_MAX: Final = 64
+"""Longest name of a trip of a cluster, bytes."""
 
 
 class LatchRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -1,0 +1,148 @@
+"""The cluster as the operator's commands see it: read it, tell it a trip, wait for its hosts; each within a bound.
+
+Works from any host that reaches etcd, with or without a tree. Must never wait for ever, and never call told what no
+member of etcd confirmed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from grinder.adapters.clock import SystemClock
+from grinder.core.cluster_reset import standing_trip
+from grinder.model.cluster import (
+    ClusterView,
+    Done,
+    LatchReply,
+    LatchRequest,
+    NoAnswer,
+    NodeRecord,
+    NotDone,
+    ReadCluster,
+    TripCluster,
+    TripRecord,
+)
+from grinder.settings import Settings
+
+TELL_S_MAX: Final = 3.0
+"""Longest time in which a command tries to have etcd carry a request out, seconds."""
+
+NODES_S_MAX: Final = 12.0
+"""Longest wait for the hosts of the cluster, seconds: a host that died is gone from etcd before it is over."""
+
+POLL_S: Final = 0.1
+"""Period of the looks at the cluster while hosts are waited for, and the wait between two tries, seconds."""
+
+Perform = Callable[[LatchRequest], LatchReply]
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """A way to the cluster. ``perform``: asks etcd once, within a bounded time."""
+
+    perform: Perform
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def read(self, within_s: float = TELL_S_MAX) -> ClusterView | NoAnswer:
+        """Return the cluster by a linearizable read, or why there is none."""
+        reply = self.ask(ReadCluster(), within_s)
+        if isinstance(reply, ClusterView | NoAnswer):
+            return reply
+        return NoAnswer(reply.why if isinstance(reply, NotDone) else "etcd answered something else")
+
+    def ask(self, request: LatchRequest, within_s: float = TELL_S_MAX) -> LatchReply:
+        """Ask until there is an answer or the time is over; only for requests that may be asked twice."""
+        deadline = self.clock() + within_s
+        while isinstance(reply := self.perform(request), NoAnswer) and self.clock() < deadline:
+            self.sleep(POLL_S)
+        return reply
+
+    def tell_trip(self, record: TripRecord) -> tuple[bool, str]:
+        """Trip the cluster; return whether its permission is gone, and a line about it."""
+        reply = self.ask(TripCluster(record))
+        if isinstance(reply, Done):
+            note = "" if reply.complete else "; etcd has no space left, so it does not say why"
+            return True, f"the cluster is tripped ({record.trip_id}){note}"
+        why = reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"
+        return False, f"the cluster was NOT told ({why}): other hosts may go on trading"
+
+    def follow(
+        self, nodes: tuple[NodeRecord, ...], holds: Callable[[NodeRecord], bool], word: str
+    ) -> tuple[list[str], bool]:
+        """Wait until each of these hosts answers; one whose lease runs out meanwhile has died.
+
+        Args:
+            nodes: those to wait for.
+            holds: whether what a host says of itself is the answer.
+            word: what it then is, for people.
+
+        Returns:
+            A line per host, and whether all that live answered.
+        """
+        began, waiting, lines, said = self.clock(), {node.node for node in nodes}, [], ""
+        while waiting:
+            reply = self.perform(ReadCluster())
+            took_s = self.clock() - began
+            if isinstance(reply, ClusterView):
+                said = ""
+                present = {node.node: node for node in reply.nodes}
+                for name in sorted(waiting):
+                    if name not in present:
+                        lines.append(f"{name} is gone: it let its lease run out")
+                    elif holds(present[name]):
+                        lines.append(f"{name} {word}, seen after {took_s:.1f} s")
+                    else:
+                        continue
+                    waiting.discard(name)
+            else:
+                said = f" ({reply.why})" if isinstance(reply, NoAnswer) else ""
+            if waiting and took_s > NODES_S_MAX:
+                break
+            if waiting:
+                self.sleep(POLL_S)
+        lines += [f"{name} did NOT answer{said}" for name in sorted(waiting)]
+        return lines, not waiting
+
+
+def status_lines(view: ClusterView) -> list[str]:
+    """Return what the cluster is, for people."""
+    trip_id = standing_trip(view)
+    if not trip_id:
+        assert view.arm is not None
+        head = f"armed by {view.arm.value.operator}"
+    else:
+        last = next((trip for trip in view.trips if trip.trip_id == trip_id), None)
+        about = f" {last.reason} by {last.who} on {last.node}: {last.detail}".rstrip(": ") if last else ""
+        head = f"LATCHED: trip {trip_id}{about}; `grinder reset --ack {trip_id}`"
+    override = f", override {view.override.value.code.name}" if view.override is not None else ""
+    leader = f", {view.leader.value.node} leads" if view.leader is not None else ", nobody leads"
+    return [f"cluster {head}{override}{leader}", *(f"  {node.node}: {held(node)}" for node in view.nodes)]
+
+
+def held(node: NodeRecord) -> str:
+    """Return what a host says of itself, for people."""
+    latch = f"latched by {node.trip_id}" if node.trip_id else "clear"
+    return f"{node.role}, {latch}{'; ' + node.problem if node.problem else ''}"
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[Reach]:
+    """Yield a way to the cluster of these settings; its members are connected to at the first question.
+
+    Raises:
+        SettingsError: if a certificate cannot be read.
+    """
+    # Here, not above: on a host that is alone no command loads anything of etcd.
+    from grinder.adapters.etcd.connection import Connection, access_of
+    from grinder.adapters.etcd.latch import LatchClient
+
+    connection = Connection(access_of(settings))
+    try:
+        yield Reach(LatchClient(connection, settings.cluster, SystemClock()).perform)
+    finally:
+        connection.close()

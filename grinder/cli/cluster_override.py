@@ -1,0 +1,83 @@
+"""``grinder override --cluster``: one override for every host of the cluster, from any host that reaches etcd.
+
+Must never lower it without ``--ack``, while the cluster is latched, or where somebody else has changed it meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grinder.cli.acts import Scene, conclude
+from grinder.cli.cluster import Reach, reach
+from grinder.core.cluster_reset import standing_trip
+from grinder.model.cluster import ClusterView, Done, NoAnswer, NotDone, OverrideCluster, OverrideRecord
+from grinder.model.control import Exit, Override
+
+ACT: Final = "override"
+
+
+def run(where: Scene, target: Override, reason: str, *, acked: bool) -> int:
+    """Set it; 0 every living host has it, 1 refused, not known, or a host has not answered."""
+    given = {"override": target.name, "reason": reason, "ack": str(acked), "cluster": where.settings.cluster}
+    record = OverrideRecord(target, where.operator.text, reason, where.clock.utc_ms())
+    with reach(where.settings) as cluster:
+        view = cluster.read()
+        if isinstance(view, NoAnswer):
+            return conclude(where, ACT, given, Exit.GATE, f"REFUSED: the cluster is not known ({view.why})")
+        if refusal := _refusal(view, target, acked=acked):
+            return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {refusal}")
+        # What raises the severity is written in any case; what lowers it, only over what was looked at.
+        revision = None if target >= standing(view) else view.override.mod_revision if view.override is not None else 0
+        reply = cluster.ask(OverrideCluster(record, revision))
+        if not isinstance(reply, Done):
+            why = reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"
+            return conclude(
+                where, ACT, given, Exit.GATE, f"NOT SET: {why}; look with `grinder override show --cluster`"
+            )
+        nodes, good = cluster.follow(view.nodes, lambda node: node.override is target, f"has {target.name}")
+    head = f"override {target.name} of the cluster {'is in force' if good else 'NOT ACKED'}"
+    nodes = nodes or ["no host of the cluster lives; one that starts will find it"]
+    return conclude(where, ACT, given, Exit.OK if good else Exit.GATE, head, *nodes)
+
+
+def _unset(cluster: Reach, request: OverrideCluster) -> str:
+    """Write it; return why it is not written, or an empty string. A try whose answer was lost counts by what stands."""
+    reply = cluster.ask(request)
+    if isinstance(reply, Done):
+        return ""
+    view = cluster.read()
+    if isinstance(view, ClusterView) and view.override is not None and view.override.value == request.record:
+        return ""
+    return reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"
+
+
+def show(where: Scene) -> int:
+    """Print the cluster's override; 0 known, 1 not."""
+    with reach(where.settings) as cluster:
+        view = cluster.read()
+    if isinstance(view, NoAnswer):
+        print(f"{'cluster':<21} not known ({view.why})")
+        return Exit.GATE
+    about = f"  {view.override.value.reason} ({view.override.value.who})" if view.override is not None else ""
+    print(f"{'cluster':<21} {standing(view).name}{about}")
+    for node in view.nodes:
+        print(f"{node.node:<21} {'has it' if node.override is standing(view) else f'has {node.override.name}'}")
+    return Exit.OK
+
+
+def standing(view: ClusterView) -> Override:
+    """Return the override that is in force for the whole cluster."""
+    return view.override.value.code if view.override is not None else Override.NONE
+
+
+def _refusal(view: ClusterView, target: Override, *, acked: bool) -> str:
+    """Return why the severity may not be lowered, or an empty string; raising it is never refused."""
+    if target >= standing(view):
+        return ""
+    if not acked:
+        return f"this lowers {standing(view).name}; say that you mean it with --ack"
+    trip_id = standing_trip(view)
+    # A host under EMERGENCY speaks against a reset, so the step to PAUSE is open: it permits nothing new.
+    if trip_id and target is not Override.PAUSE:
+        return f"the cluster is latched ({trip_id}); lower it to PAUSE at most, and clear the latch first"
+    return ""
