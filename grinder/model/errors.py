@@ -45,3 +45,23 @@ class VenueError(GrinderError):
         self.http_status = http_status
         self.code = code
         self.message = message
+
+
+class EtcdError(GrinderError):
+    """A request to etcd was not answered as asked."""
+
+
+class EtcdRefusedError(EtcdError):
+    """A member answered that the request was not carried out: denied, no such lease, malformed."""
+
+
+class EtcdSilentError(EtcdError):
+    """No member that may be used answered in time, or one could not tell: the request may have been carried out.
+
+    ``no_space``: etcd has used up its quota and takes nothing but reads and deletes. The first write beyond the quota
+    is carried out in spite of that answer. Source: etcd 3.5, quotaApplierV3.
+    """
+
+    def __init__(self, why: str, *, no_space: bool = False) -> None:
+        super().__init__(why)
+        self.no_space = no_space

@@ -178,6 +178,30 @@ AUDIT_FILE_LINES_MAX: Final = 100_000
 WRITER_CLOSE_S_MAX: Final = 2.0
 """Longest wait for a background writer when a process ends, seconds."""
 
+ETCD_MEMBERS_TRIED_MAX: Final = 3
+"""Members of an etcd cluster that are asked one after the other before a request counts as not answered."""
+
+ETCD_LIST_PERIOD_MS: Final = 500
+"""Period of the linearizable read of the cluster's keys, which bounds how long a watch may hang, milliseconds."""
+
+ETCD_RETRY_MS: Final = 100
+"""Time before a list or a watch that failed is tried again, milliseconds."""
+
+ETCD_WATCH_LIFE_S: Final = 300
+"""Time after which a watch is begun anew even if nothing is wrong with it, seconds: no request has no deadline."""
+
+ETCD_QUEUE_MAX: Final = 64
+"""Requests to etcd that wait behind one another, and views that wait to be looked at."""
+
+ETCD_CLOSE_S_MAX: Final = 1.0
+"""Longest wait for a thread that talks to etcd when the process ends, seconds."""
+
+ETCD_TRIPS_KEPT: Final = 64
+"""Newest trips that stay in etcd when the cluster is armed again; each host keeps its own for good."""
+
+ETCD_VALUE_BYTES_MAX: Final = 16_384
+"""Longest value of a key of the cluster that is read, bytes."""
+
 STOP_S_MAX: Final = 4.0
 STOP_EXECUTOR_S_MAX: Final = 25.0
 """Longest orderly stop of a process, seconds, and of the executor, which cancels first; supervisord waits longer."""

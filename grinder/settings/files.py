@@ -1,4 +1,4 @@
-"""Files that settings name: reading a secret's, and whether the market data is there.
+"""Files that settings name: reading a secret's, and whether market data and certificates are there.
 
 The one place in the settings that touches the disk; ``load`` does not, it is handed the reader by its caller.
 """
@@ -20,11 +20,17 @@ _LIVE_TAPES: Final = ("ws://", "wss://")
 
 
 def missing_files(settings: Settings) -> tuple[str, ...]:
-    """Return a problem for each file of market data that is named and cannot be read; settings must be resolved."""
+    """Return a problem for each file of market data or of etcd that is named and cannot be read, once resolved."""
     named = [("GRINDER_FIXTURE", settings.fixture)] if settings.fixture else []
     is_file = settings.sim_tape not in _BUILT_IN_TAPES and not settings.sim_tape.startswith(_LIVE_TAPES)
     if settings.venue_embedded and is_file:
         named += [("GRINDER_SIM_TAPE", name) for name in settings.sim_tape.split(",") if name]
+    if settings.ha_enabled and settings.etcd_ca_file:
+        named += [
+            ("GRINDER_ETCD_CA_FILE", settings.etcd_ca_file),
+            ("GRINDER_ETCD_CERT_FILE", settings.etcd_cert_file),
+            ("GRINDER_ETCD_KEY_FILE", settings.etcd_key_file),
+        ]
     return tuple(
         f"{VARIABLES[variable].label}: {name} is no file that can be read"
         for variable, name in named

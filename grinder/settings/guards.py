@@ -188,6 +188,25 @@ def _lease_outlives_renewal(settings: Settings) -> Problems:
         yield f"GRINDER_HA_RENEW_INTERVAL_MS: {shape} must be at most {RISK_WINDOW_MS} ms; it is {renewal_ms} ms"
 
 
+_ETCD_FILES: Final = ("GRINDER_ETCD_CA_FILE", "GRINDER_ETCD_CERT_FILE", "GRINDER_ETCD_KEY_FILE")
+
+
+def _etcd_is_private(settings: Settings) -> Problems:
+    """Whoever can write into etcd can arm, trip and lead: beyond this host both sides prove who they are."""
+    files = (settings.etcd_ca_file, settings.etcd_cert_file, settings.etcd_key_file)
+    if any(files):
+        for name, path in zip(_ETCD_FILES, files, strict=True):
+            if not path:
+                yield f"{name}: must be set too when another GRINDER_ETCD_*_FILE is"
+        return
+    far = [end for end in settings.etcd_endpoints if not is_loopback(f"//{end}")]
+    if settings.ha_enabled and far:
+        yield (
+            f"GRINDER_ETCD_ENDPOINTS: {far[0]} is not of this host and needs GRINDER_ETCD_CA_FILE, "
+            "GRINDER_ETCD_CERT_FILE and GRINDER_ETCD_KEY_FILE; etcd is used in the clear on loopback alone"
+        )
+
+
 def _mismatches_are_graded(settings: Settings) -> Problems:
     for name in ("GRINDER_MISMATCH_PAUSED_MS", "GRINDER_MISMATCH_EMERGENCY_MS"):
         value: int = getattr(settings, VARIABLES[name].attribute)
@@ -250,6 +269,7 @@ RULES: Final = (
         ("GRINDER_HA_LEASE_TTL_S", "GRINDER_HA_RENEW_INTERVAL_MS", "GRINDER_HA_REQUEST_TIMEOUT_MS"),
         _lease_outlives_renewal,
     ),
+    Rule(("GRINDER_HA_ENABLED", "GRINDER_ETCD_ENDPOINTS", *_ETCD_FILES), _etcd_is_private),
     Rule(
         (
             "GRINDER_MISMATCH_DEGRADED_MS",

@@ -10,6 +10,7 @@ from grinder.settings.rows import choice, decimal, folder, integer, switch, text
 from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, StreamMode, Variable
 
 _NAME: Final = r"[a-z0-9][a-z0-9-]{0,31}"
+_PATH: Final = r".+"
 
 VENUE: Final = Section(
     "Venue",
@@ -92,28 +93,43 @@ CLUSTER: Final = Section(
             "GRINDER_CLUSTER",
             "default",
             _NAME,
-            "Name of the cluster: hosts that elect one leader. Not used in this version.",
+            "Name of the cluster: hosts that elect one leader, and share a kill switch and an override.",
         ),
         Variable(
             name="GRINDER_ETCD_ENDPOINTS",
             kind=Kind.ENDPOINTS,
             default="127.0.0.1:2379",
-            doc="Members of the etcd cluster. Not used in this version.",
+            doc="Members of the etcd cluster, the nearest first; etcd 3.5.16 or newer.",
         ),
-        integer("GRINDER_HA_LEASE_TTL_S", "5", (3, 60), "s", "Life of the leader's lease. Not used in this version."),
+        text(
+            "GRINDER_ETCD_CA_FILE",
+            "",
+            _PATH,
+            "Certificates of the authority that vouches for the members. Set with the next two, or none of the three: "
+            "then the endpoints must be of this host.",
+        ),
+        text(
+            "GRINDER_ETCD_CERT_FILE",
+            "",
+            _PATH,
+            "This host's certificate for etcd; its common name is the user whose role etcd looks up. A renewed one is "
+            "read at the next start.",
+        ),
+        text("GRINDER_ETCD_KEY_FILE", "", _PATH, "The private key of that certificate."),
+        integer("GRINDER_HA_LEASE_TTL_S", "5", (3, 60), "s", "Life of the leader's lease."),
         integer(
             "GRINDER_HA_RENEW_INTERVAL_MS",
             "1000",
             (100, 20_000),
             "ms",
-            "Period at which the lease is renewed. Not used in this version.",
+            "Period at which the lease is renewed.",
         ),
         integer(
             "GRINDER_HA_REQUEST_TIMEOUT_MS",
             "500",
             (50, 10_000),
             "ms",
-            "Deadline of one request to etcd. Not used in this version.",
+            "Deadline of one request to one member of etcd; then the next member is asked.",
         ),
     ),
 )

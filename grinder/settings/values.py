@@ -129,6 +129,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     cluster: str
     etcd_endpoints: tuple[str, ...]
+    etcd_ca_file: str
+    etcd_cert_file: str
+    etcd_key_file: str
     ha_lease_ttl_s: int
     ha_renew_interval_ms: int
     ha_request_timeout_ms: int

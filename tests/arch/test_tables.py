@@ -25,7 +25,7 @@ RESOLVED_ONLY = {"venue_embedded"}
 JUDGED_ONLY = {"trading_loop_ack", "real_port_ack", "max_orders_ack"}
 """Settings that only the guards look at."""
 AWAITED = {
-    "etcd_endpoints", "ha_lease_ttl_s", "ha_renew_interval_ms", "ha_request_timeout_ms",
+    "ha_lease_ttl_s", "ha_renew_interval_ms",
     "fill_model_dir", "fill_prob_enforce_symbols", "fill_prob_eval_dir", "fill_prob_auto_threshold",
     "fill_prob_eval_max_age_hours", "fill_prob_evidence",
 }  # fmt: skip

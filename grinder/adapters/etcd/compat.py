@@ -71,3 +71,6 @@ def parser() -> str:
 rpc: Final[Any] = _build()
 RpcError: Final = grpc.RpcError
 StatusCode: Final = grpc.StatusCode
+insecure_channel: Final[Any] = grpc.insecure_channel
+secure_channel: Final[Any] = grpc.secure_channel
+ssl_channel_credentials: Final[Any] = grpc.ssl_channel_credentials

@@ -140,6 +140,14 @@ def test_gate_of_keys_when_the_process_may_not_see_them_then_it_is_left_to_those
             "GRINDER_HA_RENEW_INTERVAL_MS: GRINDER_HA_RENEW_INTERVAL_MS + 2 x GRINDER_HA_REQUEST_TIMEOUT_MS must be at",
         ),
         (
+            {"GRINDER_HA_ENABLED": "1", "GRINDER_ETCD_ENDPOINTS": "localhost:2379,10.0.0.2:2379"},
+            "GRINDER_ETCD_ENDPOINTS: 10.0.0.2:2379 is not of this host and needs GRINDER_ETCD_CA_FILE, ",
+        ),
+        (
+            {"GRINDER_ETCD_CA_FILE": "ca.pem", "GRINDER_ETCD_CERT_FILE": "node.pem"},
+            "GRINDER_ETCD_KEY_FILE: must be set too when another GRINDER_ETCD_*_FILE is",
+        ),
+        (
             {"GRINDER_MISMATCH_PAUSED_MS": "9999"},
             "GRINDER_MISMATCH_PAUSED_MS: must be 0 or at least GRINDER_MISMATCH_DEGRADED_MS, 10000 ms",
         ),
