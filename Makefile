@@ -1,6 +1,6 @@
 # Two commands for everybody: make run, make test. Nothing here can send an order to a real venue.
 .DEFAULT_GOAL := help
-.PHONY: help setup clients etcd run stop status test check fmt lint types arch smoke bench soak cover lock docs clean
+.PHONY: help setup clients etcd run ha stop status test check fmt lint types arch smoke bench soak cover lock docs clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -20,6 +20,9 @@ etcd: ## have etcd under build/etcd/bin: an installed one, or the packages of De
 
 run: setup ## trade on paper against the embedded simulated venue, in the foreground; Ctrl-C stops in order
 	@exec conf/paper.sh
+
+ha: setup etcd ## a cluster on paper: three members of etcd, two nodes, one simulated venue, shown live; Ctrl-C stops it
+	@$(BIN)/python -m procs.run_cluster
 
 stop: ## stop the tree in order, the executor first
 	@$(BIN)/grinder stop
