@@ -17,14 +17,18 @@ from grinder.model.units import NS_PER_MS
 FIRST_QUERY_MS: Final = 300
 QUERY_PERIOD_MS_MAX: Final = 5_000
 NOT_FOUND_MIN: Final = 4
-NOT_FOUND_AFTER_MS: Final = 6_500
-"""An order counts as not there after this many answers *not found*, and not before this time. Source: R5."""
-
 AHEAD_MS_MAX: Final = 1_000
 """How far a timestamp may be ahead of the venue's clock. Source: venue general info, timing security, 2026-05-28."""
 
 IN_FLIGHT_MS_MAX: Final = RECV_WINDOW_MS_MAX + AHEAD_MS_MAX
 """How long after it left a command of ours may still be carried out: then the venue refuses it for its age."""
+
+DENIED_MS_MAX: Final = 3_000
+"""How long the venue may deny an order that it has taken, milliseconds. Source: R5."""
+
+NOT_FOUND_AFTER_MS: Final = IN_FLIGHT_MS_MAX + DENIED_MS_MAX
+"""An order counts as not there after NOT_FOUND_MIN answers *not found*, the last to a question asked no sooner than
+this: by then an order that came as late as it could is shown."""
 
 TRIES_MAX: Final = 10
 SLOW_PERIOD_MS: Final = 30_000
@@ -42,7 +46,6 @@ GET /fapi/v1/order, 2026-05-28."""
 
 assert FIRST_QUERY_MS < QUERY_PERIOD_MS_MAX < ANSWER_OVERDUE_MS < SLOW_PERIOD_MS
 assert NOT_FOUND_MIN < TRIES_MAX
-assert NOT_FOUND_AFTER_MS > IN_FLIGHT_MS_MAX
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -123,9 +126,9 @@ def answered(doubt: Doubt, now_mono_ns: int, *, not_found: bool, last: str = "no
     )
 
 
-def absent(doubt: Doubt, now_mono_ns: int) -> bool:
+def absent(doubt: Doubt) -> bool:
     """Tell whether the venue has denied the order often and long enough to believe it."""
-    age_ns = now_mono_ns - doubt.begun_mono_ns
+    age_ns = doubt.asked_mono_ns - doubt.begun_mono_ns
     return doubt.not_found >= NOT_FOUND_MIN and age_ns >= NOT_FOUND_AFTER_MS * NS_PER_MS
 
 

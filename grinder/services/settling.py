@@ -167,7 +167,7 @@ class Settling:
             return
         doubt = answered(doubt, now, not_found=not_found, last=_words(reply))
         self._doubts[client_order_id] = doubt
-        if not_found and absent(doubt, now) and order.state not in COMMANDED:
+        if not_found and absent(doubt) and order.state not in COMMANDED:
             self._conclude_absent(order)
         else:
             self._tell_if_unresolved(client_order_id)

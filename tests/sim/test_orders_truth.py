@@ -55,7 +55,7 @@ def test_storm_when_strings_hash_differently_then_the_same_seed_says_the_same() 
         for seed in ("1", "2")
     ]
     first, second = (each.splitlines() for each in told)
-    assert len(first) > 3_000
+    assert len(first) > 2_000
     assert next((pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]), None) is None
     assert len(first) == len(second)
 
@@ -89,7 +89,7 @@ def count_again(spans: Spans, start: Decimal, end: Decimal) -> tuple[Spans, Deci
 
 
 BROKEN_RULES: dict[str, tuple[object, str, object]] = {
-    "one answer not found is believed at once": (settling, "absent", lambda doubt, now: doubt.not_found > 0),
+    "one answer not found is believed at once": (settling, "absent", lambda doubt: doubt.not_found > 0),
     "a trade that comes twice is counted twice": (orders, "cover", count_again),
     "the journal forgets": (MemoryJournal, "append", lambda self, record: True),
 }

@@ -134,7 +134,7 @@ def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_
     doubt = begin(0)
     assert not due(doubt, 299 * NS_PER_MS)
     now, waits = 0, []
-    while not absent(doubt, now):
+    while not absent(doubt):
         assert due(doubt, doubt.next_mono_ns)
         now = doubt.next_mono_ns
         doubt = asked(doubt, now)
@@ -145,6 +145,10 @@ def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_
     assert waits == sorted(waits)
     assert max(waits) <= 5_000
     assert doubt.not_found >= NOT_FOUND_MIN
+    late = answered(
+        asked(doubt, NOT_FOUND_AFTER_MS * NS_PER_MS - 1), 2 * NOT_FOUND_AFTER_MS * NS_PER_MS, not_found=True
+    )
+    assert not absent(late), "what counts is when it was asked"
     assert now >= NOT_FOUND_AFTER_MS * NS_PER_MS
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from grinder.core.doubt import DENIED_MS_MAX, IN_FLIGHT_MS_MAX
 from grinder.core.ledger import replay
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_S
@@ -15,7 +16,7 @@ from tests.account_world import ExecutorWorld
 from tests.fake_venue import Outcome
 
 D = Decimal
-STOP_NS_MAX = 10 * NS_PER_S
+STOP_NS_MAX = 12 * NS_PER_S
 
 
 def lost_order(world: ExecutorWorld) -> str:
@@ -47,6 +48,23 @@ def test_doubt_when_cancelled_again_and_again_then_the_answers_so_far_still_coun
         world.run(500)
     assert world.state(name) is OrderState.REJECTED
     assert len(world.venue.sent(CancelOrder)) < 24
+
+
+def test_doubt_when_the_order_comes_as_late_as_it_can_and_is_denied_for_a_while_then_it_is_waited_for() -> None:
+    world = ExecutorWorld(exits=False)
+    sent_ms = world.clock.utc_ms()
+    name = lost_order(world)
+    (request,) = (each for each in world.venue.sent(PlaceOrder) if isinstance(each, PlaceOrder))
+    while world.clock.utc_ms() < sent_ms + IN_FLIGHT_MS_MAX - 50:
+        world.service.on_user_event(UserStreamUp())
+        world.run(50)
+    world.venue.rest(request)
+    world.venue.hidden_until_ms = world.clock.utc_ms() + DENIED_MS_MAX
+    while world.clock.utc_ms() < world.venue.hidden_until_ms + 1_000:
+        world.service.on_user_event(UserStreamUp())
+        world.run(50)
+        assert world.state(name) in (OrderState.IN_DOUBT, OrderState.OPEN)
+    assert world.state(name) is OrderState.OPEN
 
 
 def test_answer_when_asked_before_the_order_ended_then_it_is_no_stray() -> None:
