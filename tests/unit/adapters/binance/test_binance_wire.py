@@ -8,7 +8,8 @@ import pytest
 
 from grinder.adapters.binance import answers, parameters, wire
 from grinder.adapters.binance.parameters import parameters_of
-from grinder.adapters.binance.wire import Urgency, operation_of, urgency_of
+from grinder.adapters.binance.wire import Urgency, deed_of, operation_of, urgency_of
+from grinder.core.permit import Deed
 from grinder.model.account import PositionSide
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import (
@@ -17,10 +18,12 @@ from grinder.model.venue import (
     CancelAllOrders,
     CancelOrder,
     OrderType,
+    PlaceBatch,
     PlaceOrder,
     QueryOpenOrders,
     VenueRequest,
 )
+from tests.venue_requests import EVERY_REQUEST
 
 PLACE = PlaceOrder(
     "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000.10"), Decimal("0.002"), TimeInForce.GTX, False
@@ -80,6 +83,7 @@ def test_open_orders_of_all_symbols_cost_forty_times_those_of_one() -> None:
         (msgspec.structs.replace(PLACE, side=Side.BUY, position_side=PositionSide.SHORT), Urgency.PROTECTIVE),
         (msgspec.structs.replace(PLACE, side=Side.SELL, position_side=PositionSide.SHORT), Urgency.RISK),
         (AmendOrder("a", "BTCUSDT", Side.BUY, Decimal(1), Decimal(1)), Urgency.RISK),
+        (AmendOrder("a", "BTCUSDT", Side.BUY, Decimal(1), Decimal(1), reduce_only=True), Urgency.PROTECTIVE),
         (CancelOrder("a", "BTCUSDT"), Urgency.PROTECTIVE),
         (CancelAllOrders("BTCUSDT"), Urgency.PROTECTIVE),
         (ArmCountdown("BTCUSDT", 120_000), Urgency.PROTECTIVE),
@@ -88,3 +92,14 @@ def test_open_orders_of_all_symbols_cost_forty_times_those_of_one() -> None:
 )
 def test_urgency_of_what_can_only_reduce_is_protective(request_: VenueRequest, urgency: Urgency) -> None:
     assert urgency_of(request_) is urgency
+
+
+def test_deed_of_every_request_is_that_of_a_command_unless_it_is_a_question() -> None:
+    for request in EVERY_REQUEST:
+        question = type(request).__name__.startswith("Query")
+        assert (deed_of(request) is None) is question, request
+    assert deed_of(PLACE) is deed_of(PlaceBatch((PLACE,))) is Deed.RISK
+    assert deed_of(msgspec.structs.replace(PLACE, reduce_only=True)) is Deed.PROTECTIVE
+    assert deed_of(AmendOrder("a", "BTCUSDT", Side.BUY, Decimal(1), Decimal(1))) is Deed.RISK
+    assert deed_of(ArmCountdown("BTCUSDT", 0)) is deed_of(CancelAllOrders("BTCUSDT")) is Deed.PROTECTIVE
+    assert deed_of(QueryOpenOrders(for_exit=True)) is None
