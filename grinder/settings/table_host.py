@@ -116,7 +116,14 @@ CLUSTER: Final = Section(
             "read at the next start.",
         ),
         text("GRINDER_ETCD_KEY_FILE", "", _PATH, "The private key of that certificate."),
-        integer("GRINDER_HA_LEASE_TTL_S", "5", (3, 60), "s", "Life of the leader's lease."),
+        integer(
+            "GRINDER_HA_LEASE_TTL_S",
+            "5",
+            (2, 60),
+            "s",
+            "Life of the leader's lease: what a crash costs. With 2, an election among the members of etcd may cost the "
+            "leader its lease; 3 wants members in one rack.",
+        ),
         integer(
             "GRINDER_HA_RENEW_INTERVAL_MS",
             "1000",

@@ -208,3 +208,14 @@ def test_notes_when_a_quantity_is_of_a_symbol_that_is_not_traded_then_it_is_name
 def test_notes_when_everything_is_on_then_there_are_none() -> None:
     ready = {"GRINDER_FSM_ENABLED": "1", "GRINDER_ACCOUNT_SYNC_ENABLED": "1", "GRINDER_ARMED": "1"}
     assert notes(load(PAPER | ready)) == ()
+
+
+@pytest.mark.parametrize(("ttl_s", "renew_ms", "request_ms"), [("2", "300", "200"), ("3", "500", "300")])
+def test_lease_when_short_then_a_quicker_renewal_makes_it_fit(ttl_s: str, renew_ms: str, request_ms: str) -> None:
+    load(
+        {
+            "GRINDER_HA_LEASE_TTL_S": ttl_s,
+            "GRINDER_HA_RENEW_INTERVAL_MS": renew_ms,
+            "GRINDER_HA_REQUEST_TIMEOUT_MS": request_ms,
+        }
+    )
