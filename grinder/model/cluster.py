@@ -8,6 +8,7 @@ Invariant: ``arm`` is a permission. Where it is absent, for whatever reason, no 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 import msgspec
@@ -15,6 +16,31 @@ import msgspec
 from grinder.model.control import HaRole, Override, TripReason
 
 V = TypeVar("V")
+
+
+class EtcdOperation(StrEnum):
+    """What is asked of etcd, as metrics name it."""
+
+    GRANT = "grant"
+    CAMPAIGN = "campaign"
+    KEEP_ALIVE = "keep_alive"
+    PERMIT = "permit"
+    TIME_TO_LIVE = "time_to_live"
+    RESIGN = "resign"
+    REVOKE = "revoke"
+    READ = "read"
+    TRIP = "trip"
+    ARM = "arm"
+    OVERRIDE = "override"
+    REPORT = "report"
+    WATCH = "watch"
+
+
+class EtcdFailure(StrEnum):
+    """How a request ends that is not carried out, as metrics name it: see NoAnswer and NotDone."""
+
+    NO_ANSWER = "no_answer"
+    NOT_DONE = "not_done"
 
 
 class LeaderRecord(msgspec.Struct, frozen=True):
