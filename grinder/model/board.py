@@ -17,7 +17,10 @@ LAYOUT_VERSION: Final = 1
 
 
 class Word(IntEnum):
-    """Index of a word. Units are in the name; MONO is CLOCK_MONOTONIC, BOOT is CLOCK_BOOTTIME."""
+    """Index of a word. Units are in the name; MONO is CLOCK_MONOTONIC, BOOT is CLOCK_BOOTTIME.
+
+    CLUSTER_PERMISSION: what etcd said last of new risk in the cluster, 0 unknown, 1 armed, 2 absent.
+    """
 
     TRIP_FEED = 0
     TRIP_FSM = 1
@@ -44,6 +47,7 @@ class Word(IntEnum):
     RESET_MONO_NS = 22
     RISK_DEMAND = 23
     CLUSTER_OVERRIDE = 24
+    CLUSTER_PERMISSION = 25
     HEARTBEAT_FEED_MONO_NS = 32
     HEARTBEAT_SYNCER_MONO_NS = 33
     HEARTBEAT_FSM_MONO_NS = 34
@@ -116,6 +120,7 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.RESET_MONO_NS: OPERATOR,
     Word.RISK_DEMAND: Process.FSM,
     Word.CLUSTER_OVERRIDE: Process.EXECUTOR,
+    Word.CLUSTER_PERMISSION: Process.EXECUTOR,
 }
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from grinder.model.control import TREE, FsmState, HaRole, RiskIntent, TripReason
 from grinder.model.market import StreamKind
 from grinder.model.metric import LATENCY_BUCKETS_S, Kind, Metric, Origin
+from grinder.model.metrics_cluster import CLUSTER
 from grinder.model.metrics_reconcile import RECONCILE
 from grinder.model.reasons import BlockReason, DenyReason, DropReason, MismatchRule
 from grinder.model.risk_input import RiskInput
@@ -350,12 +351,6 @@ SYSTEM: Final[tuple[Metric, ...]] = (
         origin=Origin.SCRAPE,
     ),
     Metric(
-        "grinder_ha_role_changes_total",
-        _C,
-        "Changes of this host's role that the metrics process saw; R6 of the rollback criteria counts them in 5 min",
-        origin=Origin.SCRAPE,
-    ),
-    Metric(
         "grinder_rollback_criterion",
         _G,
         "1 while a rollback criterion of Runbook 33 holds; 0 while it does not or is not known, see /status.json",
@@ -379,7 +374,7 @@ SYSTEM: Final[tuple[Metric, ...]] = (
 )
 """Rows of the metrics process itself."""
 
-METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + RECONCILE + BUS + VENUE_WIRE + SYSTEM
+METRICS: Final = RUNBOOK_WATCHLIST + FEED + FSM + EXECUTOR + SYNCER + RECONCILE + BUS + VENUE_WIRE + CLUSTER + SYSTEM
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 assert len(BY_NAME) == len(METRICS)

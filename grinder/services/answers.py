@@ -34,13 +34,14 @@ def healthz(service: MetricsService) -> dict[str, Any]:
 def readyz(service: MetricsService) -> tuple[int, dict[str, Any]]:
     """Return the HTTP status and the readiness answer: 200 only when the loop is ready and this host may act."""
     judged = service.judged()
-    role = service.role
+    standing = service.standing
     body = {
         "ready": judged.ready,
         "loop_ready": judged.loop_ready,
         "ha_enabled": service.config.ha_enabled,
-        "ha_role": role.value if service.config.ha_enabled else "n/a",
-        "role": role.value,
+        "ha_role": standing.role.value if standing.enabled else "n/a",
+        "ha": standing.words,
+        "role": standing.role.value,
         "mode": service.config.trading_mode,
         "fsm_state": service.fsm_state.value,
         "reasons": list(judged.reasons),
@@ -134,6 +135,7 @@ def _loop(service: MetricsService) -> dict[str, Any]:
 def status(service: MetricsService) -> dict[str, Any]:
     """Return everything the status page shows, as one JSON value."""
     code, ready = readyz(service)
+    standing = service.standing
     return {
         "node": service.config.node_id,
         "mode": service.config.trading_mode,
@@ -144,8 +146,17 @@ def status(service: MetricsService) -> dict[str, Any]:
         "fsm": _loop(service),
         "tripped": service.tripped,
         "override": service.override.name,
-        "role": service.role.value,
-        "is_leader": service.role is HaRole.ACTIVE,
+        "role": standing.role.value,
+        "is_leader": standing.role is HaRole.ACTIVE,
+        "ha": {
+            "enabled": standing.enabled,
+            "words": standing.words,
+            "term": standing.term,
+            "lease_left_s": round(standing.lease_left_s, 2),
+            "permit_left_s": round(standing.permit_left_s, 2),
+            "permission": standing.permission,
+            "override": standing.override.name,
+        },
         "uptime_s": round(service.uptime_s, 1),
         "rollback": list(service.rollback()),
         "processes": healthz(service)["processes"],

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.interlocks import override_of
 from grinder.core.rollback import Criterion, RoleChanges, RollbackInputs, Verdict, criteria
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import TRIP_WORDS, Word, word_of
@@ -19,18 +20,18 @@ from grinder.model.frames import Envelope, Frame, LoopState, PlanSummary, Teleme
 from grinder.model.market import BookTop
 from grinder.model.metric import Kind, Metric, Origin
 from grinder.model.metrics import BY_NAME, METRICS
+from grinder.model.metrics_cluster import PERMISSIONS
 from grinder.model.orders import Fill, OrdersSnapshot
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Clock, PriceBoard
 from grinder.services.aggregate import Aggregate
 from grinder.services.readiness import ProcessHealth, Readiness, ReadinessInputs, is_alive, judge
+from grinder.services.standing import HaStanding, ha_standing
 
 FILLS_SHOWN: Final = 30
 MISMATCHES_SHOWN: Final = 20
-_ROLES: Final = {0: HaRole.UNKNOWN, 1: HaRole.STANDBY, 2: HaRole.ACTIVE}
 _REASONS: Final = {code: reason for reason, code in TRIP_CODES.items()}
 _STATES: Final = tuple(FsmState)
-_OVERRIDES: Final = {override.value: override for override in Override}
 
 Values = dict[tuple[str, ...], float]
 
@@ -139,16 +140,23 @@ class MetricsService:
 
     @property
     def override(self) -> Override:
-        """Return the operator's override on the board; an unknown code counts as EMERGENCY."""
-        code = self._board.read(Word.OVERRIDE) & 0xFF
-        return _OVERRIDES.get(code, Override.EMERGENCY)
+        """Return the override that holds: of this host or of the cluster; an unknown code counts as EMERGENCY."""
+        return override_of(self._board.read(Word.OVERRIDE), self._board.read(Word.CLUSTER_OVERRIDE))
 
     @property
     def role(self) -> HaRole:
-        """Return the role of this host: ACTIVE without HA, else what the executor proved last."""
-        if not self.config.ha_enabled:
-            return HaRole.ACTIVE
-        return _ROLES.get(self._board.read(Word.ROLE), HaRole.UNKNOWN)
+        """Return the role of this host: ACTIVE without HA, else what the executor proved last and what still holds."""
+        return self.standing.role
+
+    @property
+    def standing(self) -> HaStanding:
+        """Return what this host is in its cluster now."""
+        now_mono_ns, now_boot_ns = self._clock.mono_ns(), self._clock.boot_ns()
+        beat_mono_ns = self._board.read(word_of("HEARTBEAT", Process.EXECUTOR))
+        record = self._board.heartbeat(Process.EXECUTOR)
+        alive = record is not None and is_alive(beat_mono_ns, now_mono_ns)
+        says = record.not_ready_reason if record is not None and alive else None
+        return ha_standing(self._board, now_boot_ns, ha_enabled=self.config.ha_enabled, executor_says=says)
 
     @property
     def fsm_state(self) -> FsmState:
@@ -179,9 +187,11 @@ class MetricsService:
         # A tree whose fsm was never heard has no symbol that is known to be fresh.
         stale = self.loop_state.stale_symbols if self.loop_state is not None else self.config.symbols
         snapshot_mono_ns = self.account.snapshot_mono_ns if self.account is not None else 0
+        standing = self.standing
         inputs = ReadinessInputs(
             processes=self.processes(),
-            role=self.role,
+            role=standing.role,
+            standing=standing.words,
             tripped=self.tripped,
             override=self.override,
             stale_symbols=stale,
@@ -238,6 +248,7 @@ class MetricsService:
         since_mono_ns = self._board.read(Word.FSM_STATE_SINCE_MONO_NS)
         data_utc_ms = self.account.event_utc_ms if self.account is not None else 0
         fsm, executor = processes[Process.FSM], processes[Process.EXECUTOR]
+        standing = self.standing
         return {
             "grinder_up": {(): 1.0},
             "grinder_uptime_seconds": {(): self.uptime_s},
@@ -257,14 +268,19 @@ class MetricsService:
             "grinder_account_sync_data_age_seconds": {
                 (): max(0.0, (self._clock.utc_ms() - data_utc_ms) / 1_000) if data_utc_ms else 0.0
             },
-            "grinder_ha_role": {(role.value,): float(role is self.role) for role in HaRole},
+            "grinder_ha_role": {(role.value,): float(role is standing.role) for role in HaRole},
+            "grinder_ha_term": {(): float(standing.term)},
+            "grinder_ha_lease_remaining_seconds": {(): standing.lease_left_s},
+            "grinder_ha_permit_remaining_seconds": {(): standing.permit_left_s},
+            "grinder_ha_cluster_permission": {(name,): float(name == standing.permission) for name in PERMISSIONS},
+            "grinder_ha_cluster_override": {(): float(standing.override)},
             "grinder_ha_role_changes_total": {(): float(self._roles.total)},
             "grinder_rollback_criterion": {
                 (each.name,): float(each.verdict is Verdict.HOLDS)
                 for each in self.rollback()
                 if each.verdict is not Verdict.OPERATOR
             },
-            "grinder_ha_is_leader": {(): float(self.role is HaRole.ACTIVE)},
+            "grinder_ha_is_leader": {(): float(standing.role is HaRole.ACTIVE)},
             "grinder_process_up": {(name.value,): float(health.alive) for name, health in processes.items()},
             "grinder_process_heartbeat_age_seconds": {
                 (name.value,): health.age_ms / 1_000 for name, health in processes.items()

@@ -30,11 +30,12 @@ class ReadinessInputs(msgspec.Struct, frozen=True):
     """What readiness depends on. Times are CLOCK_MONOTONIC nanoseconds.
 
     ``account_snapshot_mono_ns``: the last clean snapshot, 0 before the first. ``account_sync_enabled``: whether there
-    is one to wait for.
+    is one to wait for. ``standing``: the role in words, with the leader's name where it is known.
     """
 
     processes: dict[Process, ProcessHealth]
     role: HaRole
+    standing: str
     tripped: bool
     override: Override
     stale_symbols: tuple[str, ...]
@@ -72,7 +73,7 @@ def judge(inputs: ReadinessInputs, now_mono_ns: int) -> Readiness:
     loop_reasons = process_reasons(inputs.processes)
     reasons = list(loop_reasons)
     if inputs.role is not HaRole.ACTIVE:
-        reasons.append(f"ha: role is {inputs.role.value}, not ACTIVE")
+        reasons.append(f"ha: {inputs.standing}")
     if inputs.tripped:
         reasons.append("kill switch: latched")
     if inputs.override is not Override.NONE:

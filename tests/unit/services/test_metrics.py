@@ -9,6 +9,7 @@ from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
 from grinder.model.frames import Envelope, LoopState, Telemetry
+from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.services import answers
 from grinder.services.metrics import MetricsConfig, MetricsService
 from tests.fakes import FakeBoard, FakeClock
@@ -193,6 +194,7 @@ def test_rollback_when_the_fsm_is_dead_then_what_it_alone_knows_is_unknown() -> 
 
 def test_rollback_when_the_role_changes_four_times_in_five_minutes_then_r6_and_later_not() -> None:
     rig = Rig(msgspec.structs.replace(CONFIG, ha_enabled=True))
+    rig.board.write(Word.LEAD_DEADLINE_BOOT_NS, rig.clock.boot_ns() + 60 * NS_PER_S)
     for role in (2, 1, 2, 1):
         rig.board.write(Word.ROLE, role)
         rig.service.on_timer()
@@ -202,3 +204,105 @@ def test_rollback_when_the_role_changes_four_times_in_five_minutes_then_r6_and_l
     rig.clock.advance_ms(300_000)
     assert verdicts(rig)["R6"] == "clear"
     assert rig.service.scrape_values()["grinder_ha_role_changes_total"] == {(): 4.0}
+
+
+class Node(Rig):
+    """A host of a cluster."""
+
+    def __init__(self) -> None:
+        super().__init__(msgspec.structs.replace(CONFIG, ha_enabled=True))
+        self.make_ready()
+
+    def lead(self, risk_ms: int = 1_500, lead_ms: int = 3_500) -> None:
+        now = self.clock.boot_ns()
+        self.board.words |= {
+            Word.ROLE: 2,
+            Word.TERM: 17,
+            Word.RISK_DEADLINE_BOOT_NS: now + risk_ms * NS_PER_MS,
+            Word.LEAD_DEADLINE_BOOT_NS: now + lead_ms * NS_PER_MS,
+            Word.CLUSTER_PERMISSION: 1,
+        }
+
+    def values(self) -> dict[str, float]:
+        """Return the gauges of high availability without labels."""
+        scraped = self.service.scrape_values()
+        return {name: values[()] for name, values in scraped.items() if name.startswith("grinder_ha_") and () in values}
+
+
+def test_ha_when_off_then_readyz_says_that_nothing_of_it_is_needed() -> None:
+    rig = Rig()
+    rig.make_ready()
+    code, body = answers.readyz(rig.service)
+    assert (code, body["ha_enabled"], body["ha_role"], body["role"]) == (200, False, "n/a", "ACTIVE")
+    assert body["ha"] == "off: this host is alone, and nothing of etcd is needed"
+    assert rig.service.scrape_values()["grinder_ha_is_leader"] == {(): 1.0}
+
+
+def test_ha_when_this_host_leads_then_the_term_and_what_is_left_is_counted_when_asked() -> None:
+    node = Node()
+    node.lead()
+    assert answers.readyz(node.service)[0] == 200
+    assert node.values() == {
+        "grinder_ha_role_changes_total": 0.0,
+        "grinder_ha_term": 17.0,
+        "grinder_ha_is_leader": 1.0,
+        "grinder_ha_lease_remaining_seconds": 3.5,
+        "grinder_ha_permit_remaining_seconds": 1.5,
+        "grinder_ha_cluster_override": 0.0,
+    }
+    node.clock.advance_ms(2_000)
+    assert node.values()["grinder_ha_lease_remaining_seconds"] == 1.5
+    assert node.values()["grinder_ha_permit_remaining_seconds"] == 0.0
+
+
+@pytest.mark.parametrize("executor_lives", [True, False])
+def test_ha_when_the_lead_deadline_has_passed_then_nobody_knows_the_role_whoever_wrote_active(
+    executor_lives: bool,
+) -> None:
+    node = Node()
+    node.lead()
+    node.service.on_timer()
+    node.clock.advance_ms(3_500)
+    node.beat(*(process for process in TREE if executor_lives or process is not Process.EXECUTOR))
+    node.service.on_timer()
+    values = node.service.scrape_values()
+    assert {role for (role,), value in values["grinder_ha_role"].items() if value} == {"UNKNOWN"}
+    assert (values["grinder_ha_is_leader"], values["grinder_ha_term"]) == ({(): 0.0}, {(): 0.0})
+    assert values["grinder_ha_role_changes_total"] == {(): 2.0}, "UNKNOWN to ACTIVE, and back"
+    code, body = answers.readyz(node.service)
+    assert code == 503
+    assert "ha: role is UNKNOWN, not ACTIVE" in body["reasons"]
+
+
+def test_ha_when_another_host_leads_then_503_names_it() -> None:
+    node = Node()
+    node.board.write(Word.ROLE, 1)
+    node.beat(Process.EXECUTOR, reason="standby: node-2 leads (term 17)")
+    code, body = answers.readyz(node.service)
+    assert (code, body["role"], body["ha_role"]) == (503, "STANDBY", "STANDBY")
+    assert body["ha"] == "standby: node-2 leads (term 17)"
+    assert "ha: standby: node-2 leads (term 17)" in body["reasons"]
+    page = answers.status(node.service)
+    assert (page["is_leader"], page["ha"]["enabled"], page["ha"]["words"]) == (False, True, body["ha"])
+
+
+@pytest.mark.parametrize(("word", "state"), [(0, "UNKNOWN"), (1, "ARMED"), (2, "ABSENT"), (7, "UNKNOWN")])
+def test_ha_when_the_cluster_permits_or_not_then_one_state_is_hot(word: int, state: str) -> None:
+    node = Node()
+    node.lead()
+    node.board.write(Word.CLUSTER_PERMISSION, word)
+    shown = node.service.scrape_values()["grinder_ha_cluster_permission"]
+    assert {name for (name,), value in shown.items() if value} == {state}
+    node.clock.advance_ms(60_000)
+    shown = node.service.scrape_values()["grinder_ha_cluster_permission"]
+    assert shown[("UNKNOWN",)] == 1.0, "the executor that wrote it is dead"
+
+
+def test_override_when_the_cluster_has_one_then_the_more_severe_is_shown() -> None:
+    node = Node()
+    node.lead()
+    node.board.write(Word.CLUSTER_OVERRIDE, (4 << 8) | Override.EMERGENCY)
+    node.board.write(Word.OVERRIDE, (1 << 8) | Override.PAUSE)
+    assert node.service.override is Override.EMERGENCY
+    assert node.values()["grinder_ha_cluster_override"] == 2.0
+    assert "operator override: EMERGENCY" in answers.readyz(node.service)[1]["reasons"]
