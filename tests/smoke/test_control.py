@@ -17,6 +17,7 @@ import pytest
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, Exit, FsmState, TripReason
+from tests.smoke.by_hand import Hand
 from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.venues import OwnVenue
@@ -78,6 +79,12 @@ def kill_everything(tree: TreeUnderTest) -> None:
     for pid in (*pids, supervisor):
         os.kill(pid, signal.SIGKILL)
     tree.close()
+
+
+def names_of(tree: TreeUnderTest) -> list[str]:
+    """Return how the exits of the tree's executor began and ended, oldest first."""
+    names = (str(event["ev"]) for event in events_of(tree.root / "log" / "executor.log"))
+    return [name for name in names if name.startswith("EMERGENCY EXIT")]
 
 
 def acts(tree: TreeUnderTest) -> list[dict[str, Any]]:
@@ -179,6 +186,27 @@ def test_override_emergency_when_latched_too_then_pause_reset_resume_is_the_way_
     trades(running)
 
 
+def test_override_emergency_when_the_account_is_in_hedge_mode_then_the_executor_leaves_both_sides(
+    running: TreeUnderTest,
+) -> None:
+    trades(running)
+    assert grinder(running, "override", "EMERGENCY")[0] == Exit.OK
+    wait_for(lambda: not running.venue.live() and not running.venue.held(), "flat, no orders", 40)
+    assert grinder(running, "override", "PAUSE", "--ack")[0] == Exit.OK
+    hand = Hand(running.venue.port)
+    hand.set_hedge_mode(True)
+    hand.hold_both_sides()
+    assert [side for _, side, _ in running.venue.held()] == ["LONG", "SHORT"]
+    assert len(running.venue.live()) == 2
+    assert grinder(running, "override", "EMERGENCY")[0] == Exit.OK
+    wait_for(lambda: not running.venue.live() and not running.venue.held(), "both sides flat, no orders", 40)
+    wait_for(lambda: "EMERGENCY EXIT COMPLETE" in names_of(running)[-1:], "said so, and nothing after it")
+    hand.set_hedge_mode(False)
+    assert grinder(running, "override", "NONE", "--ack")[0] == Exit.OK
+    wait_for(lambda: grinder(running, "resume", "--ack")[0] == Exit.OK, "resume", 20)
+    trades(running)
+
+
 def test_latch_when_the_tree_ends_and_the_run_folder_is_wiped_then_the_next_tree_is_latched_and_paused(
     running: TreeUnderTest,
 ) -> None:
@@ -269,6 +297,12 @@ def test_exit_when_every_other_process_is_dead_then_flat_with_evidence_and_the_l
         assert trip_id(tree) == "1-MANUAL"
         assert [act["phase"] for act in acts(tree) if act["act"] == "exit"] == ["done", "begun", "done"]
         assert "sim-secret" not in said + (tree.root / "state" / "audit.jsonl").read_text() + evidence.read_text()
+        hand = Hand(venue.port)
+        hand.set_hedge_mode(True)
+        hand.hold_both_sides()
+        code, said = grinder(tree, "exit", "--yes")
+        assert code == Exit.OK, said
+        assert (venue.live(), venue.held()) == ({}, [])
     finally:
         tree.remove()
         venue.close()

@@ -75,6 +75,11 @@ class VenueView:
         rows = (row for account in self.get("positions") for row in account["positions"])
         return {row["symbol"]: Decimal(row["qty"]) for row in rows}
 
+    def held(self) -> list[tuple[str, str, Decimal]]:
+        """Return symbol, position side and quantity of every position that is not flat, over all accounts."""
+        rows = (row for account in self.get("positions") for row in account["positions"])
+        return [(row["symbol"], row["side"], qty) for row in rows if (qty := Decimal(row["qty"]))]
+
     def traded(self) -> dict[str, Decimal]:
         """Return the sum of all trades by symbol, without the flat ones: what the positions must be."""
         sums: dict[str, Decimal] = {}
