@@ -82,7 +82,7 @@ def table(looks: Sequence[NodeLook], width: int) -> list[str]:
 
 
 def _look(seat: Seat, board: Board, clock: Clock) -> NodeLook:
-    seen = read_board(board, clock.mono_ns())
+    seen = read_board(board, clock.mono_ns(), clock.boot_ns())
     if not seen.processes[Process.EXECUTOR].alive:
         return NodeLook(seat.name, DOWN, board.read(Word.TERM), why=("executor: does not run",))
     page = _status(seat.metrics_port)

@@ -21,6 +21,7 @@ from grinder.cli.acts import Scene, current_trip_id, override_sources
 from grinder.cli.host import lenient_settings, print_json
 from grinder.cli.rollback import lines as rollback_lines
 from grinder.cli.rollback import standing
+from grinder.core.interlocks import ROLE_ACTIVE, override_of
 from grinder.core.rollback import Criterion
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import TREE, TRIP_CODES, Exit, FsmState, Override, Process, TripReason
@@ -28,16 +29,15 @@ from grinder.model.errors import BoardError
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board
 from grinder.services.readiness import is_alive
+from grinder.services.standing import HaStanding, ha_standing
 from grinder.settings import Settings
 
 READYZ_TIMEOUT_S: Final = 2.0
 _ANSWER_BYTES_MAX: Final = 1 << 20
-_OVERRIDE_MASK: Final = 0xFF
 
 STOPPED: Final = "stopped"
 """What the last heartbeat of an orderly stop says."""
 
-_ROLES: Final = {1: "STANDBY", 2: "ACTIVE"}
 _REASONS: Final = {code: reason for reason, code in TRIP_CODES.items()}
 
 
@@ -53,7 +53,10 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class BoardStatus(msgspec.Struct, frozen=True):
-    """What the board shows. ``trips``: writer to reason, for each that is tripped."""
+    """What the board shows. ``trips``: writer to reason, for each that is tripped. ``ha``: the role in words.
+
+    ``term``, ``*_left_s``: of the lease of the cluster's leader and of its permit for new risk, 0 where this is not it.
+    """
 
     fsm_state: str
     fsm_state_age_s: float | None
@@ -63,6 +66,11 @@ class BoardStatus(msgspec.Struct, frozen=True):
     trips: dict[str, str]
     processes: dict[str, ProcessStatus]
     awaiting_resume: bool = False
+    ha: str = ""
+    term: int = 0
+    lease_left_s: float = 0.0
+    permit_left_s: float = 0.0
+    cluster_permission: str = ""
 
 
 class LatchStatus(msgspec.Struct, frozen=True):
@@ -146,7 +154,12 @@ def _board(settings: Settings) -> tuple[BoardStatus | None, str, LatchStatus, di
     except (BoardError, OSError) as error:
         return None, str(error), _latch(where, None), _overrides(where, None)
     try:
-        return read_board(board, where.clock.mono_ns()), "", _latch(where, board), _overrides(where, board)
+        return (
+            read_board(board, where.clock.mono_ns(), where.clock.boot_ns()),
+            "",
+            _latch(where, board),
+            _overrides(where, board),
+        )
     finally:
         board.close()
 
@@ -163,12 +176,11 @@ def _overrides(where: Scene, board: StateBoard | None) -> dict[str, str]:
     return {source: override.name for source, override in override_sources(where, board).items()}
 
 
-def read_board(board: Board, now_mono_ns: int) -> BoardStatus:
-    """Return what a board shows at ``now_mono_ns``; an unknown code is shown at its worst."""
+def read_board(board: Board, now_mono_ns: int, now_boot_ns: int) -> BoardStatus:
+    """Return what a board shows at this moment of both clocks; an unknown code is shown at its worst."""
     states = tuple(FsmState)
     state, since = board.read(Word.FSM_STATE), board.read(Word.FSM_STATE_SINCE_MONO_NS)
-    override = board.read(Word.OVERRIDE) & _OVERRIDE_MASK
-    known = override in tuple(Override)
+    standing = _standing(board, now_mono_ns, now_boot_ns)
     trips = {
         word.name.removeprefix("TRIP_").lower(): str(_REASONS.get(board.read(word), TripReason.ERROR))
         for word in TRIP_WORDS
@@ -177,13 +189,26 @@ def read_board(board: Board, now_mono_ns: int) -> BoardStatus:
     return BoardStatus(
         fsm_state=str(states[state - 1]) if 0 < state <= len(states) else "UNKNOWN",
         fsm_state_age_s=round((now_mono_ns - since) / NS_PER_S, 1) if since else None,
-        role=_ROLES.get(board.read(Word.ROLE), "UNKNOWN"),
-        override=Override(override).name if known else Override.EMERGENCY.name,
+        role=standing.role.value,
+        override=override_of(board.read(Word.OVERRIDE), board.read(Word.CLUSTER_OVERRIDE)).name,
         executor_ready=board.read(Word.EXECUTOR_READY) == 1,
         trips=trips,
         processes={process.value: _process(board, process, now_mono_ns) for process in TREE},
         awaiting_resume=board.read(Word.AWAITING_RESUME) != 0,
+        ha=standing.words,
+        term=standing.term,
+        lease_left_s=round(standing.lease_left_s, 2),
+        permit_left_s=round(standing.permit_left_s, 2),
+        cluster_permission=standing.permission if standing.enabled else "",
     )
+
+
+def _standing(board: Board, now_mono_ns: int, now_boot_ns: int) -> HaStanding:
+    """Return what the host is in its cluster. A host that acts without a deadline is alone: no setting is asked."""
+    alone = board.read(Word.ROLE) == ROLE_ACTIVE and not board.read(Word.LEAD_DEADLINE_BOOT_NS)
+    executor = _process(board, Process.EXECUTOR, now_mono_ns)
+    says = executor.not_ready_reason if executor.alive else None
+    return ha_standing(board, now_boot_ns, ha_enabled=not alone, executor_says=says)
 
 
 def _process(board: Board, process: Process, now_mono_ns: int) -> ProcessStatus:
@@ -239,6 +264,7 @@ def _lines(status: Status) -> list[str]:
         lines += [
             f"state {board.fsm_state}{age}, override {board.override}, role {board.role}, "
             f"executor {'ready' if board.executor_ready else 'not ready'}",
+            f"ha {_ha_line(board)}",
             f"kill switch {'TRIPPED: ' + tripped if tripped else 'clear'}",
         ]
         for name, process in board.processes.items():
@@ -263,6 +289,13 @@ def _held(status: Status) -> list[str]:
     if status.board is not None and status.board.awaiting_resume:
         lines.append("  after an emergency: waits for `grinder resume --ack`")
     return lines
+
+
+def _ha_line(board: BoardStatus) -> str:
+    if not board.cluster_permission:
+        return board.ha
+    left = f", lease {board.lease_left_s} s left, permit {board.permit_left_s} s" if board.term else ""
+    return f"{board.ha}{left}; cluster's permission {board.cluster_permission}"
 
 
 def _process_line(process: ProcessStatus) -> str:

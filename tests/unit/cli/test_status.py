@@ -122,7 +122,7 @@ def test_board_when_a_state_is_written_then_it_is_shown(number: int, state: FsmS
     board = FakeBoard()
     board.write(Word.FSM_STATE, number)
     board.write(Word.FSM_STATE_SINCE_MONO_NS, NOW - 2_500_000_000)
-    shown = read_board(board, NOW)
+    shown = read_board(board, NOW, NOW)
     assert (shown.fsm_state, shown.fsm_state_age_s) == (state, 2.5)
 
 
@@ -130,7 +130,7 @@ def test_board_when_codes_are_unknown_then_the_worst_is_shown() -> None:
     board = FakeBoard()
     for word, code in ((Word.FSM_STATE, 99), (Word.OVERRIDE, (7 << 8) | 9), (Word.ROLE, 9), (Word.TRIP_OPERATOR, 77)):
         board.write(word, code)
-    shown = read_board(board, NOW)
+    shown = read_board(board, NOW, NOW)
     assert (shown.fsm_state, shown.override, shown.role) == ("UNKNOWN", Override.EMERGENCY.name, "UNKNOWN")
     assert shown.trips == {"operator": TripReason.ERROR}
 
@@ -138,7 +138,7 @@ def test_board_when_codes_are_unknown_then_the_worst_is_shown() -> None:
 def test_board_when_a_process_stopped_beating_then_it_is_dead() -> None:
     board = FakeBoard()
     board.write(word_of("HEARTBEAT", Process.FEED), NOW - 5_000_000_000)
-    feed = read_board(board, NOW).processes["feed"]
+    feed = read_board(board, NOW, NOW).processes["feed"]
     assert (feed.alive, feed.ready, feed.heartbeat_age_ms) == (False, False, 5_000)
 
 
@@ -146,14 +146,14 @@ def test_board_when_a_process_said_goodbye_then_it_is_not_alive_whatever_its_hea
     board = FakeBoard()
     board.beat(beat(Process.FEED, NOW, "stopped"))
     board.write(word_of("HEARTBEAT", Process.FEED), NOW)
-    feed = read_board(board, NOW).processes["feed"]
+    feed = read_board(board, NOW, NOW).processes["feed"]
     assert (feed.alive, feed.ready, feed.not_ready_reason) == (False, False, "stopped")
 
 
 def test_board_when_a_record_is_torn_then_the_process_is_alive_but_not_ready() -> None:
     board = FakeBoard()
     board.write(word_of("HEARTBEAT", Process.FEED), NOW)
-    feed = read_board(board, NOW).processes["feed"]
+    feed = read_board(board, NOW, NOW).processes["feed"]
     assert (feed.alive, feed.ready) == (True, False)
 
 
@@ -187,3 +187,33 @@ def test_status_when_nothing_can_be_asked_then_no_criterion_is_called_clear(
     main(["status", "--json"])
     found = json.loads(capsys.readouterr().out)["rollback"]
     assert {each["name"]: each["verdict"] for each in found if each["verdict"] == "clear"} == {}
+
+
+def test_board_when_the_host_is_alone_then_it_acts_and_nothing_of_etcd_is_needed() -> None:
+    board = FakeBoard()
+    board.write(Word.ROLE, 2)
+    shown = read_board(board, NOW, NOW)
+    assert (shown.role, shown.term, shown.cluster_permission) == ("ACTIVE", 0, "")
+    assert shown.ha.startswith("off:")
+
+
+def test_board_when_the_host_leads_then_term_lease_and_permit_are_shown_until_the_deadline() -> None:
+    board = FakeBoard()
+    words = {Word.ROLE: 2, Word.TERM: 17, Word.CLUSTER_PERMISSION: 1}
+    deadlines = {Word.LEAD_DEADLINE_BOOT_NS: NOW + 3_500_000_000, Word.RISK_DEADLINE_BOOT_NS: NOW + 1_250_000_000}
+    board.words |= words | deadlines
+    board.beat(beat(Process.EXECUTOR, NOW))
+    shown = read_board(board, NOW, NOW)
+    assert (shown.role, shown.term, shown.lease_left_s, shown.permit_left_s) == ("ACTIVE", 17, 3.5, 1.25)
+    assert (shown.ha, shown.cluster_permission) == ("leads, term 17", "ARMED")
+    late = read_board(board, NOW, NOW + 3_500_000_000)
+    assert (late.role, late.term, late.lease_left_s) == ("UNKNOWN", 0, 0.0)
+
+
+def test_board_when_another_host_leads_then_the_executor_names_it() -> None:
+    board = FakeBoard()
+    board.write(Word.ROLE, 1)
+    board.beat(beat(Process.EXECUTOR, NOW, "standby: node-2 leads (term 17)"))
+    board.write(Word.CLUSTER_OVERRIDE, Override.PAUSE)
+    shown = read_board(board, NOW, NOW)
+    assert (shown.role, shown.ha, shown.override) == ("STANDBY", "standby: node-2 leads (term 17)", "PAUSE")
