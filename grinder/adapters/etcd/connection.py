@@ -108,9 +108,10 @@ class KnownRevision:
 class Member:
     """One member's channel and stubs, made when first needed."""
 
-    def __init__(self, endpoint: str, access: Access) -> None:
+    def __init__(self, endpoint: str, call_timeout_s: float, identity: tuple[bytes, ...]) -> None:
         self.endpoint = endpoint
-        self._access = access
+        self._call_timeout_s = call_timeout_s
+        self._identity = identity
         self._channel: Any = None
         self._stubs: dict[str, Any] = {}
         self._verified = False
@@ -124,7 +125,7 @@ class Member:
         """
         self._verify()
         ask = getattr(self._stub(service), method)
-        return ask(request, timeout=self._access.call_timeout_s, metadata=METADATA)
+        return ask(request, timeout=self._call_timeout_s, metadata=METADATA)
 
     def stream(self, service: str, method: str, requests: Iterator[Any], life_s: float) -> Any:
         """Begin a stream of answers; see ``call``."""
@@ -144,7 +145,7 @@ class Member:
         if self._verified:
             return
         ask = self._stub("Maintenance").Status
-        said = ask(compat.rpc.StatusRequest(), timeout=self._access.call_timeout_s, metadata=METADATA).version
+        said = ask(compat.rpc.StatusRequest(), timeout=self._call_timeout_s, metadata=METADATA).version
         if _version(said) < SERVER_VERSION_MIN:
             least = ".".join(str(part) for part in SERVER_VERSION_MIN)
             raise EtcdSilentError(f"its etcd is {said}, which is unsafe for leases; {least} or newer is needed")
@@ -152,7 +153,7 @@ class Member:
 
     def _stub(self, service: str) -> Any:
         if self._channel is None:
-            self._channel = _open(self.endpoint, self._access)
+            self._channel = _open(self.endpoint, self._identity)
         if service not in self._stubs:
             self._stubs[service] = getattr(compat.rpc, f"{service}Stub")(self._channel)
         return self._stubs[service]
@@ -164,19 +165,20 @@ def _version(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in numbers) if all(part.isdecimal() for part in numbers) else ()
 
 
-def _open(endpoint: str, access: Access) -> Any:
-    if not access.ca_file:
+def _open(endpoint: str, identity: tuple[bytes, ...]) -> Any:
+    if not identity:
         return compat.insecure_channel(endpoint, options=OPTIONS)
-    credentials = compat.ssl_channel_credentials(*_read_identity(access))
-    return compat.secure_channel(endpoint, credentials, options=OPTIONS)
+    return compat.secure_channel(endpoint, compat.ssl_channel_credentials(*identity), options=OPTIONS)
 
 
 def _read_identity(access: Access) -> tuple[bytes, ...]:
-    """Return authority, key and certificate.
+    """Return authority, key and certificate; empty where etcd is used in the clear.
 
     Raises:
         SettingsError: one of them cannot be read.
     """
+    if not access.ca_file:
+        return ()
     try:
         return tuple(Path(name).read_bytes() for name in (access.ca_file, access.key_file, access.cert_file))
     except OSError as error:
@@ -206,11 +208,10 @@ class Connection:
     def __init__(self, access: Access, known: KnownRevision | None = None) -> None:
         self.known = known or KnownRevision()
         self._access = access
-        self._members = tuple(Member(endpoint, access) for endpoint in access.endpoints)
+        identity = _read_identity(access)
+        self._members = tuple(Member(endpoint, access.call_timeout_s, identity) for endpoint in access.endpoints)
         self._at = 0
         self._closed = False
-        if access.ca_file:
-            _read_identity(access)
 
     def call(self, service: str, method: str, request: Any) -> Any:
         """Ask the members in turn, each with a deadline, beginning with the one that answered last.
