@@ -1,0 +1,223 @@
+"""Ports of a host that break one rule of leadership each, for the proof that each is seen to be broken.
+
+None of them is in the way between the recorder and etcd: what etcd really said is written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from grinder.adapters.binance.sign import Parameters, Signer, Stamp
+from grinder.model.board import Heartbeat, Word, word_of
+from grinder.model.cluster import (
+    AskPermit,
+    AskTimeToLive,
+    CampaignEnded,
+    ClusterView,
+    Done,
+    KeepAlive,
+    LatchReply,
+    LatchRequest,
+    LeaseReply,
+    LeaseRequest,
+    LifeLeft,
+    PermitAnswer,
+    TripCluster,
+)
+from grinder.model.control import Process
+from grinder.model.market import BookTop, MarkPrice
+from grinder.model.venue import Confirmed, QueryOpenOrders, VenueReply, VenueRequest
+from grinder.ports import LatchStore, LeaseStore, PriceBoard, Venue
+from tests.soak.cluster.skewed_clock import now_ns
+
+OnReply = Callable[[LeaseReply], None]
+BLIND_S = 6.0
+"""For how long ``adopts_late`` finds no order, after it was started or asked for the first time."""
+
+
+class RepliedClock:
+    """How long the last keepalive was on its way: what counting from the reply adds to every deadline."""
+
+    def __init__(self) -> None:
+        self.late_ns = 0
+
+
+class TimedLeaseStore:
+    """Implements ports.LeaseStore: honest, and tells the clock how long each keepalive took."""
+
+    def __init__(self, inner: LeaseStore, clock: RepliedClock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    def ask(self, request: LeaseRequest, on_reply: OnReply) -> None:
+        if isinstance(request, KeepAlive):
+            self._inner.ask(request, partial(self._answered, now_ns(), on_reply))
+        else:
+            self._inner.ask(request, on_reply)
+
+    def _answered(self, asked: int, on_reply: OnReply, reply: LeaseReply) -> None:
+        self._clock.late_ns = now_ns() - asked
+        on_reply(reply)
+
+
+class UnaskedLeaseStore:
+    """Implements ports.LeaseStore: a permit is always granted, without a word to etcd."""
+
+    def __init__(self, inner: LeaseStore) -> None:
+        self._inner = inner
+        self._raft_term = 0
+
+    def ask(self, request: LeaseRequest, on_reply: OnReply) -> None:
+        if isinstance(request, AskPermit):
+            granted = PermitAnswer(True, True, 1 << 40, self._raft_term)
+            asyncio.get_running_loop().call_soon(on_reply, granted)
+        elif isinstance(request, KeepAlive):
+            self._inner.ask(request, partial(self._alive, on_reply))
+        else:
+            self._inner.ask(request, on_reply)
+
+    def _alive(self, on_reply: OnReply, reply: LeaseReply) -> None:
+        if isinstance(reply, LifeLeft):
+            self._raft_term = reply.raft_term
+        on_reply(reply)
+
+
+class HastyLeaseStore:
+    """Implements ports.LeaseStore: every leader before has resigned, whatever etcd says."""
+
+    def __init__(self, inner: LeaseStore) -> None:
+        self._inner = inner
+
+    def ask(self, request: LeaseRequest, on_reply: OnReply) -> None:
+        if isinstance(request, AskTimeToLive):
+            self._inner.ask(request, on_reply)
+        else:
+            self._inner.ask(request, partial(self._answered, on_reply))
+
+    def _answered(self, on_reply: OnReply, reply: LeaseReply) -> None:
+        if isinstance(reply, CampaignEnded) and reply.predecessor is not None:
+            reply = msgspec.structs.replace(reply, resigned=reply.predecessor.mod_revision)
+        on_reply(reply)
+
+
+class PuttingLatchStore:
+    """Implements ports.LatchStore: a trip would be put, and etcd has no space; ``arm`` is never deleted."""
+
+    def __init__(self, inner: LatchStore) -> None:
+        self._inner = inner
+
+    def ask(self, request: LatchRequest, on_reply: Callable[[LatchReply], None]) -> None:
+        if isinstance(request, TripCluster):
+            asyncio.get_running_loop().call_soon(on_reply, Done(1, complete=False))
+        else:
+            self._inner.ask(request, on_reply)
+
+    def watch(self, on_view: Callable[[ClusterView], None]) -> None:
+        self._inner.watch(on_view)
+
+
+class LyingBoard:
+    """Implements ports.PriceBoard: passes everything on; what lies is overridden."""
+
+    def __init__(self, inner: PriceBoard) -> None:
+        self._inner = inner
+
+    def read(self, word: Word) -> int:
+        return self._inner.read(word)
+
+    def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
+        return self._inner.read_all(words)
+
+    def write(self, word: Word, value: int) -> None:
+        self._inner.write(word, value)
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        self._inner.beat(heartbeat)
+
+    def heartbeat(self, process: Process) -> Heartbeat | None:
+        return self._inner.heartbeat(process)
+
+    def publish_book(self, book: BookTop) -> None:
+        self._inner.publish_book(book)
+
+    def publish_mark(self, mark: MarkPrice) -> None:
+        self._inner.publish_mark(mark)
+
+    def book(self, symbol: str) -> BookTop | None:
+        return self._inner.book(symbol)
+
+    def mark(self, symbol: str) -> MarkPrice | None:
+        return self._inner.mark(symbol)
+
+
+class LateBoard(LyingBoard):
+    """Every deadline is later by what the keepalive was on its way."""
+
+    def __init__(self, inner: PriceBoard, clock: RepliedClock) -> None:
+        super().__init__(inner)
+        self._clock = clock
+
+    def write(self, word: Word, value: int) -> None:
+        deadline = word in (Word.RISK_DEADLINE_BOOT_NS, Word.LEAD_DEADLINE_BOOT_NS)
+        super().write(word, value + self._clock.late_ns if deadline and value else value)
+
+
+class HealthyBoard(LyingBoard):
+    """Feed, fsm and syncer are always well."""
+
+    _BEATS = frozenset(word_of("HEARTBEAT", process) for process in (Process.FEED, Process.FSM, Process.SYNCER))
+
+    def read(self, word: Word) -> int:
+        return time.monotonic_ns() if word in self._BEATS else super().read(word)
+
+    def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
+        return tuple(self.read(word) for word in words)
+
+
+class BlindVenue:
+    """Implements ports.Venue: finds no open order for a while."""
+
+    def __init__(self, inner: Venue) -> None:
+        self._inner = inner
+        self._first_s = 0.0
+
+    @property
+    def connected(self) -> bool:
+        return self._inner.connected
+
+    def submit(self, request: VenueRequest, on_reply: Callable[[VenueReply], None]) -> None:
+        if isinstance(request, QueryOpenOrders):
+            self._first_s = self._first_s or time.monotonic()
+            if time.monotonic() - self._first_s < BLIND_S:
+                on_reply = partial(self._emptied, on_reply)
+        self._inner.submit(request, on_reply)
+
+    def _emptied(self, on_reply: Callable[[VenueReply], None], reply: VenueReply) -> None:
+        on_reply(msgspec.structs.replace(reply, value=()) if isinstance(reply, Confirmed) else reply)
+
+
+class PausingSigner(Signer):
+    """Signs as the real one; stops its own process before it does, between the last look and the send, when asked to.
+
+    ``pause_file``: while it is there, the next command stops the process. ``late``: the lie: a command is stamped when
+    it is signed, and not before it is looked at for the last time.
+    """
+
+    pause_file = Path()
+    late = False
+
+    def session_parameters(self, parameters: Parameters, stamp: Stamp | None = None) -> dict[str, str | int]:
+        if stamp is not None and self.pause_file.exists():
+            self.pause_file.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if stamp is not None and self.late:
+            stamp = Stamp(self.venue_utc_ms(), stamp.recv_window_ms)
+        return super().session_parameters(parameters, stamp)

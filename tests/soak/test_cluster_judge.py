@@ -1,0 +1,222 @@
+"""Each rule of leadership can be seen to be broken: a world in which all is well, and one thing wrong at a time.
+
+Host ``a`` leads with term 5, then ``b`` with term 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from grinder.model.cluster import (
+    AskPermit,
+    Campaign,
+    CampaignEnded,
+    Done,
+    Granted,
+    GrantLease,
+    KeepAlive,
+    LeaderRecord,
+    LifeLeft,
+    NoAnswer,
+    PermitAnswer,
+    Resign,
+    Stored,
+)
+from grinder.model.units import NS_PER_MS, NS_PER_S
+from tests.soak.cluster.permits import Row, permits_of
+from tests.soak.cluster.verdicts import (
+    COUNTDOWN,
+    LATCHED_NS,
+    PLACE,
+    TOLD_NS,
+    UNWELL_NS,
+    Acknowledged,
+    Broken,
+    Latched,
+    Permit,
+    Rest,
+    Span,
+    Spoken,
+    World,
+    judge,
+    kinds,
+)
+
+S = NS_PER_S
+TTL_S = 3
+OLD_ENTRY, OLD_REDUCING = "grd-5-1-b1", "grd-5-2-t1"
+NEW_ENTRY, NEW_REDUCING = "grd-8-1-b1", "grd-8-2-t1"
+TRIP = "a-1"
+
+
+def permit(node: str, asked: int, won: int | None = None) -> Permit:
+    return Permit(node, {"a": 9, "b": 20}[node] * S if won is None else won, asked, asked + 2 * S, asked + 2 * S)
+
+
+def place(node: str, at: int, name: str) -> Spoken:
+    return Spoken(at, node, PLACE, name)
+
+
+def well() -> World:
+    return World(
+        ttl_ns=TTL_S * S,
+        countdown_ns=30 * S,
+        ended=100 * S,
+        spoken=[
+            Spoken(10 * S, "a", COUNTDOWN),
+            place("a", 11 * S, OLD_ENTRY),
+            place("a", 11 * S, OLD_REDUCING),
+            Spoken(21 * S, "b", COUNTDOWN),
+            Spoken(21 * S, "b", "order.cancel", OLD_ENTRY),
+            place("b", 22 * S, NEW_ENTRY),
+        ],
+        permits=[permit("a", 10 * S), permit("a", 11 * S), permit("b", 21 * S), permit("b", 22 * S)],
+        rests=[Rest(OLD_ENTRY, 11 * S, 21 * S), Rest(OLD_REDUCING, 11 * S, 40 * S), Rest(NEW_ENTRY, 22 * S, 23 * S)],
+        latched=[
+            Latched("a", 1 * S, TRIP),
+            Latched("b", 1 * S, TRIP),
+            Latched("a", 9 * S, ""),
+            Latched("b", 9 * S, ""),
+        ],
+        acknowledged=[Acknowledged(8 * S, (TRIP,))],
+        disarmed=[Span(1 * S, 9 * S), Span(30 * S, 90 * S)],
+        unwell=[Span(22 * S, 60 * S, "b")],
+        told=[Span(0, 9 * S), Span(30 * S, 60 * S)],
+    )
+
+
+def test_judge_when_all_is_well_then_it_finds_nothing() -> None:
+    assert judge(well()) == []
+
+
+Spoil = Callable[[World], object]
+
+SPOILT: list[tuple[Broken, Spoil]] = [
+    (Broken.RISK_PAST_PERMIT, lambda world: world.spoken.append(place("a", 13 * S + 4 * NS_PER_MS, "grd-5-3-b1"))),
+    (Broken.RISK_PAST_PERMIT, lambda world: world.spoken.append(place("a", 9 * S, "grd-5-3-b1"))),
+    (Broken.RISK_PAST_PERMIT, lambda world: world.spoken.append(place("b", 12 * S, "grd-5-3-b1"))),
+    (Broken.RISK_PAST_PERMIT, lambda world: world.spoken.append(Spoken(20 * S, "a", "order.modify", OLD_ENTRY))),
+    (Broken.RISK_PAST_PERMIT, lambda world: world.permits.clear()),
+    (Broken.ACT_PAST_LEAD, lambda world: world.spoken.append(Spoken(14 * S, "a", "order.cancel", OLD_ENTRY))),
+    (Broken.ACT_PAST_LEAD, lambda world: world.spoken.append(place("a", 14 * S, "grd-5-3-t1"))),
+    (Broken.ACT_PAST_LEAD, lambda world: world.spoken.append(Spoken(14 * S, "a", COUNTDOWN))),
+    (Broken.OLDER_TERM, lambda world: world.spoken.append(place("a", 22 * S + 1, "grd-5-3-b1"))),
+    (Broken.OLDER_TERM, lambda world: world.spoken.append(place("b", 23 * S, "grd-5-3-t1"))),
+    (Broken.ACTED_EARLY, lambda world: world.permits.append(permit("a", 19 * S + 1))),
+    (Broken.ACTED_EARLY, lambda world: world.permits.append(permit("b", 9 * S, won=8 * S))),
+    (Broken.STRANGER_RESTS, lambda world: world.rests.append(Rest("grd-5-3-b1", 12 * S, 23 * S))),
+    (Broken.STRANGER_RESTS, lambda world: world.rests.append(Rest("grd-5-3-b1", 12 * S, None))),
+    (Broken.UNMANAGED, lambda world: world.rests.append(Rest("grd-8-3-t1", 22 * S, 58 * S))),
+    (Broken.UNMANAGED, lambda world: world.rests.append(Rest("grd-8-3-t1", 22 * S, None))),
+    (Broken.SWITCHES_FIGHT, lambda world: world.spoken.append(Spoken(21 * S + 1, "a", COUNTDOWN))),
+    (Broken.UNTRIPPED, lambda world: world.acknowledged.clear()),
+    (Broken.UNTRIPPED, lambda world: world.acknowledged.__setitem__(0, Acknowledged(8 * S, ("a-2",)))),
+    (Broken.UNTRIPPED, lambda world: world.acknowledged.__setitem__(0, Acknowledged(9 * S + 1, (TRIP,)))),
+    (Broken.RISK_WHILE_TRIPPED, lambda world: world.latched.append(Latched("b", 22 * S - LATCHED_NS - 1, "b-1"))),
+    (Broken.RISK_WHILE_DISARMED, lambda world: world.disarmed.append(Span(19 * S, 25 * S))),
+    (Broken.TRIP_UNHEARD, lambda world: world.told.append(Span(22 * S - TOLD_NS - 1, 25 * S))),
+    (Broken.LED_UNWELL, lambda world: world.unwell.append(Span(22 * S - UNWELL_NS - 1, 60 * S, "b"))),
+]
+
+
+@pytest.mark.parametrize(("broken", "spoil"), SPOILT, ids=lambda each: each.name if isinstance(each, Broken) else "")
+def test_judge_when_one_rule_is_broken_then_it_finds_that(broken: Broken, spoil: Spoil) -> None:
+    world = well()
+    spoil(world)
+    assert broken in kinds(judge(world))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda world: world.spoken.append(place("a", 13 * S + 2 * NS_PER_MS, "grd-5-3-b1")),
+        lambda world: world.spoken.append(place("b", 23 * S, NEW_REDUCING)),
+        lambda world: world.permits.append(permit("a", 19 * S)),
+        lambda world: world.permits.append(permit("a", 21 * S + 1, won=21 * S)),
+        lambda world: world.rests.append(Rest("grd-5-3-b1", 12 * S, 22 * S)),
+        lambda world: world.rests.append(Rest("grd-8-3-t1", 22 * S, 54 * S)),
+        lambda world: world.latched.append(Latched("b", 22 * S - LATCHED_NS, "b-1")),
+        lambda world: world.latched.append(Latched("b", 30 * S, "b-1")),
+        lambda world: world.disarmed.append(Span(20 * S, 25 * S)),
+        lambda world: world.told.append(Span(22 * S - TOLD_NS, 25 * S)),
+        lambda world: world.unwell.append(Span(22 * S - UNWELL_NS, 60 * S, "b")),
+    ],
+)
+def test_judge_when_something_is_just_within_a_rule_then_it_finds_nothing(spoil: Spoil) -> None:
+    world = well()
+    spoil(world)
+    assert judge(world) == []
+
+
+def test_judge_when_all_that_every_rule_says_is_tried_then_each_has_a_world_that_breaks_it() -> None:
+    looked_at_live = {Broken.NO_LEADER, Broken.NO_FLOW}
+    assert {broken for broken, _ in SPOILT} == set(Broken) - looked_at_live
+
+
+LEASE = 77
+
+
+class Talk:
+    """What a host asked and was told, one answer 10 ms after its question; ``permits`` as the judge has them."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def ask(self, asked_s: float, request: object, reply: object) -> Talk:
+        asked = int(asked_s * S)
+        wanted, told = msgspec.to_builtins(request), msgspec.to_builtins(reply)
+        row = Row(asked, asked + 10 * NS_PER_MS, type(request).__name__, wanted, type(reply).__name__, told)
+        self.rows.append(row)
+        return self
+
+    def campaign(self, asked_s: float, lease_id: int) -> Talk:
+        record = LeaderRecord("a", "host", "boot", 1, 2, TTL_S)
+        ended = CampaignEnded(Stored(record, 5, 5, lease_id), True, 0, 0)
+        return self.ask(asked_s, Campaign(LEASE, record), ended)
+
+    def round(self, asked_s: float, *, arm: bool = True, leader: bool = True, term: int = 2) -> Talk:
+        self.ask(asked_s, KeepAlive(LEASE), LifeLeft(TTL_S, 2))
+        return self.ask(asked_s + 0.02, AskPermit(5, 6), PermitAnswer(leader, arm, 9, term))
+
+    @property
+    def permits(self) -> list[tuple[float, float, float]]:
+        found = permits_of("a", self.rows, TTL_S)
+        return [(each.asked / S, each.risk_until / S, each.lead_until / S) for each in found]
+
+
+def won() -> Talk:
+    return Talk().ask(1, GrantLease(TTL_S), Granted(LEASE, 10)).campaign(1.5, LEASE)
+
+
+def test_permits_when_a_round_is_answered_then_they_count_from_its_first_request() -> None:
+    assert won().round(4).permits == [(1.5, 0, 3), (4, 6, 6)]
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        won().round(4, leader=False),
+        won().round(4, term=3),
+        won().ask(4, KeepAlive(LEASE), LifeLeft(0, 2)).ask(4.1, AskPermit(5, 6), PermitAnswer(True, True, 9, 2)),
+        won().ask(4, KeepAlive(LEASE), LifeLeft(TTL_S, 2)).ask(4.1, AskPermit(5, 6), NoAnswer("timeout")),
+        won().ask(4, KeepAlive(LEASE), NoAnswer("timeout")),
+    ],
+    ids=["leader key gone", "another etcd term", "lease gone", "no answer", "no life"],
+)
+def test_permits_when_a_round_proves_too_little_then_there_is_none_for_it(talk: Talk) -> None:
+    assert talk.permits == [(1.5, 0, 3)]
+
+
+def test_permits_when_arm_is_gone_then_a_round_lets_lead_and_not_take_risk() -> None:
+    assert won().round(4, arm=False).permits[-1] == (4, 0, 6)
+
+
+def test_permits_when_somebody_else_won_then_there_is_none() -> None:
+    assert Talk().ask(1, GrantLease(TTL_S), Granted(LEASE, TTL_S)).campaign(1.5, 78).permits == []
+
+
+def test_permits_when_the_host_asked_to_resign_then_they_end_there() -> None:
+    assert won().round(4).ask(4.5, Resign(LEASE, 5), Done(9)).permits == [(1.5, 0, 3), (4, 4.5, 4.5)]
