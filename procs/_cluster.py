@@ -82,8 +82,8 @@ class Cluster:
         }
 
     def ended(self) -> str:
-        """Return which of the programs that were started has ended, for people; empty if none has."""
-        return "; ".join(program.look() for program in self.programs if program.started and not program.running)
+        """Return the names of the programs that were started and have ended; empty if none has."""
+        return ", ".join(program.name for program in self.programs if program.started and not program.running)
 
     @property
     def endpoints(self) -> str:

@@ -149,7 +149,7 @@ def _start(cluster: Cluster) -> None:
         for node in cluster.nodes.values():
             node.start()
     except OSError as error:
-        raise FailedError(str(error)) from error
+        raise FailedError(f"{error}; `make ha` has everything made that is needed") from error
 
 
 def _arm(cluster: Cluster) -> None:
@@ -191,13 +191,18 @@ def _insist(cluster: Cluster, seat: Seat, *words: str) -> None:
 
 
 def _require(condition: Callable[[], bool], what: str, cluster: Cluster) -> None:
-    """Wait for a part; a program of the cluster that ends meanwhile, a stop signal and the bound end the wait."""
+    """Wait for a part; a stop signal ends the wait.
 
-    def over() -> bool:
-        return condition() or procs.stop_requested() or bool(cluster.ended())
-
-    if not (_wait(over, START_S_MAX) and condition()) and not procs.stop_requested():
-        raise FailedError(f"not so within {START_S_MAX:.0f} s: {what}; {cluster.ended() or f'see {cluster.folder}'}")
+    Raises:
+        FailedError: if a program of the cluster ends meanwhile, or the bound has passed.
+    """
+    deadline_mono_s = time.monotonic() + START_S_MAX
+    while not condition() and not procs.stop_requested():
+        if ended := cluster.ended():
+            raise FailedError(f"{ended} ended while waiting for this: {what}; see {cluster.folder}")
+        if time.monotonic() > deadline_mono_s:
+            raise FailedError(f"not so within {START_S_MAX:.0f} s: {what}; see {cluster.folder}")
+        time.sleep(_POLL_S)
 
 
 def _wait(condition: Callable[[], bool], bound_s: float) -> bool:
