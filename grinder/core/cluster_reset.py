@@ -14,11 +14,12 @@ from typing import Final
 
 from grinder.model.board import Demand
 from grinder.model.cluster import ArmCluster, ArmRecord, ClusterView, NodeRecord, TripRecord
+from grinder.model.control import TripReason
 from grinder.model.latch import TRIP_NAME_BYTES_MAX
 from grinder.model.limits import ETCD_TRIPS_KEPT, ETCD_VALUE_BYTES_MAX
 
 NEVER_ARMED: Final = "never-armed"
-"""What an operator names where no trip is recorded: a new cluster, or one whose permission went without a trip."""
+"""What an operator may name where nothing but the lack of a permission tripped the hosts: in a new cluster."""
 
 ACKS_MAX: Final = 128
 """Most recorded trips that one permission acknowledges, the newest; beside them, whatever living hosts hold."""
@@ -72,7 +73,7 @@ def refusals(view: ClusterView, named: str) -> list[str]:
     if view.arm is not None:
         held = [f"{node.node} holds {node.trip_id}" for node in view.nodes if node.trip_id]
         return [f"the cluster is not latched: armed by {view.arm.value.operator}", *held]
-    if named != standing:
+    if named != standing and not (named == NEVER_ARMED and _nothing_tripped(view)):
         return [f"the cluster's trip is {standing}, not {named}; look at `grinder status` again"]
     if not view.nodes:
         return ["no host of the cluster lives, so nobody knows the account; start the trees (they start latched) first"]
@@ -111,6 +112,11 @@ def epoch_base(view: ClusterView) -> int:
     """
     highest = max((node.term for node in view.nodes), default=0)
     return max(view.epoch_base, highest - view.revision)
+
+
+def _nothing_tripped(view: ClusterView) -> bool:
+    """Tell whether every trip there is was made by a host that found no permission."""
+    return all(trip.reason is TripReason.CLUSTER for trip in (*view.trips, *trips_since_armed(view)))
 
 
 def _problems(view: ClusterView, node: NodeRecord) -> Iterator[str]:

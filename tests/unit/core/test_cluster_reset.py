@@ -61,6 +61,13 @@ def test_refusals_when_every_host_is_latched_safe_and_well_then_none() -> None:
     assert refusals(latched(nodes=(node("a", NEVER_ARMED),)), NEVER_ARMED) == []
 
 
+def test_refusals_when_only_the_lack_of_a_permission_tripped_then_that_may_be_named_in_place_of_the_trip() -> None:
+    own = msgspec.structs.replace(trip("a1"), reason=TripReason.CLUSTER)
+    view = msgspec.structs.replace(latched(nodes=BOTH), latch=Stored(own, 30, 31), trips=(own,))
+    assert refusals(view, NEVER_ARMED) == []
+    assert refusals(msgspec.structs.replace(view, trips=(own, trip("a2"))), NEVER_ARMED) != []
+
+
 @pytest.mark.parametrize(
     ("view", "named", "said"),
     [

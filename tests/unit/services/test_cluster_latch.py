@@ -1,0 +1,350 @@
+"""The cluster's kill switch over all ways to trip, follow, clear and fail, on hosts without processes or etcd."""
+
+from __future__ import annotations
+
+import pytest
+
+from grinder.core.cluster_latch import DATA_LOST, NO_PERMISSION, NOT_READ
+from grinder.model.board import Demand, Word
+from grinder.model.cluster import OverrideCluster, OverrideRecord
+from grinder.model.control import TRIP_CODES, Override, Process, TripReason
+from tests.latch_world import World
+
+
+@pytest.fixture
+def world() -> World:
+    world = World("a", "b")
+    world.settle()
+    return world
+
+
+def test_hosts_when_the_cluster_is_armed_then_they_are_clear_and_say_so(world: World) -> None:
+    assert not world["a"].tripped
+    assert not world["b"].tripped
+    assert [(node.node, node.trip_id, node.problem) for node in world.view().nodes] == [("a", "", ""), ("b", "", "")]
+    assert world["a"].service.problem == ""
+
+
+def test_trip_when_a_process_trips_then_the_other_host_is_tripped_on_board_and_file_under_the_same_name(
+    world: World,
+) -> None:
+    world["a"].trip(Process.FSM)
+    world.run(400)
+    own = world["a"].latch.file
+    assert own.reason is TripReason.DRAWDOWN_LIMIT
+    assert world["b"].tripped
+    followed = world["b"].latch.file
+    assert (followed.trip_id, followed.reason) == (own.trip_id, TripReason.CLUSTER)
+    assert followed.detail == "a: DRAWDOWN_LIMIT by fsm: "
+    assert "arm" not in world.cluster.keys
+    assert world.view().latch is not None
+
+
+def test_follow_when_the_view_comes_then_the_board_is_tripped_before_the_file(world: World) -> None:
+    world["b"].latch.broken = True
+    world["a"].kill_command()
+    world["b"].store.pump()
+    assert world["b"].board.read(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.CLUSTER]
+    assert not world["b"].latch.file.tripped
+    world.run(200)
+    world["b"].latch.broken = False
+    world.run(200)
+    assert world["b"].latch.file.tripped
+
+
+def test_trips_when_both_hosts_trip_at_once_then_there_is_one_latch_and_both_are_recorded(world: World) -> None:
+    world["a"].trip(Process.FSM)
+    world["b"].trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world.settle()
+    assert len(world.view().trips) == 2
+    assert {host.latch.file.reason for host in world.hosts.values()} == {
+        TripReason.DRAWDOWN_LIMIT,
+        TripReason.ACCOUNT_MISMATCH,
+    }
+
+
+def test_reset_when_the_newest_trip_is_named_then_every_host_clears_and_only_then(world: World) -> None:
+    trip_id = world["a"].kill_command()
+    world.settle()
+    assert world.reset("other") == [f"the cluster's trip is {trip_id}, not other; look at `grinder status` again"]
+    assert world["a"].tripped
+    assert world.reset(trip_id) == []
+    world.settle()
+    assert not world["a"].tripped
+    assert not world["b"].tripped
+    assert [host.cleared for host in world.hosts.values()] == [[trip_id], [trip_id]]
+    assert [node.trip_id for node in world.view().nodes] == ["", ""]
+
+
+def test_reset_when_a_host_trips_between_look_and_reset_then_it_is_refused(world: World) -> None:
+    trip_id = world["a"].kill_command()
+    world.settle()
+    seen = world.view()
+    world["b"].trip(Process.FSM)
+    world.settle()
+    assert "the latch has changed" in world.reset(trip_id, seen)[0]
+    assert world["a"].tripped
+    assert world["b"].tripped
+
+
+def test_reset_when_a_host_trips_right_after_it_then_all_are_tripped_again_by_the_new_one(world: World) -> None:
+    world["a"].kill_command()
+    world.settle()
+    assert world.reset() == []
+    world["b"].trip(Process.FSM)
+    world.settle()
+    assert world["a"].tripped
+    assert world["b"].tripped
+    assert world["b"].cleared == []
+    (newest,) = world.view().trips[1:]
+    assert newest.node == "b"
+
+
+def test_word_when_it_is_set_while_the_latch_holds_then_it_is_a_trip_of_its_own_that_an_older_ack_does_not_clear(
+    world: World,
+) -> None:
+    first = world["a"].kill_command()
+    world.settle()
+    world["b"].trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world.settle()
+    assert world["b"].latch.file.trip_id != first
+    assert world.reset(first)[0].startswith(f"the cluster's trip is {world['b'].latch.file.trip_id}")
+    world.cluster.arm(acks=(first,))
+    world.settle()
+    assert world["b"].cleared == []
+    assert world["a"].tripped
+
+
+def test_word_when_it_does_not_clear_upon_the_ack_then_it_counts_as_a_new_trip(world: World) -> None:
+    world["b"].trip(Process.FSM)
+    world.settle()
+    assert world.reset() == []
+    world.run(50)
+    # It clears its word and finds the same drawdown at once.
+    for _ in range(20):
+        world["b"].trip(Process.FSM)
+        world.run(50)
+        world["b"].trip(Process.FSM)
+    world.settle()
+    assert world["a"].tripped
+    assert world["b"].tripped
+    assert "arm" not in world.cluster.keys
+
+
+def test_operators_word_when_the_file_never_follows_then_it_counts_as_a_trip_of_its_own(world: World) -> None:
+    first = world["a"].kill_command()
+    world.settle()
+    world["b"].board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+    world.run(5_000)
+    assert world["b"].latch.file.trip_id != first
+
+
+def test_operators_trip_when_the_host_is_tripped_already_then_the_commands_own_name_stays(world: World) -> None:
+    world["a"].kill_command()
+    world.settle()
+    second = world["b"].kill_command()
+    world.run(6_000)
+    assert world["b"].latch.file.trip_id == second
+    assert world.reset(second) == []
+    world.settle()
+    assert not world["b"].tripped
+
+
+def test_arm_when_it_is_deleted_by_hand_then_every_host_trips_and_stays_so_when_it_is_put_back(world: World) -> None:
+    world.cluster.delete("arm")
+    world.settle()
+    assert world["a"].tripped
+    assert world["b"].latch.file.detail in (NO_PERMISSION, f"a: CLUSTER by cluster: {NO_PERMISSION}")
+    world.cluster.arm()
+    world.settle()
+    assert world["a"].tripped
+    assert world["b"].tripped
+
+
+def test_etcd_when_it_was_never_armed_then_the_first_reset_arms_it(world: World) -> None:
+    fresh = World("a", "b", armed=False)
+    assert fresh["a"].service.problem == NOT_READ
+    fresh.settle()
+    assert fresh["a"].tripped
+    assert fresh["b"].tripped
+    assert fresh.reset("never-armed") == []
+    fresh.settle()
+    assert not fresh["a"].tripped
+    assert not fresh["b"].tripped
+
+
+def test_etcd_when_it_is_wiped_then_every_host_trips_and_the_trips_are_recorded_again(world: World) -> None:
+    world.cluster.wipe()
+    world.settle()
+    assert world["a"].tripped
+    assert DATA_LOST in world["a"].latch.file.detail
+    held = world["a"].latch.file.trip_id
+    world.cluster.wipe()
+    world.settle()
+    assert world["a"].latch.file.trip_id == held
+    assert held in [trip.trip_id for trip in world.view().trips]
+
+
+def test_etcd_when_it_is_brought_back_to_an_armed_state_then_who_is_tripped_stays_so_and_the_others_trip(
+    world: World,
+) -> None:
+    keys, revision = dict(world.cluster.keys), world.cluster.revision
+    world["a"].kill_command()
+    world.settle()
+    assert world.reset() == []
+    world.settle()
+    second = world["a"].kill_command()
+    world.run(50)
+    world.cluster.keys, world.cluster.revision = dict(keys), revision
+    world.settle()
+    assert world["a"].latch.file.trip_id == second
+    assert world["b"].tripped
+    assert "arm" not in world.cluster.keys
+
+
+def test_etcd_when_a_clear_cluster_is_brought_back_then_every_host_trips(world: World) -> None:
+    keys, revision = dict(world.cluster.keys), world.cluster.revision
+    world["a"].kill_command()
+    world.settle()
+    assert world.reset() == []
+    world.settle()
+    world.cluster.keys, world.cluster.revision = dict(keys), revision
+    world.settle()
+    assert world["a"].tripped
+    assert DATA_LOST in world["a"].latch.file.detail or DATA_LOST in world["b"].latch.file.detail
+
+
+def test_etcd_when_it_has_no_space_then_the_other_host_trips_all_the_same_and_the_record_follows(world: World) -> None:
+    world.cluster.no_space = True
+    world["a"].trip(Process.FSM)
+    world.run(1_000)
+    assert "arm" not in world.cluster.keys
+    assert world["b"].tripped
+    assert "no space" in world["a"].service.problem
+    world.cluster.no_space = False
+    world.settle()
+    assert {trip.node for trip in world.view().trips} == {"a", "b"}
+    assert world.reset() == []
+    world.settle()
+    assert not world["a"].tripped
+    assert not world["b"].tripped
+
+
+def test_trip_when_etcd_is_out_of_reach_then_it_holds_here_and_is_told_later(world: World) -> None:
+    world["a"].store.up = False
+    world["a"].trip(Process.FSM)
+    world.run(5_000)
+    assert world["a"].latch.file.tripped
+    assert not world["b"].tripped
+    assert "not recorded in etcd yet" in world["a"].service.problem
+    world["a"].store.up = True
+    world.settle()
+    assert world["b"].tripped
+    assert world["a"].service.problem == ""
+
+
+def test_restart_when_tripped_and_etcd_is_down_then_tripped_and_when_it_is_back_still(world: World) -> None:
+    world["a"].kill_command()
+    world.settle()
+    world["b"].kill()
+    world["b"].store.up = False
+    world["b"].start()
+    world.run(4_000)
+    assert world["b"].tripped
+    assert world["b"].service.problem
+    world["b"].store.up = True
+    world.settle()
+    assert world["b"].tripped
+    assert world["b"].latch.file.trip_id == world["a"].latch.file.trip_id
+
+
+def test_host_when_it_was_down_at_the_reset_then_it_clears_by_the_same_acknowledgement(world: World) -> None:
+    trip_id = world["a"].kill_command()
+    world.settle()
+    world["b"].kill()
+    world.run(8_000)
+    assert world.reset(trip_id) == []
+    world["b"].start()
+    world.settle()
+    assert world["b"].cleared == [trip_id]
+
+
+def test_host_when_words_were_set_while_no_executor_looked_then_an_acknowledgement_of_before_does_not_count(
+    world: World,
+) -> None:
+    trip_id = world["a"].kill_command()
+    world.settle()
+    world["b"].kill()
+    world.run(8_000)
+    assert world.reset(trip_id) == []
+    world["b"].trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world["b"].start()
+    world.settle()
+    assert world["b"].cleared == []
+    assert world["a"].tripped
+
+
+def test_kill_9_when_it_comes_right_after_the_word_then_the_trip_is_neither_lost_here_nor_there(world: World) -> None:
+    world["a"].trip(Process.FSM)
+    world["a"].kill()
+    world["a"].start()
+    world.settle()
+    assert world["a"].tripped
+    assert world["b"].tripped
+
+
+@pytest.mark.parametrize("ticks", range(6))
+def test_kill_9_when_it_comes_ticks_after_the_trip_then_both_hosts_are_tripped_in_the_end(ticks: int) -> None:
+    world = World("a", "b")
+    world.settle()
+    world["a"].trip(Process.FSM)
+    world.run(ticks * 50)
+    world["a"].kill()
+    world.run(500)
+    world["a"].start()
+    world.settle()
+    assert world["a"].tripped
+    assert world["b"].tripped
+
+
+def test_override_when_the_cluster_has_one_then_it_is_on_every_board_and_its_absence_lifts_nothing(
+    world: World,
+) -> None:
+    for code in (Override.PAUSE, Override.EMERGENCY, Override.PAUSE):
+        world.cluster.do(OverrideCluster(OverrideRecord(code, "anna", "", 0)))
+        world.settle()
+        assert world["b"].board.read(Word.CLUSTER_OVERRIDE) == code
+        assert [node.override for node in world.view().nodes] == [code, code]
+    world.cluster.delete("override")
+    world.settle()
+    assert world["b"].board.read(Word.CLUSTER_OVERRIDE) == Override.PAUSE
+    world.cluster.do(OverrideCluster(OverrideRecord(Override.NONE, "anna", "", 0)))
+    world.settle()
+    assert world["b"].board.read(Word.CLUSTER_OVERRIDE) == Override.NONE
+
+
+def test_reset_when_a_host_demands_the_latch_or_is_unwell_then_refused(world: World) -> None:
+    world["a"].kill_command()
+    world["b"].demand = int(Demand.LOOKED | Demand.NOT_FLAT)
+    world.settle()
+    assert world.reset()[0].startswith("b: the account is not flat")
+    world["b"].demand = int(Demand.LOOKED)
+    world["b"].board.write(Word.OVERRIDE, Override.EMERGENCY)
+    world.settle()
+    assert world.reset()[0].startswith("b: the override is EMERGENCY")
+
+
+def test_file_when_it_cannot_be_read_then_its_trip_has_a_name_that_no_earlier_one_had(world: World) -> None:
+    unreadable = "0-ERROR"
+    names = []
+    for _ in range(2):
+        record = world["a"].latch.file
+        world["a"].latch.file = type(record)(0, True, TripReason.ERROR, "", "cannot be read", 0)
+        world.settle()
+        (node,) = [node for node in world.view().nodes if node.node == "a"]
+        assert unreadable in node.trip_id
+        names.append(node.trip_id)
+        assert world.reset() == []
+        world.settle()
+        assert not world["a"].latch.file.tripped
+    assert len(set(names)) == 2
