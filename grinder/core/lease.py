@@ -87,7 +87,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
         return go_on(lease, plan, now)
     arm_revision = 0 if view.arm is None else view.arm.create_revision
     highest = lease.highest_term
-    if view.leader is not None:
+    if view.leader is not None and view.leader.lease_id != lease.lease_id:
         highest = max(highest, view.epoch_base + view.leader.create_revision)
     tenure = lease.tenure
     seen = changed(

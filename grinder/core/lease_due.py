@@ -109,10 +109,8 @@ def go_on(lease: Lease, plan: LeasePlan, now: Now) -> Step:
     """Ask for what is due: of the phase, about the leader's lease, and to give leases back."""
     asked: list[Asked] = []
     lease = _DUE[lease.phase](lease, plan, now, asked)
-    if lease.phase is Phase.CANDIDATE and not lease.polling and lease.leader is not None and not lease.vacant:
-        if now.boot_ns >= lease.poll_boot_ns:
-            lease = _ask(lease, AskTimeToLive(lease.leader.lease_id), now, asked)
-            lease = changed(lease, polling=lease.numbers, poll_boot_ns=now.boot_ns + POLL_MS * NS_PER_MS)
+    if lease.phase is Phase.CANDIDATE:
+        lease = _poll_due(lease, now, asked)
     if lease.revocations:
         lease = _revoke_due(lease, now, asked)
     return Step(lease, tuple(asked))
@@ -218,6 +216,14 @@ _DUE: Final[dict[Phase, Callable[[Lease, LeasePlan, Now, list[Asked]], Lease]]] 
 }
 
 assert set(_DUE) == set(Phase)
+
+
+def _poll_due(lease: Lease, now: Now, asked: list[Asked]) -> Lease:
+    """Ask what is left of the leader's lease, so that its end, when it comes, can be told from an early one."""
+    if lease.polling or lease.leader is None or lease.vacant or now.boot_ns < lease.poll_boot_ns:
+        return lease
+    lease = _ask(lease, AskTimeToLive(lease.leader.lease_id), now, asked)
+    return changed(lease, polling=lease.numbers, poll_boot_ns=now.boot_ns + POLL_MS * NS_PER_MS)
 
 
 def _revoke_due(lease: Lease, now: Now, asked: list[Asked]) -> Lease:
