@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from tests.etcd_kit import BIN, require_etcd
 from tests.smoke.conditions import wait_for
-from tests.smoke.trees import PROJECT, free_ports
+from tests.smoke.trees import PROJECT, TreeUnderTest, free_ports
 
 HA = PROJECT / "conf" / "ha"
 MEMBERS = ("a", "b", "c")
@@ -180,3 +181,28 @@ def test_member_when_its_certificate_is_made_again_then_the_new_one_is_shown_wit
     certificates(members.tls, "member", "etcd-c", "host-c.example", "127.0.0.1")
     assert shown() != before
     assert members.ctl("root", "endpoint", "health").returncode == 0
+
+
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+"""What ProtectSystem=strict of the unit does to the project's folder, in a mount namespace of its own."""
+
+
+@pytest.mark.skipif(run("unshare", "-rm", "true").returncode != 0, reason="no mount namespaces for us on this host")
+def test_tree_when_the_project_is_read_only_as_under_its_unit_then_it_starts_and_stops() -> None:
+    tree = TreeUnderTest()
+    (PROJECT / "var").mkdir(exist_ok=True)
+    try:
+        door = (sys.executable, "-m", "procs.run_trading", "--duration-s", "2")
+        done = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", READ_ONLY, "sh", PROJECT, *door],
+            cwd=PROJECT,
+            env=tree.environ,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Trading loop stopped" in done.stdout
+    finally:
+        tree.remove()
