@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from socket import create_connection
+from urllib.request import urlopen
 
 import pytest
 
@@ -204,5 +206,21 @@ def test_tree_when_the_project_is_read_only_as_under_its_unit_then_it_starts_and
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Trading loop stopped" in done.stdout
+    finally:
+        tree.remove()
+
+
+def test_tree_when_alone_then_nothing_of_etcd_is_loaded_and_readyz_says_so() -> None:
+    tree = TreeUnderTest()
+    try:
+        tree.start()
+        wait_for(tree.ready, "/readyz 200", 40)
+        with urlopen(f"http://127.0.0.1:{tree.metrics_port}/readyz", timeout=5) as answer:
+            assert "nothing of etcd is needed" in json.load(answer)["ha"]
+        assert tree.count("grinder_ha_is_leader") == 1
+        assert tree.count("grinder_ha_role", role="ACTIVE") == 1
+        for program, pid in tree.pids().items():
+            loaded = Path(f"/proc/{pid}/maps").read_text()
+            assert not re.search(r"grpc|protobuf|etcd", loaded), program
     finally:
         tree.remove()
