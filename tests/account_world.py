@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -34,6 +34,7 @@ from grinder.model.venue import (
     UserStreamUp,
 )
 from grinder.services.executor import ExecutorConfig, ExecutorService
+from grinder.services.lead import Duties, Membership
 from grinder.services.order_store import ExecutorPorts
 from tests.fake_venue import MARK, SYMBOL, D, FakeVenue
 from tests.fakes import FakeBoard, FakeClock
@@ -103,6 +104,7 @@ class ExecutorWorld:
         run_id: str = "run-1",
         term: int = 0,
         found_orders: FoundOrders = FoundOrders.ADOPT,
+        join: Callable[[Duties], Membership] | None = None,
     ) -> None:
         self.clock = venue.clock if venue is not None else FakeClock()
         self.venue = venue or FakeVenue(self.clock)
@@ -129,7 +131,7 @@ class ExecutorWorld:
             emergency_slippage_bps=200,
             found_orders=found_orders,
         )
-        self.service = ExecutorService(ports, self.board, config)
+        self.service = ExecutorService(ports, self.board, config, join)
         self.service.on_start()
         if ready:
             self.make_ready()

@@ -1,4 +1,4 @@
-"""One cluster's etcd in memory, on the test's clock: keys at revisions, leases, and ports per node with their own faults.
+"""One cluster's etcd in memory, on the test's clock: keys at revisions, leases, and per node two ports with faults.
 
 ``FakeCluster`` is the truth: keys with revisions and leases that expire. ``NodeStore`` is both cluster ports of one
 node: what it asks is carried out and answered when the test pumps it, late, lost on the way there or on the way back.
@@ -83,7 +83,8 @@ class FakeCluster:
 
     def arm(self, *, epoch_base: int = 0, acks: tuple[str, ...] = ()) -> None:
         """Give the permission, as an operator does."""
-        self._write({"arm": (ArmRecord(f"arm-{self.revision}", epoch_base, acks, "operator", "", 0), 0)})
+        record = ArmRecord(f"arm-{self.revision}", epoch_base, acks, "operator", "", 0)
+        self._write({"arm": (record, 0), "epoch": (epoch_base, 0)})
 
     def delete(self, name: str) -> None:
         """Delete a key by hand."""
@@ -117,7 +118,6 @@ class FakeCluster:
     def view(self, *, asked_boot_ns: int, known_revision: int) -> ClusterView:
         """Return every key at one revision."""
         self.expire()
-        resigned = self.keys.get("resigned")
         return ClusterView(
             self.revision,
             self.cluster_id,
@@ -125,7 +125,8 @@ class FakeCluster:
             asked_boot_ns,
             known_revision,
             leader=self._stored("leader"),
-            resigned=resigned.value if resigned is not None else 0,
+            resigned=self._number("resigned"),
+            epoch_base=self._number("epoch"),
             arm=self._stored("arm"),
             latch=self._stored("latch"),
             trips=tuple(self._under("trip/")),
@@ -161,28 +162,32 @@ class FakeCluster:
         return Granted(self._lease_ids, request.ttl_s)
 
     def _campaign(self, request: Campaign) -> LeaseReply:
-        if "leader" not in self.keys:
+        created, predecessor = "leader" not in self.keys, None
+        if created:
             if request.lease_id not in self.leases or self.no_space:
                 return NotDone("no such lease" if not self.no_space else "no space")
-            self._write({"leader": (request.record, request.lease_id)})
+            predecessor = self._stored("elected")
+            self._write({"leader": (request.record, request.lease_id), "elected": (request.record, 0)})
         leader = self._stored("leader")
         assert leader is not None
-        return CampaignEnded(leader)
+        return CampaignEnded(leader, created, self._number("resigned"), self._number("epoch"), predecessor)
 
     def _keep_alive(self, request: KeepAlive) -> LeaseReply:
         lease = self.leases.get(request.lease_id)
         if lease is None:
-            return LifeLeft(0)
+            return LifeLeft(0, self.raft_term)
         lease.until_ns = self.now_ns() + lease.ttl_s * NS_PER_S
-        return LifeLeft(lease.ttl_s)
+        return LifeLeft(lease.ttl_s, self.raft_term)
 
     def _permit(self, request: AskPermit) -> LeaseReply:
-        same = self._created("leader") == request.leader_revision and self._created("arm") == request.arm_revision
-        return PermitAnswer(same, self.revision)
+        leads = self._created("leader") == request.leader_revision
+        armed = self._created("arm") == request.arm_revision
+        return PermitAnswer(leads, armed, self.revision, self.raft_term)
 
     def _life_left(self, request: AskTimeToLive) -> LeaseReply:
         lease = self.leases.get(request.lease_id)
-        return LifeLeft(-1 if lease is None else (lease.until_ns - self.now_ns()) // NS_PER_S)
+        left_s = -1 if lease is None else (lease.until_ns - self.now_ns()) // NS_PER_S
+        return LifeLeft(left_s, self.raft_term)
 
     def _resign(self, request: Resign) -> LeaseReply:
         if self._created("leader") != request.leader_revision:
@@ -219,7 +224,8 @@ class FakeCluster:
         same = request.latch_revision == (latch.mod_revision if latch is not None else 0)
         if since or not same or "arm" in self.keys or self.no_space:
             return NotDone("the latch has changed")
-        self._write({"arm": (request.record, 0)}, deleted=("latch",))
+        written: dict[str, tuple[object, int]] = {"arm": (request.record, 0), "epoch": (request.record.epoch_base, 0)}
+        self._write(written, deleted=("latch",))
         return Done(self.revision)
 
     def _override(self, request: OverrideCluster) -> LatchReply:
@@ -247,12 +253,16 @@ class FakeCluster:
     def _created(self, name: str) -> int:
         return self.keys[name].create_revision if name in self.keys else 0
 
+    def _number(self, name: str) -> int:
+        return int(self.keys[name].value) if name in self.keys else 0
+
     def _stored(self, name: str) -> Stored[Any] | None:
         key = self.keys.get(name)
         return None if key is None else Stored(key.value, key.create_revision, key.mod_revision, key.lease_id)
 
     def _under(self, folder: str) -> list[Any]:
-        return [self.keys[name].value for name in sorted(self.keys) if name.startswith(folder)]
+        keys = [key for name, key in self.keys.items() if name.startswith(folder)]
+        return [key.value for key in sorted(keys, key=lambda key: key.create_revision)]
 
     def _write(self, written: dict[str, tuple[object, int]], deleted: tuple[str, ...] = ()) -> None:
         """Change keys in one transaction, at one revision."""

@@ -209,6 +209,9 @@ STOP_EXECUTOR_S_MAX: Final = 25.0
 CRASH_LOOP_WINDOW_S: Final = 60
 """Time in which crashes of a process are counted, seconds."""
 
+LEAVE_CLUSTER_MS_MAX: Final = 3_000
+"""Longest wait of a stop for etcd to take the lease back, milliseconds; after it the lease runs out by itself."""
+
 SLOT_WAIT_S_MAX: Final = 30.0
 """Longest wait of a new tree for processes of the last one to end, seconds."""
 

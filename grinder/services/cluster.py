@@ -7,23 +7,66 @@ from __future__ import annotations
 
 import msgspec
 
-from grinder.ports import Latch, LatchStore, LeaseStore, TermStore
-
-
-class Node(msgspec.Struct, frozen=True):
-    """Who this host is in the cluster. ``pid``: of the executor; ``boot_id``: the kernel's name of this boot."""
-
-    node: str
-    host: str
-    boot_id: str
-    pid: int
+from grinder.core.lease_state import LeasePlan
+from grinder.model.cluster import ClusterView
+from grinder.ports import Board, ClusterLatch, LatchStore, LeaseStore, TermStore
+from grinder.services.lead import Duties
+from grinder.services.leadership import Leadership, LeadershipPorts
+from grinder.services.order_store import ExecutorPorts
 
 
 class ClusterPorts(msgspec.Struct, frozen=True):
-    """What the executor has of the cluster. ``latch``: this host's own, durable; ``latches``: the cluster's."""
+    """What the executor has of the cluster.
 
-    node: Node
+    ``plan``: who this host is in it. ``latch``: this host's own, durable; ``latches``: the cluster's.
+    """
+
+    plan: LeasePlan
     leases: LeaseStore
     latches: LatchStore
     terms: TermStore
-    latch: Latch
+    latch: ClusterLatch
+
+
+class Cluster:
+    """Implements Membership."""
+
+    def __init__(self, cluster: ClusterPorts, ports: ExecutorPorts, board: Board, duties: Duties) -> None:
+        self._latches = cluster.latches
+        self._leadership = Leadership(
+            LeadershipPorts(cluster.leases, cluster.terms, board, ports.clock, ports.log), cluster.plan, duties
+        )
+
+    def on_start(self) -> None:
+        """Begin to find out who leads."""
+        self._leadership.on_start()
+        self._latches.watch(self._on_view)
+
+    def on_timer(self) -> None:
+        """Look at deadlines."""
+        self._leadership.on_timer()
+
+    def on_order_seen(self, term: int) -> None:
+        """Learn that the venue tells of an order of ours of a term."""
+        self._leadership.on_order_seen(term)
+
+    def stop(self) -> None:
+        """Begin to leave for good."""
+        self._leadership.stop()
+
+    def release(self, *, clean: bool) -> None:
+        """Give the lease back."""
+        self._leadership.release(clean=clean)
+
+    @property
+    def left(self) -> bool:
+        """Tell whether a stop may end."""
+        return self._leadership.left
+
+    @property
+    def why(self) -> str:
+        """Where this host stands, for people."""
+        return self._leadership.why
+
+    def _on_view(self, view: ClusterView) -> None:
+        self._leadership.on_view(view)

@@ -9,7 +9,7 @@ Source: venue documentation, POST /fapi/v1/countdownCancelAll, weight 10, countd
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -67,6 +67,8 @@ class DeadMansSwitch:
         self._countdown_ms = countdown_ms
         self._switches: dict[str, _Switch] = {}
         self._resting: tuple[str, ...] = ()
+        self._inherited: dict[str, None] = {}
+        self._on_down: Callable[[], None] = _nothing
         self._problem = ""
 
     @property
@@ -76,8 +78,32 @@ class DeadMansSwitch:
 
     @property
     def problem(self) -> str:
-        """Why new risk must wait, or an empty string: orders rest that the venue would not take back for us."""
+        """Why new risk must wait, or an empty string.
+
+        Orders rest that the venue would not take back for us; or a countdown of an older leader may still take back
+        what we place.
+        """
+        if self._inherited:
+            return f"DEAD_MAN: a countdown of an older leader may still run: {' '.join(self._inherited)}"
         return self._problem
+
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """Symbols in which a countdown of an older leader may still run."""
+        return tuple(self._inherited)
+
+    def take_over(self, symbols: Iterable[str]) -> None:
+        """Know that an older leader's countdown may run; the next ``on_timer`` winds it up anew, or lets it down."""
+        for symbol in symbols:
+            self._inherited[symbol] = None
+            self._switches.setdefault(symbol, _Switch())
+
+    def forget(self) -> None:
+        """Leave every countdown to the next leader: one word more from here would be a word against it."""
+        self._switches.clear()
+        self._inherited.clear()
+        self._resting = ()
+        self._tell(self._ports.clock.mono_ns())
 
     def on_first_order(self, symbol: str) -> None:
         """Wind up the switch of a symbol whose first order is about to leave."""
@@ -96,8 +122,9 @@ class DeadMansSwitch:
                 self._send(symbol, self._countdown_ms if symbol in self._resting else 0)
         self._tell(now)
 
-    def let_down(self) -> None:
-        """Stop every countdown: for a stop that is known to leave nothing resting."""
+    def let_down(self, on_down: Callable[[], None]) -> None:
+        """Stop every countdown: for a stop that is known to leave nothing resting; ``on_down``: called for each."""
+        self._on_down = on_down
         now = self._ports.clock.mono_ns()
         for symbol, switch in tuple(self._switches.items()):
             if switch.sent:
@@ -118,10 +145,13 @@ class DeadMansSwitch:
         if not isinstance(reply, Confirmed):
             self._fail(symbol, switch, type(reply).__name__)
         elif countdown_ms:
+            self._inherited.pop(symbol, None)
             switch.sent, switch.tried, switch.wound = 0, 0, sent
             switch.due = sent + renew_after_ms(countdown_ms, len(self._switches)) * NS_PER_MS
         else:
+            self._inherited.pop(symbol, None)
             del self._switches[symbol]
+            self._on_down()
 
     def _give_up(self, symbol: str, switch: _Switch, now_mono_ns: int) -> None:
         if now_mono_ns - switch.sent > REPLY_MS_MAX * NS_PER_MS:
@@ -152,3 +182,7 @@ class DeadMansSwitch:
         self._problem = problem
         self._ports.telemetry.gauge("grinder_dead_man_wound_up", float(len(self._switches)))
         self._ports.telemetry.gauge("grinder_dead_man_unguarded", float(len(unguarded)))
+
+
+def _nothing() -> None:
+    """Nobody waits for the switch to be down."""

@@ -21,6 +21,7 @@ from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import NS_PER_MS, ONE, ZERO
 from grinder.model.venue import PlaceOrder, VenueReply
 from grinder.ports import PriceBoard
+from grinder.services.lead import Lead
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.settling import Settling
@@ -46,7 +47,6 @@ class EmergencyConfig(msgspec.Struct, frozen=True):
     enabled: bool
     symbols: tuple[str, ...]
     prefix: str
-    term: int
     incarnation: int
     slippage_bps_max: int
     override: Override = Override.NONE
@@ -62,6 +62,7 @@ class EmergencyExit:
         desk: OrderDesk,
         store: OrderStore,
         settling: Settling,
+        lead: Lead,
         config: EmergencyConfig,
     ) -> None:
         self._ports = ports
@@ -69,6 +70,7 @@ class EmergencyExit:
         self._desk = desk
         self._store = store
         self._settling = settling
+        self._lead = lead
         self._config = config
         self._exit = Exit()
         self._record = ExitRecord(0)
@@ -102,6 +104,13 @@ class EmergencyExit:
         else:
             self._apply(wake(self._exit, self._plan(), now))
 
+    def stand_down(self) -> None:
+        """Leave the exit to the next leader; replies on their way are not waited for."""
+        if self._exit.phase is not Phase.IDLE:
+            self._ports.log.event("EMERGENCY EXIT LEFT TO THE NEXT LEADER", phase=self._exit.phase)
+        self._generation += 1
+        self._exit = Exit(orders_sent=self._exit.orders_sent)
+
     def _reason(self) -> str:
         if not self._config.enabled:
             return ""
@@ -119,7 +128,7 @@ class EmergencyExit:
             self._config.symbols,
             self._instruments,
             self._config.prefix,
-            self._config.term,
+            self._lead.term,
             self._config.incarnation * INTENTS_PER_INCARNATION,
             self._config.slippage_bps_max,
         )

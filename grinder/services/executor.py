@@ -1,11 +1,13 @@
 """The executor: intents in, interlocks, journal, wire; order events out. The only process that commands orders.
 
 Start-up is recovery; stop is cancel and proof. Must never decide strategy, never let new risk pass on an unknown input,
-and never hold back a cancel or a reduce-only order for a budget, a cap, arming or the latch.
+never hold back a cancel or a reduce-only order for a budget, a cap, arming or the latch, and never touch anything at
+the venue while another host may lead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -36,13 +38,14 @@ from grinder.services.dead_man import COUNTDOWN_MS, DeadMansSwitch
 from grinder.services.emergency import EmergencyConfig, EmergencyExit
 from grinder.services.intent_gate import Conditions, IntentGate
 from grinder.services.journal_watch import JournalWatch
+from grinder.services.lead import Duties, Lead, Membership
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.recovery import Recovery, RecoveryConfig
 from grinder.services.remedies import Conditions as RemedyConditions
 from grinder.services.remedies import RemedyConfig, RemedyDesk
 from grinder.services.settling import Settling
-from grinder.services.shutdown import Shutdown
+from grinder.services.tenure import Parts, Tenure, TenureConfig
 from grinder.services.withdrawal import Withdrawal
 
 STREAM_DOWN_QUERY_MS: Final = 5_000
@@ -65,10 +68,11 @@ ORDER_RULES: Final = frozenset(
 class ExecutorConfig(msgspec.Struct, frozen=True):
     """What the executor is told.
 
-    ``prefix``, ``term``, ``incarnation``: of its own order ids and of those it calls its own. ``run_id``: names the run
-    whose order budget counts, the same over restarts of this process. ``sends``: False in read_only mode and without
-    credentials; then it watches its channels and sends nothing at all. ``remedy_notional_max``: largest close of one
-    remedy, quote currency; 0 is none. ``found_orders``: what to do with entries that rest and that nobody knows.
+    ``prefix``, ``term``, ``incarnation``: of its own order ids and of those it calls its own; in a cluster the term is
+    won. ``run_id``: names the run whose order budget counts, the same over restarts of this process. ``sends``: False
+    in read_only mode and without credentials; then it watches its channels and sends nothing at all.
+    ``remedy_notional_max``: largest close of one remedy, quote currency; 0 is none. ``found_orders``: what to do with
+    entries that rest and that nobody knows.
     """
 
     limits: Limits
@@ -88,44 +92,69 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
 class ExecutorService:
     """Implements ports.Service. ``on_user_event`` takes the user stream's events."""
 
-    def __init__(self, ports: ExecutorPorts, board: PriceBoard, config: ExecutorConfig) -> None:
+    def __init__(
+        self,
+        ports: ExecutorPorts,
+        board: PriceBoard,
+        config: ExecutorConfig,
+        join: Callable[[Duties], Membership] | None = None,
+    ) -> None:
+        """``join``: makes this host's side of the cluster; None where it has none, and then it leads only if alone."""
         self._ports = ports
         self._board = board
         self._config = config
+        self._lead = Lead(config.term, leads=not config.limits.ha_enabled)
         label = config.limits.port.value
         self._dead_man = DeadMansSwitch(ports, config.dead_man_countdown_ms)
         self._store = OrderStore(ports, config.run_id, self._dead_man.on_first_order)
         self._settling = Settling(ports, self._store, label)
         self._desk = OrderDesk(ports, self._store, self._settling, label)
-        found = RecoveryConfig(config.prefix, config.term, config.found_orders)
-        self._recovery = Recovery(ports, self._store, self._settling, found, self._desk.cancel, self._trip_forced_close)
-        self._shutdown = Shutdown(ports, self._store, self._desk, self._dead_man, config.prefix)
+        self._recovery = Recovery(
+            ports,
+            self._store,
+            self._settling,
+            RecoveryConfig(config.prefix, config.found_orders),
+            self._lead,
+            self._desk.cancel,
+            self._trip_forced_close,
+            self._on_order_seen,
+        )
         self._gate = IntentGate(ports, board, self._store, self._desk, config.limits, config.prefix, config.run_id)
         exit_config = EmergencyConfig(
             config.emergency_exit_enabled and config.sends,
             config.symbols,
             config.prefix,
-            config.term,
             config.incarnation,
             config.emergency_slippage_bps,
             config.limits.override,
         )
-        self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, exit_config)
+        self._emergency = EmergencyExit(ports, board, self._desk, self._store, self._settling, self._lead, exit_config)
         self._journal_watch = JournalWatch(ports, self._store, keeps=config.sends)
         self._withdrawal = Withdrawal(ports, self._store, self._desk, self._forbids)
-        remedies = RemedyConfig(config.prefix, config.term, config.incarnation, config.remedy_notional_max)
-        self._remedies = RemedyDesk(ports, board, self._store, self._desk, remedies)
+        remedies = RemedyConfig(config.prefix, config.incarnation, config.remedy_notional_max)
+        self._remedies = RemedyDesk(ports, board, self._store, self._desk, self._lead, remedies)
+        parts = Parts(
+            self._store,
+            self._settling,
+            self._desk,
+            self._dead_man,
+            self._recovery,
+            self._emergency,
+            self._remedies,
+        )
+        ours = TenureConfig(config.symbols, config.prefix, config.sends)
+        self._tenure = Tenure(ports, board, self._lead, parts, ours, self._publish_snapshot, join)
         self._account: AccountState | None = None
         self._stream_up = False
         self._stream_query_mono_ns = 0
         self._snapshot_mono_ns = 0
+        self._told_ready = False
         self._intents = (0, 0)
         self._seen: dict[str, int] = {}
 
     def on_start(self) -> None:
         """Take over the journal and begin recovery."""
-        self._board.write(Word.ROLE, 0 if self._config.limits.ha_enabled else ROLE_ACTIVE)
-        self._board.write(Word.TERM, self._config.term)
+        self._tenure.on_start()
         self._ports.telemetry.gauge("grinder_emergency_exit_enabled", float(self._config.emergency_exit_enabled))
         replayed = replay(self._ports.journal.replay())
         self._journal_watch.begin()
@@ -134,6 +163,8 @@ class ExecutorService:
         )
         if self._config.sends:
             self._store.restore(replayed)
+            if not self._lead.leads:
+                self._store.set_aside()
             self._recovery.begin()
 
     def on_envelope(self, envelope: Envelope[Frame]) -> None:
@@ -146,14 +177,16 @@ class ExecutorService:
             self._account = frame
         elif isinstance(frame, Remedy):
             self._take_remedy(frame)
-        elif isinstance(frame, Mismatch) and frame.rule in ORDER_RULES:
+        elif isinstance(frame, Mismatch) and frame.rule in ORDER_RULES and self._lead.leads:
             self._settling.ask_all_now()
             self._recovery.read_orders_again()
 
     def _take_remedy(self, remedy: Remedy) -> None:
         """Carry out what the reconcile loop asks for, or answer why not."""
         refusal = "" if self._config.sends else "sends_nothing"
-        if self._shutdown.begun:
+        if not self._lead.leads:
+            refusal = "not_leader"
+        if self._tenure.ending:
             refusal = "stopping"
         self._remedies.on_remedy(remedy, RemedyConditions(refusal, self._account, self._recovery.instruments))
 
@@ -185,9 +218,13 @@ class ExecutorService:
         if isinstance(event, OrderEvent):
             if closed_by_venue(event):
                 self._trip_forced_close(event.symbol, event.client_order_id)
+            self._on_order_seen(event.client_order_id)
+            if not self._lead.leads:
+                return
             if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):
                 self._ports.log.event("UNKNOWN_ORDER_EVENT", client_order_id=event.client_order_id)
                 self._recovery.read_orders_again()
+            self._tenure.move_on()
         elif isinstance(event, ConfigChanged):
             self._recovery.ask_again("POSITION_MODE")
         elif isinstance(event, UserStreamUp | UserStreamDown):
@@ -195,6 +232,9 @@ class ExecutorService:
             self._settling.ask_all_now()
             if self._stream_up:
                 self._recovery.read_orders_again()
+
+    def _on_order_seen(self, client_order_id: str) -> None:
+        self._tenure.on_order_seen(client_order_id)
 
     def _trip_forced_close(self, symbol: str, client_order_id: str) -> None:
         """Trip the kill switch: the venue took a position away, so what we believe of our risk was wrong."""
@@ -210,45 +250,61 @@ class ExecutorService:
     def on_timer(self) -> None:
         """Look at everything that is due."""
         now = self._ports.clock.mono_ns()
+        self._tenure.on_timer()
         if self._config.sends:
-            self._desk.on_timer()
-            if self._desk.mode_refused:
-                self._desk.mode_refused = False
-                self._recovery.ask_again("POSITION_MODE")
-            self._settling.on_timer()
+            if self._lead.leads:
+                self._follow_orders()
             self._recovery.on_timer()
-            if self._recovery.exchange is not None:
-                self._desk.rate.set_limits(self._recovery.exchange.rate_limits)
-            self._emergency.on_timer(self._recovery.instruments)
-            self._remedies.on_timer()
-            if not self._shutdown.begun:
-                if self._board.read(Word.ROLE) == ROLE_ACTIVE:
-                    self._dead_man.on_timer(self._store.live_symbols())
-                self._withdrawal.on_timer()
-            self._query_while_blind(now)
-        self._shutdown.on_timer()
-        self._board.write(Word.EXECUTOR_READY, 0 if self.readiness() else 1)
+            if self._lead.leads:
+                self._protect()
+                self._query_while_blind(now)
+        self._tenure.move_on()
+        ready = not self.readiness()
+        self._board.write(Word.EXECUTOR_READY, int(ready))
         self._board.write(Word.OVERRIDE_ACK_EXECUTOR, self._board.read(Word.OVERRIDE) >> 8)
+        if ready is not self._told_ready:
+            # The fsm waits for this word, after a takeover more than ever.
+            self._publish_snapshot()
         if now - self._snapshot_mono_ns >= ORDERS_SNAPSHOT_PERIOD_MS * NS_PER_MS:
             self._publish_snapshot()
             self._publish_budget(now)
             self._journal_watch.on_timer()
 
+    def _follow_orders(self) -> None:
+        """Settle what is open about our orders."""
+        self._desk.on_timer()
+        if self._desk.mode_refused:
+            self._desk.mode_refused = False
+            self._recovery.ask_again("POSITION_MODE")
+        self._settling.on_timer()
+
+    def _protect(self) -> None:
+        """Do by ourselves what nobody asks for: leave the market, remedy, guard what rests, take it back."""
+        if self._recovery.exchange is not None:
+            self._desk.rate.set_limits(self._recovery.exchange.rate_limits)
+        self._emergency.on_timer(self._recovery.instruments)
+        self._remedies.on_timer()
+        if not self._tenure.ending:
+            # An older leader's countdown is dealt with once it is known what rests.
+            guards = self._recovery.orders_known or not self._dead_man.inherited
+            if guards and self._board.read(Word.ROLE) == ROLE_ACTIVE:
+                self._dead_man.on_timer(self._store.live_symbols())
+            self._withdrawal.on_timer()
+
     def on_stop(self) -> None:
-        """Refuse further risk, cancel what rests, prove it."""
-        self._shutdown.begin(idle=not self._config.sends)
+        """Refuse further risk, cancel what rests, prove it; then leave the cluster, if there is one."""
+        self._tenure.on_stop()
 
     @property
     def stopped(self) -> bool:
         """Tell whether the stop is over."""
-        return self._shutdown.finished
+        return self._tenure.stopped
 
     def readiness(self) -> str:
         """Return why new risk would be denied for want of an input, or an empty string."""
-        if self._shutdown.begun:
-            return "stopping"
-        if not self._config.sends:
-            return ""
+        problem = self._tenure.problem
+        if problem or not self._config.sends:
+            return problem
         if not self._ports.venue.connected:
             return "venue order path is down"
         if not self._stream_up:
@@ -266,7 +322,7 @@ class ExecutorService:
         return Conditions(
             self._not_reconciled(now_mono_ns),
             self._ports.venue.connected and self._stream_up,
-            self._shutdown.begun,
+            self._tenure.ending,
             self._intents[0],
             self._recovery.instruments,
             self._settling.unresolved_symbols,
@@ -295,6 +351,7 @@ class ExecutorService:
         now = self._ports.clock.mono_ns()
         self._snapshot_mono_ns = now
         problem = self.readiness()
+        self._told_ready = not problem
         live = self._store.live()
         self._store.publish(
             OrdersSnapshot(tuple(order.update() for order in live), *self._intents, not problem, problem, now)

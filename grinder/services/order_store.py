@@ -20,6 +20,7 @@ from grinder.core.ledger import (
     RunRecord,
     carry,
     encode,
+    replay,
 )
 from grinder.core.orders import Order
 from grinder.model.frames import OrdersFrame
@@ -58,6 +59,7 @@ class OrderStore:
         self._live: dict[str, Order] = {}
         self._live_by_symbol: Counter[str] = Counter()
         self._retired: OrderedDict[str, Order] = OrderedDict()
+        self._aside: dict[str, Order] = {}
         self._places: dict[str, PlaceRecord] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._uncounted_since: dict[str, int] = {}
@@ -112,6 +114,23 @@ class OrderStore:
         for client_order_id in replayed.seen:
             self.remember(client_order_id)
         self.risk_orders = replayed.risk_orders.get(self._run_id, 0)
+
+    def set_aside(self) -> None:
+        """Follow no live order any more, for another host may have them now; the journal goes on carrying them."""
+        followed = tuple(self._live.values())
+        run = RunRecord(self._run_id, self.risk_orders)
+        self._aside |= replay(carry(followed, self._places, run)).orders
+        self._live.clear()
+        self._live_by_symbol.clear()
+        self._sent_at.clear()
+        for order in followed:
+            self._uncounted_since.pop(order.client_order_id, None)
+
+    def take_up(self) -> None:
+        """Follow again what was set aside, as a restart would know it: every order in doubt."""
+        for order in self._aside.values():
+            self._hold(order)
+        self._aside.clear()
 
     def remember(self, client_order_id: str) -> None:
         """Remember that an id was used."""
@@ -176,7 +195,7 @@ class OrderStore:
     def carried(self) -> Iterable[bytes]:
         """Return the records that a fresh journal must begin with, as of now; they are made when they are read."""
         waiting = [self._retired[name] for name in self._unsettled_end if name in self._retired]
-        orders = (*self._live.values(), *waiting)
+        orders = (*self._live.values(), *self._aside.values(), *waiting)
         places, run = dict(self._places), RunRecord(self._run_id, self.risk_orders)
 
         def made() -> Iterator[bytes]:

@@ -2,7 +2,8 @@
 new.
 
 Asks in stages until every answer is in, and some of it again ever after; sorts what rests by whose it is; leaves
-nothing in doubt. Must never call itself clean on a query that failed, and never place anything.
+nothing in doubt. A host that does not lead asks the first stage alone, and begins the second one when it wins. Must
+never call itself clean on a query that failed, never place anything, and never touch an order while another host leads.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from grinder.model.venue import (
     VenueReply,
     VenueRequest,
 )
+from grinder.services.lead import Lead
 from grinder.services.order_store import ExecutorPorts, OrderStore
 from grinder.services.settling import Settling
 
@@ -77,12 +79,17 @@ STEPS: Final = (
 
 BY_NAME: Final = {step.name: step for step in STEPS}
 
+READS: Final = 1
+"""The stage whose answers change nothing at the venue; what comes later is for the host that leads."""
+
+
+READING: Final = tuple(step for step in STEPS if step.stage <= READS)
+
 
 class RecoveryConfig(msgspec.Struct, frozen=True):
-    """``prefix`` and ``term``: of the ids that are ours; ``found_orders``: what to do with entries nobody knows."""
+    """``prefix``: of the ids that are ours; ``found_orders``: what to do with entries nobody knows."""
 
     prefix: str
-    term: int
     found_orders: FoundOrders
 
 
@@ -90,6 +97,7 @@ class Recovery:
     """Asks the opening questions and keeps their answers.
 
     ``cancel``: takes a resting order back. ``forced_close``: told of an order by which the venue closes a position.
+    ``newer_term``: told of an order of a newer leader.
     """
 
     def __init__(
@@ -98,21 +106,26 @@ class Recovery:
         store: OrderStore,
         settling: Settling,
         config: RecoveryConfig,
+        lead: Lead,
         cancel: Callable[[Order], None],
         forced_close: Callable[[str, str], None],
+        newer_term: Callable[[str], None],
     ) -> None:
         self._ports = ports
         self._store = store
         self._settling = settling
         self._config = config
+        self._lead = lead
         self._cancel = cancel
         self._forced_close = forced_close
+        self._tell_newer_term = newer_term
         self._waiting: set[str] = set()
         self._answered: set[str] = set()
         self._outdated: set[str] = set()
         self._due_mono_ns: dict[str, int] = {}
         self._failures: dict[str, tuple[int, str]] = {}
         self._restored: set[str] = set()
+        self._older: dict[str, None] = {}
         self._hedge_mode = False
         self._newer_term = ""
         self._origins: Counter[Origin] = Counter()
@@ -130,25 +143,50 @@ class Recovery:
         assert set(self._take) == set(BY_NAME)
 
     def begin(self) -> None:
-        """Ask the first questions; ask at once about every order that the journal leaves open."""
+        """Ask the first questions; ask at once about every order that the journal leaves open.
+
+        Called once more when this host has won: what the venue said of orders before then is worth nothing now.
+        """
         self._restored = {order.client_order_id for order in self._store.live()}
+        self._older = {order.client_order_id: None for order in self._store.live() if self._of_older_leader(order)}
+        self._newer_term = ""
+        for step in STEPS:
+            if step.stage > READS:
+                self.ask_again(step.name)
         self._settling.ask_all_now()
         self.on_timer()
 
     def problem(self) -> str:
         """Return why new risk must wait, or an empty string when recovery is complete and clean."""
-        for step in STEPS:
-            if step.name not in self._answered:
-                failures, last = self._failures.get(step.name, (0, ""))
-                tried = f", {failures} tries failed, last: {last}" if failures else ""
-                return f"{step.name}: not answered yet{tried}"
+        unanswered = self._unanswered(STEPS)
+        if unanswered:
+            return unanswered
         if self._hedge_mode:
             return HEDGE_MODE
         if self._newer_term:
             return f"NEWER_TERM: {self._newer_term} rests at the venue, so another host leads"
         if self._restored:
             return f"RESTORED_ORDERS: {len(self._restored)} orders of an earlier run are in doubt"
+        if self._older:
+            return f"OLDER_TERM: {len(self._older)} entries of an older leader are being taken back"
         return ""
+
+    def unread(self) -> str:
+        """Return which of the questions that every host asks has no answer, or an empty string."""
+        return self._unanswered(READING)
+
+    def _unanswered(self, steps: tuple[Step, ...]) -> str:
+        for step in steps:
+            if step.name not in self._answered:
+                failures, last = self._failures.get(step.name, (0, ""))
+                tried = f", {failures} tries failed, last: {last}" if failures else ""
+                return f"{step.name}: not answered yet{tried}"
+        return ""
+
+    @property
+    def orders_known(self) -> bool:
+        """Tell whether the venue has said what rests there."""
+        return "OPEN_ORDERS" in self._answered
 
     def ask_again(self, name: str) -> None:
         """Ask one question once more, now; until it is answered new risk waits."""
@@ -166,6 +204,8 @@ class Recovery:
         """Send the questions that are open and due."""
         now = self._ports.clock.mono_ns()
         stage = min((step.stage for step in STEPS if step.name not in self._answered), default=len(STEPS))
+        if not self._lead.leads:
+            stage = min(stage, READS)
         for step in STEPS:
             name = step.name
             due = step.stage <= stage and (name not in self._answered or step.again_ms)
@@ -177,10 +217,33 @@ class Recovery:
             for name in self._restored
             if (order := self._store.get(name)) is not None and order.state is OrderState.IN_DOUBT
         }
+        self._take_back_older()
+
+    def _of_older_leader(self, order: Order) -> bool:
+        """Tell whether an order is an entry of a leader that is no more."""
+        origin = origin_of(order.client_order_id, self._config.prefix, self._lead.term)
+        return origin is Origin.OLDER_TERM and not order.reduce_only
+
+    def _take_back_older(self) -> None:
+        """Cancel the older leader's entries as soon as each rests for certain, until they are gone."""
+        for name in tuple(self._older):
+            order = self._store.get(name)
+            if order is None or order.terminal:
+                del self._older[name]
+            elif order.state in RESTING:
+                self._take_back(order, Origin.OLDER_TERM)
+
+    def _take_back(self, order: Order, origin: Origin) -> None:
+        self._ports.log.event(
+            "ORDER_TAKEN_BACK", client_order_id=order.client_order_id, symbol=order.symbol, origin=origin
+        )
+        self._cancel(order)
 
     def _on_answer(self, step: Step, reply: VenueReply) -> None:
         name = step.name
         self._waiting.discard(name)
+        if step.stage > READS and not self._lead.leads:
+            return
         now = self._ports.clock.mono_ns()
         taken = isinstance(reply, Confirmed) and self._take[name](reply.value)
         if name in self._outdated:
@@ -230,7 +293,7 @@ class Recovery:
         self._newer_term = ""
         origins = Counter[Origin]()
         for found in resting:
-            origin = origin_of(found.client_order_id, self._config.prefix, self._config.term)
+            origin = origin_of(found.client_order_id, self._config.prefix, self._lead.term)
             origins[origin] += 1
             self._treat(found, treatment(origin, self._config.found_orders, reduce_only=found.reduce_only), origin)
         if origins != self._origins:
@@ -248,6 +311,7 @@ class Recovery:
             self._forced_close(found.symbol, name)
         elif chosen is Treatment.STOP:
             self._newer_term = name
+            self._tell_newer_term(name)
         if chosen not in (Treatment.ADOPT, Treatment.CANCEL):
             return
         known = self._store.get(name)
@@ -263,8 +327,9 @@ class Recovery:
         elif origin is Origin.OURS:
             return
         if chosen is Treatment.CANCEL and known.state in RESTING:
-            self._ports.log.event("ORDER_TAKEN_BACK", client_order_id=name, symbol=found.symbol, origin=origin)
-            self._cancel(known)
+            self._take_back(known, origin)
+        if chosen is Treatment.CANCEL and origin is Origin.OLDER_TERM:
+            self._older[name] = None
 
     def _take_conditional_orders(self, value: Answer) -> bool:
         """Cancel conditional orders under our prefix: this program places none, so nobody would look after them."""

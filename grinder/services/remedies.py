@@ -31,6 +31,7 @@ from grinder.model.remedy import REMEDY_LEVEL, Remedy, RemedyAction, RemedyResul
 from grinder.model.units import NS_PER_MS, ZERO, floor_to
 from grinder.model.venue import Advice, CancelOrder, Confirmed, OrderType, PlaceOrder, Rejected, VenueReply
 from grinder.ports import PriceBoard
+from grinder.services.lead import Lead
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 
@@ -45,7 +46,6 @@ class RemedyConfig(msgspec.Struct, frozen=True):
     """Who this executor is, and the largest close, quote currency."""
 
     prefix: str
-    term: int
     incarnation: int
     notional_max: Decimal
 
@@ -62,12 +62,19 @@ class RemedyDesk:
     """Takes Remedy frames and answers each with a RemedyResult."""
 
     def __init__(
-        self, ports: ExecutorPorts, board: PriceBoard, store: OrderStore, desk: OrderDesk, config: RemedyConfig
+        self,
+        ports: ExecutorPorts,
+        board: PriceBoard,
+        store: OrderStore,
+        desk: OrderDesk,
+        lead: Lead,
+        config: RemedyConfig,
     ) -> None:
         self._ports = ports
         self._board = board
         self._store = store
         self._desk = desk
+        self._lead = lead
         self._config = config
         self._taken: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._ending: dict[str, tuple[Remedy, int]] = {}
@@ -103,6 +110,12 @@ class RemedyDesk:
                 del self._ending[name]
                 self._answer(remedy, False, "not_confirmed")
 
+    def stand_down(self) -> None:
+        """Answer everything that is under way: this host leads no more, and sees no more how it ends."""
+        ending, self._ending = tuple(self._ending.values()), {}
+        for remedy, _ in ending:
+            self._answer(remedy, False, "not_leader")
+
     def _await_end(self, client_order_id: str, remedy: Remedy) -> None:
         self._ending[client_order_id] = (remedy, self._ports.clock.mono_ns() + END_MS_MAX * NS_PER_MS)
 
@@ -115,7 +128,7 @@ class RemedyDesk:
             return "not_leader"
         if remedy.action is RemedyAction.CANCEL_ALL:
             parts = parse_order_id(remedy.client_order_id)
-            ours = parts is not None and parts.prefix == self._config.prefix and parts.term <= self._config.term
+            ours = parts is not None and parts.prefix == self._config.prefix and parts.term <= self._lead.term
             return "" if ours else "not_ours"
         return "" if remedy.action is RemedyAction.FLATTEN else "nothing_to_do"
 
@@ -179,7 +192,7 @@ class RemedyDesk:
             return "notional_exceeds_limit"
         config = self._config
         sequence = config.incarnation * INTENTS_PER_INCARNATION + self._closes
-        name = format_order_id(OrderId(config.prefix, config.term, sequence, REMEDY_LEVEL))
+        name = format_order_id(OrderId(config.prefix, self._lead.term, sequence, REMEDY_LEVEL))
         side, tif = remedy.side, TimeInForce.IOC
         return PlaceOrder(name, remedy.symbol, side, OrderType.MARKET, ZERO, qty, tif, reduce_only=True)
 

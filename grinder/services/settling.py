@@ -93,6 +93,12 @@ class Settling:
         for order in self._store.live():
             self.ask_now(order.client_order_id)
 
+    def forget_all(self) -> None:
+        """Ask about nothing any more: this host may not act on an answer."""
+        for name in tuple(self._doubts):
+            self._forget(name)
+        self._in_doubt = ()
+
     def cancel_stray(self, order: Order) -> None:
         """Cancel an order that was taken for ended and rests after all; whoever sees it rest again calls again."""
         self._ports.telemetry.count("grinder_executor_stray_orders_total")

@@ -6,10 +6,11 @@ stop clean that was not proved.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from grinder.model.account import OpenOrder
-from grinder.model.limits import STOP_EXECUTOR_S_MAX
+from grinder.model.limits import LEAVE_CLUSTER_MS_MAX, STOP_EXECUTOR_S_MAX
 from grinder.model.orders import OrderState, parse_order_id
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.model.venue import CancelOrder, Confirmed, QueryOpenOrders, VenueReply
@@ -20,22 +21,33 @@ from grinder.services.order_store import ExecutorPorts, OrderStore
 STOP_MS_MAX: Final = 15_000
 REPEAT_MS: Final = 500
 
-assert STOP_MS_MAX * NS_PER_MS < STOP_EXECUTOR_S_MAX * NS_PER_S
+assert (STOP_MS_MAX + LEAVE_CLUSTER_MS_MAX) * NS_PER_MS < STOP_EXECUTOR_S_MAX * NS_PER_S
 
 
 class Shutdown:
-    """Drives the stop from the timer once ``begin`` was called."""
+    """Drives the stop once ``begin`` was called: from the timer, and at once by whatever moves it on.
+
+    ``on_finished``: called when it is over.
+    """
 
     def __init__(
-        self, ports: ExecutorPorts, store: OrderStore, desk: OrderDesk, dead_man: DeadMansSwitch, prefix: str
+        self,
+        ports: ExecutorPorts,
+        store: OrderStore,
+        desk: OrderDesk,
+        dead_man: DeadMansSwitch,
+        prefix: str,
+        on_finished: Callable[[], None],
     ) -> None:
         self._ports = ports
         self._store = store
         self._desk = desk
         self._dead_man = dead_man
         self._prefix = prefix
+        self._on_finished = on_finished
         self._by_mono_ns = 0
-        self._repeat_mono_ns = 0
+        self._cancel_mono_ns = 0
+        self._ask_mono_ns = 0
         self._asking = False
         self._proved = False
         self.begun = False
@@ -64,29 +76,34 @@ class Shutdown:
         elif not self._proved:
             self._prove(now)
         elif self._dead_man.wound_up:
-            self._dead_man.let_down()
+            self._dead_man.let_down(self.on_timer)
         else:
             self._finish(clean=True)
 
+    def abandon(self) -> None:
+        """End it as it is: what is left to be done is not for this host to do any more."""
+        if self.begun and not self.finished:
+            self._finish(clean=False)
+
     def _cancel_all(self, now_mono_ns: int) -> None:
-        if now_mono_ns < self._repeat_mono_ns:
+        if now_mono_ns < self._cancel_mono_ns:
             return
-        self._repeat_mono_ns = now_mono_ns + REPEAT_MS * NS_PER_MS
+        self._cancel_mono_ns = now_mono_ns + REPEAT_MS * NS_PER_MS
         for order in self._store.live():
             if order.state is not OrderState.PENDING_CANCEL:
-                self._desk.cancel(order)
+                self._desk.cancel(order, lambda reply: self.on_timer())
 
     def _prove(self, now_mono_ns: int) -> None:
-        if self._asking or now_mono_ns < self._repeat_mono_ns:
+        if self._asking or now_mono_ns < self._ask_mono_ns:
             return
         self._asking = True
-        self._repeat_mono_ns = now_mono_ns + REPEAT_MS * NS_PER_MS
+        self._ask_mono_ns = now_mono_ns + REPEAT_MS * NS_PER_MS
         self._ports.venue.submit(QueryOpenOrders(), self._on_orders)
 
     def _on_orders(self, reply: VenueReply) -> None:
         """Cancel what still rests under our prefix; nothing of ours there is the proof."""
         self._asking = False
-        if not isinstance(reply, Confirmed) or not isinstance(reply.value, tuple):
+        if self.finished or not isinstance(reply, Confirmed) or not isinstance(reply.value, tuple):
             return
         ours = [
             item
@@ -98,6 +115,7 @@ class Shutdown:
         for found in ours:
             self._ports.venue.submit(CancelOrder(found.client_order_id, found.symbol), lambda reply: None)
         self._proved = not ours and not len(self._store)
+        self.on_timer()
 
     def _finish(self, *, clean: bool) -> None:
         self.finished = True
@@ -105,3 +123,4 @@ class Shutdown:
         self._ports.log.event("STOP", clean=clean, orders_left=len(self._store))
         if not clean:
             self._ports.telemetry.count("grinder_executor_unclean_stops_total")
+        self._on_finished()
