@@ -251,7 +251,9 @@ class Recovery:
         elif taken:
             self._answered.add(name)
             self._failures.pop(name, None)
-            self._due_mono_ns[name] = now + step.again_ms * NS_PER_MS
+            # Somebody who puts a wrong mode right waits for us to see it.
+            again_ms = RETRY_MS_MAX if self._hedge_mode and name == "POSITION_MODE" else step.again_ms
+            self._due_mono_ns[name] = now + again_ms * NS_PER_MS
         else:
             failures = self._failures.get(name, (0, ""))[0] + 1
             last = _words(reply)

@@ -25,7 +25,7 @@ from grinder.model.venue import (
     QueryServerTime,
     Rejected,
 )
-from grinder.services.recovery import STEPS
+from grinder.services.recovery import RETRY_MS_MAX, STEPS
 from tests.account_world import ExecutorWorld, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
 from tests.fakes import FakeClock
@@ -162,6 +162,9 @@ def test_order_when_refused_for_the_position_mode_then_the_mode_is_asked_for_and
     assert "-4061" in world.service.readiness()
     assert "POSITION_MODE_MISMATCH" in world.log.names()
     assert world.updates(world.place(2))[-1].reason == DenyReason.NOT_RECONCILED
+    world.venue.hedge_mode = False
+    world.run(RETRY_MS_MAX + 200)
+    assert world.service.readiness() == ""
 
 
 def test_question_when_its_answer_is_older_than_what_made_us_ask_then_asked_once_more() -> None:
