@@ -35,6 +35,10 @@ OPERATOR_WRITES_MS: Final = 3_000
 CLEAR_AGAIN_MS: Final = 1_000
 """Wait before a clearing that failed is tried again, milliseconds."""
 
+ARMED: Final = 1
+ABSENT: Final = 2
+"""Board word CLUSTER_PERMISSION; for people and metrics, nothing decides by it."""
+
 ON_THE_BOARD: Final = "board"
 """What a host says it holds while a trip is on its board and not in its file yet."""
 
@@ -100,6 +104,7 @@ class ClusterLatchService:
         """Take what the watch tells; a trip is on the board before this returns."""
         self._state = core.see(self._state, view, self._ports.clock.boot_ns())
         if self._state.view is view:
+            self._ports.board.write(Word.CLUSTER_PERMISSION, ABSENT if view.arm is None else ARMED)
             self._take_override(view)
         self._act()
 

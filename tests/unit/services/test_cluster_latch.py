@@ -8,6 +8,7 @@ from grinder.core.cluster_latch import DATA_LOST, NO_PERMISSION, NOT_READ
 from grinder.model.board import Demand, Word
 from grinder.model.cluster import OverrideCluster, OverrideRecord
 from grinder.model.control import TRIP_CODES, Override, Process, TripReason
+from grinder.services.cluster_latch import ABSENT, ARMED
 from tests.latch_world import World
 
 
@@ -23,6 +24,7 @@ def test_hosts_when_the_cluster_is_armed_then_they_are_clear_and_say_so(world: W
     assert not world["b"].tripped
     assert [(node.node, node.trip_id, node.problem) for node in world.view().nodes] == [("a", "", ""), ("b", "", "")]
     assert world["a"].service.problem == ""
+    assert [host.board.read(Word.CLUSTER_PERMISSION) for host in world.hosts.values()] == [ARMED, ARMED]
 
 
 def test_trip_when_a_process_trips_then_the_other_host_is_tripped_on_board_and_file_under_the_same_name(
@@ -38,6 +40,7 @@ def test_trip_when_a_process_trips_then_the_other_host_is_tripped_on_board_and_f
     assert followed.detail == "a: DRAWDOWN_LIMIT by fsm: "
     assert "arm" not in world.cluster.keys
     assert world.view().latch is not None
+    assert [host.board.read(Word.CLUSTER_PERMISSION) for host in world.hosts.values()] == [ABSENT, ABSENT]
 
 
 def test_follow_when_the_view_comes_then_the_board_is_tripped_before_the_file(world: World) -> None:
