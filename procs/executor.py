@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -13,14 +19,21 @@ from grinder.adapters.journal import FileJournal, JournalFormatError
 from grinder.adapters.loop import run_async
 from grinder.adapters.run_identity import run_identity
 from grinder.adapters.runtime import Boot
+from grinder.adapters.term_file import TermFile
 from grinder.core.interlocks import Limits
+from grinder.core.lease_state import LeasePlan
 from grinder.model.channels import ACCOUNT, INTENTS, ORDERS
 from grinder.model.control import ExchangePort, Process, TradingMode
 from grinder.model.errors import SettingsError
 from grinder.ports import Journal
+from grinder.services.cluster import Cluster, ClusterPorts
+from grinder.services.cluster_latch import HostFacts
 from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.order_store import ExecutorPorts
 from grinder.settings import Settings
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+"""The kernel's name of this boot. Source: random(4)."""
 
 
 def sends(settings: Settings) -> bool:
@@ -83,15 +96,46 @@ def open_journal(settings: Settings) -> FileJournal:
         raise SettingsError((str(error),)) from error
 
 
+@contextmanager
+def cluster_of(boot: Boot) -> Iterator[ClusterPorts | None]:
+    """Open the way to etcd where high availability is on; elsewhere nothing of it is imported, and this gives None.
+
+    Raises:
+        SettingsError: a certificate's file cannot be read.
+    """
+    settings = boot.settings
+    if not settings.ha_enabled:
+        yield None
+        return
+    from grinder.adapters.etcd.connection import access_of
+    from grinder.adapters.etcd.stores import EtcdStores
+
+    assert boot.latch is not None
+    host, boot_id = platform.node(), BOOT_ID.read_text().strip()
+    times = settings.ha_lease_ttl_s, settings.ha_renew_interval_ms
+    with EtcdStores(access_of(settings), boot.clock, boot.telemetry, boot.log) as stores:
+        yield ClusterPorts(
+            plan=LeasePlan(settings.node_id, host, boot_id, os.getpid(), *times),
+            facts=HostFacts(settings.node_id, host, boot.incarnation, settings.operator_override),
+            leases=stores.leases,
+            latches=stores.latches,
+            terms=TermFile(settings.state_dir / "term"),
+            latch=boot.latch,
+        )
+
+
 async def execute(boot: Boot) -> None:
     """Execute until stopped."""
     settings = boot.settings
     config = executor_config(settings, boot.incarnation, boot.term, run_identity(os.getppid()))
     link = AccountLink(boot)
     journal = open_journal(settings)
-    service = ExecutorService(executor_ports(boot, link, journal), boot.board, config)
-    async with link.open(service.on_user_event if config.sends else None) as tasks:
-        await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=tasks)
+    ports = executor_ports(boot, link, journal)
+    with cluster_of(boot) as cluster:
+        join = None if cluster is None else partial(Cluster, cluster, ports, boot.board)
+        service = ExecutorService(ports, boot.board, config, join)
+        async with link.open(service.on_user_event if config.sends else None) as tasks:
+            await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=tasks)
     journal.close()
 
 

@@ -40,6 +40,7 @@ from grinder.model.reasons import DenyReason, PlanReason
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import NotSent, PlaceOrder, UserEvent, VenueReply, VenueRequest
 from grinder.services.cluster import Cluster, ClusterPorts
+from grinder.services.cluster_latch import HostFacts
 from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.order_store import ExecutorPorts
 from grinder.sim.exchange.orders import Order as VenueOrder
@@ -172,6 +173,7 @@ class Host:
         )
         cluster = ClusterPorts(
             plan=LeasePlan(self.name, self.name, f"boot-{self.name}", self.starts, TTL_S, 1_000),
+            facts=HostFacts(self.name, self.name, self.starts),
             leases=self.store,
             latches=self.store,
             terms=self.terms,
@@ -258,7 +260,7 @@ class Host:
         deadline = now + 500 * NS_PER_MS
         side, kind = (Side.SELL, OrderKind.TAKE_PROFIT) if reduces else (Side.BUY, OrderKind.GRID)
         reason = PlanReason.TP_CLOSE if reduces else PlanReason.GRID_FILL
-        place = Place(name, SYMBOL, side, price, D("0.001"), TimeInForce.GTX, reduces, kind, reason, deadline, now)
+        place = Place(name, SYMBOL, side, price, D("0.002"), TimeInForce.GTX, reduces, kind, reason, deadline, now)
         self._seq += 1
         self.service.on_envelope(Envelope(self._seq, self.starts, self.term, now, place))
 

@@ -10,6 +10,7 @@ import msgspec
 from grinder.core.lease_state import LeasePlan
 from grinder.model.cluster import ClusterView
 from grinder.ports import Board, ClusterLatch, LatchStore, LeaseStore, TermStore
+from grinder.services.cluster_latch import ClusterLatchPorts, ClusterLatchService, HostFacts, Lead
 from grinder.services.lead import Duties
 from grinder.services.leadership import Leadership, LeadershipPorts
 from grinder.services.order_store import ExecutorPorts
@@ -18,10 +19,11 @@ from grinder.services.order_store import ExecutorPorts
 class ClusterPorts(msgspec.Struct, frozen=True):
     """What the executor has of the cluster.
 
-    ``plan``: who this host is in it. ``latch``: this host's own, durable; ``latches``: the cluster's.
+    ``plan`` and ``facts``: who this host is in it. ``latch``: this host's own, durable; ``latches``: the cluster's.
     """
 
     plan: LeasePlan
+    facts: HostFacts
     leases: LeaseStore
     latches: LatchStore
     terms: TermStore
@@ -29,12 +31,17 @@ class ClusterPorts(msgspec.Struct, frozen=True):
 
 
 class Cluster:
-    """Implements Membership."""
+    """Implements Membership. A trip in the cluster reaches this host's board before anything else of a view does."""
 
     def __init__(self, cluster: ClusterPorts, ports: ExecutorPorts, board: Board, duties: Duties) -> None:
         self._latches = cluster.latches
         self._leadership = Leadership(
             LeadershipPorts(cluster.leases, cluster.terms, board, ports.clock, ports.log), cluster.plan, duties
+        )
+        self._latch = ClusterLatchService(
+            ClusterLatchPorts(cluster.latches, cluster.latch, board, ports.clock, ports.log),
+            cluster.facts,
+            self._lead,
         )
 
     def on_start(self) -> None:
@@ -43,8 +50,9 @@ class Cluster:
         self._latches.watch(self._on_view)
 
     def on_timer(self) -> None:
-        """Look at deadlines."""
+        """Look at deadlines, trips and reports."""
         self._leadership.on_timer()
+        self._latch.on_timer()
 
     def on_order_seen(self, term: int) -> None:
         """Learn that the venue tells of an order of ours of a term."""
@@ -68,5 +76,9 @@ class Cluster:
         """Where this host stands, for people."""
         return self._leadership.why
 
+    def _lead(self) -> Lead:
+        return Lead(self._leadership.role, self._leadership.highest_term)
+
     def _on_view(self, view: ClusterView) -> None:
+        self._latch.on_view(view)
         self._leadership.on_view(view)

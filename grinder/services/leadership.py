@@ -105,6 +105,16 @@ class Leadership:
         return machine.finished(self._lease) or late
 
     @property
+    def role(self) -> HaRole:
+        """The role of this host, as on the board."""
+        return self._standing.role
+
+    @property
+    def highest_term(self) -> int:
+        """The highest term that this host has seen."""
+        return self._lease.highest_term
+
+    @property
     def why(self) -> str:
         """Where this host stands, for people."""
         standing = self._standing
