@@ -48,7 +48,7 @@ def socket_owner(port: int, pids: dict[str, int]) -> str:
     wanted = f"socket:[{inode}]"
     for name, pid in pids.items():
         try:
-            links = [os.readlink(entry) for entry in os.scandir(f"/proc/{pid}/fd")]
+            links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
         except OSError:
             continue
         if wanted in links:
@@ -109,6 +109,7 @@ class Relays:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relays", daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -141,6 +142,7 @@ class Relays:
             task.add_done_callback(self._tasks.discard)
 
         server = await asyncio.start_server(accept, HOST, port or free_port())
+        self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     async def _relay(
@@ -179,6 +181,8 @@ class Relays:
             pass
 
     async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()

@@ -181,6 +181,9 @@ WRITER_CLOSE_S_MAX: Final = 2.0
 ETCD_MEMBERS_TRIED_MAX: Final = 3
 """Members of an etcd cluster that are asked one after the other before a request counts as not answered."""
 
+ETCD_VERSION_PERIOD_S: Final = 30
+"""Time for which a member of etcd is believed to be of the version that it said, seconds; a failure ends it too."""
+
 ETCD_LIST_PERIOD_MS: Final = 500
 """Period of the linearizable read of the cluster's keys, which bounds how long a watch may hang, milliseconds."""
 

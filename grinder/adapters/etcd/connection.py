@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from cryptography import x509
 
 from grinder.adapters.etcd import compat
 from grinder.model.errors import EtcdRefusedError, EtcdSilentError, SettingsError
-from grinder.model.limits import ETCD_MEMBERS_TRIED_MAX, ETCD_WATCH_LIFE_S
+from grinder.model.limits import ETCD_MEMBERS_TRIED_MAX, ETCD_VERSION_PERIOD_S, ETCD_WATCH_LIFE_S
 from grinder.model.units import MS_PER_S
 from grinder.settings import Settings
 
@@ -34,7 +35,7 @@ OPTIONS: Final = (
     ("grpc.http2.ping_timeout_ms", 1_000),
     ("grpc.keepalive_time_ms", 6_000),
     ("grpc.keepalive_timeout_ms", 1_000),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 400),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.use_local_subchannel_pool", 1),
@@ -42,7 +43,7 @@ OPTIONS: Final = (
     ("grpc.service_config_disable_resolution", 1),
 )
 """Keepalives no more often than a server of ``--grpc-keepalive-min-time`` up to 5 s takes; no proxy of the environment
-between us and etcd."""
+between us and etcd. The least backoff is also the time that a connection may take to stand, TLS included."""
 
 _CODE: Final = compat.StatusCode
 REFUSALS: Final = frozenset(
@@ -114,7 +115,7 @@ class Member:
         self._identity = identity
         self._channel: Any = None
         self._stubs: dict[str, Any] = {}
-        self._verified = False
+        self._verified_until_s = 0.0
 
     def call(self, service: str, method: str, request: Any) -> Any:
         """Make one call with a deadline.
@@ -134,7 +135,7 @@ class Member:
 
     def distrust(self) -> None:
         """Ask for the version again before the next call: another server may answer then."""
-        self._verified = False
+        self._verified_until_s = 0.0
 
     def close(self) -> None:
         """End every call and the channel."""
@@ -142,14 +143,14 @@ class Member:
             self._channel.close()
 
     def _verify(self) -> None:
-        if self._verified:
+        if time.monotonic() < self._verified_until_s:
             return
         ask = self._stub("Maintenance").Status
         said = ask(compat.rpc.StatusRequest(), timeout=self._call_timeout_s, metadata=METADATA).version
         if _version(said) < SERVER_VERSION_MIN:
             least = ".".join(str(part) for part in SERVER_VERSION_MIN)
             raise EtcdSilentError(f"its etcd is {said}, which is unsafe for leases; {least} or newer is needed")
-        self._verified = True
+        self._verified_until_s = time.monotonic() + ETCD_VERSION_PERIOD_S
 
     def _stub(self, service: str) -> Any:
         if self._channel is None:

@@ -34,7 +34,7 @@ Post = Callable[[Callable[[], None]], bool]
 """Has a call made on the loop's own thread; False if there is no loop any more."""
 
 Meter = Callable[[EtcdOperation, float | None, EtcdFailure | None, str], None]
-"""Learns of a request: how long it took, seconds (None: that says nothing), if it failed how and why. For any thread."""
+"""Learns of a request: how long it took, seconds (None: says nothing), if it failed how and why. For any thread."""
 
 
 class Doorbell:
