@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from grinder.model.cluster import EtcdOperation
+from grinder.model.cluster import EtcdFailure, EtcdOperation
 from grinder.model.metric import LATENCY_BUCKETS_S, Kind, Metric, Origin
 
 _G, _C, _H = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM
@@ -62,9 +62,9 @@ CLUSTER: Final[tuple[Metric, ...]] = (
     Metric(
         "grinder_etcd_errors_total",
         _C,
-        "Requests to etcd that no member answered",
-        ("operation",),
-        (tuple(operation.value for operation in EtcdOperation),),
+        "Requests to etcd that no member answered, and those that etcd did not carry out",
+        ("operation", "failure"),
+        (tuple(operation.value for operation in EtcdOperation), tuple(failure.value for failure in EtcdFailure)),
     ),
 )
 """Every row of high availability but the two of the watchlist."""
