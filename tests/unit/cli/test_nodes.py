@@ -60,7 +60,7 @@ def test_node_when_it_leads_then_term_and_time_left_are_shown(tmp_path: Path) ->
 def test_node_when_its_lead_has_run_out_then_it_does_not_lead(tmp_path: Path) -> None:
     living(tmp_path, lead_s=-1)
     look = look_at(Seat("a", tmp_path, NOBODY), SystemClock())
-    assert (look.role, look.leads, look.orders) == ("ACTIVE", False, None)
+    assert (look.role, look.leads, look.orders) == ("UNKNOWN", False, None)
     assert look.why == ("metrics: does not answer",)
 
 
