@@ -322,10 +322,8 @@ def notes(settings: Settings) -> tuple[str, ...]:
         f"GRINDER_PAPER_SIZE_PER_LEVEL: {symbol} is not one of the symbols {','.join(settings.symbols)}; not used"
         for symbol in sorted(settings.paper_size_per_level.keys() - set(settings.symbols))
     )
-    if settings.ha_enabled:
-        found.append(
-            "GRINDER_HA_ENABLED is on: this version holds no election; the role stays UNKNOWN, no new risk passes"
-        )
+    if settings.ha_enabled and not trading:
+        found.append("GRINDER_HA_ENABLED is on in read_only: this host sends nothing, so it stands for no election")
     if settings.fill_model_enforce:
         found.append("GRINDER_FILL_MODEL_ENFORCE is on: this version evaluates no model; no new risk passes")
     acts = settings.remediation_mode in (Stage.EXECUTE_CANCEL_ALL, Stage.EXECUTE_FLATTEN)

@@ -83,8 +83,8 @@ CLUSTER: Final = Section(
     (
         switch(
             "GRINDER_HA_ENABLED",
-            "Trade only while this host is the leader. Off: a single host, always ACTIVE. On: this version holds no "
-            "election yet, so the role stays UNKNOWN and no new risk is taken.",
+            "Trade only while this host leads its cluster by a lease in etcd; until it leads it touches nothing at the "
+            "venue. Off: a single host, always ACTIVE, without etcd.",
         ),
         text(
             "GRINDER_NODE_ID", "node-1", _NAME, "Name of this host in the cluster; separates run folders on one host."

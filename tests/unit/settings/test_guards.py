@@ -187,7 +187,7 @@ def test_rule_when_its_variable_is_unreadable_then_only_that_is_reported() -> No
         ({"GRINDER_ACCOUNT_SYNC_ENABLED": "1"}, "there are no venue credentials"),
         (LIVE | {"GRINDER_EXCHANGE_PORT": "noop"}, "a rehearsal, every new order is denied"),
         ({"GRINDER_ORDER_TRANSPORT": "rest"}, "orders take the slower path"),
-        ({"GRINDER_HA_ENABLED": "true"}, "the role stays UNKNOWN"),
+        ({"GRINDER_HA_ENABLED": "true"}, "it stands for no election"),
         (
             {"GRINDER_ACCOUNT_SYNC_ENABLED": "1", "RECONCILE_ENABLED": "1", "RECONCILE_DRY_RUN": "0"}
             | {"REMEDIATION_MODE": "execute_flatten", "REMEDIATION_SYMBOL_ALLOWLIST": "BTCUSDT"},
