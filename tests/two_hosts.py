@@ -31,6 +31,7 @@ from grinder.model.orders import (
     OrderKind,
     OrdersSnapshot,
     Place,
+    ResyncOrders,
     Side,
     TimeInForce,
     format_order_id,
@@ -154,6 +155,7 @@ class Host:
         self.numbers = 0
         self.alive = False
         self.stopped = False
+        self.up = True
         self.trades = True
         self.peers = dict.fromkeys(PEERS, True)
         self.ready = False
@@ -168,6 +170,7 @@ class Host:
         self.starts += 1
         self.alive, self.ready = True, False
         self.store = NodeStore(self.world.cluster, self.world.clock.boot_ns)
+        self.store.up = self.up
         ports = ExecutorPorts(
             self.wire, self.journal, self, self.world.clock, self.telemetry, self.log, RecordingEvidence()
         )
@@ -202,10 +205,6 @@ class Host:
         self.store.crash()
         self.wire.listen(lambda event: None)
 
-    def term_request(self) -> None:
-        """Ask it to stop, as SIGTERM does."""
-        self.service.on_stop()
-
     @property
     def leads(self) -> bool:
         """Whether its board says that it leads now."""
@@ -215,6 +214,17 @@ class Host:
     @property
     def term(self) -> int:
         return self.board.read(Word.TERM)
+
+    @property
+    def base36_term(self) -> str:
+        """The term as it stands in client order ids."""
+        return format_order_id(OrderId("grd", self.term, 0, "b1")).split("-")[1]
+
+    def keeps(self) -> set[str]:
+        """Return the orders that it follows, by what it last published of all of them."""
+        self.service.on_envelope(Envelope(0, self.starts, self.term, 0, ResyncOrders(0)))
+        last = [frame for frame in self.frames if isinstance(frame, OrdersSnapshot)][-1]
+        return {update.client_order_id for update in last.orders}
 
     def step(self) -> None:
         """Do what is due in this millisecond."""
@@ -358,6 +368,25 @@ class TwoHosts:
         if isinstance(request, PlaceOrder):
             assert term >= self.highest_term, f"seed {self.seed}: {name} of {host.name} after term {self.highest_term}"
             self.highest_term = term
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock.now_ns // NS_PER_MS
+
+    def commands_of(self, host: Host) -> list[Accepted]:
+        """Return every command that the venue took from a host, the switch included."""
+        return [each for each in self.accepted if each.node == host.name]
+
+    def place_of_term(self, term: int) -> None:
+        """Rest an order of a term, as a leader that nobody here knows would."""
+        name = format_order_id(OrderId("grd", term, 1, "b1"))
+        self.core.limit("BUY", "59000.00", "0.002", newClientOrderId=name)
+        self.flush()
+
+    def countdown_ms(self) -> int:
+        """Return what is left of the venue's dead-man's switch, milliseconds; 0 where it does not run."""
+        ends_utc_ms = self.core.exchange.countdowns.get((KEY, SYMBOL), 0)
+        return max(0, ends_utc_ms - self.clock.utc_ms())
 
     def resting(self) -> dict[str, VenueOrder]:
         """Return our orders that rest, by client order id."""
