@@ -38,8 +38,9 @@ class Following(msgspec.Struct, frozen=True):
 
     ``held``: the trip in its latch, its own or a followed one, None where the latch is clear; ``held_boot_ns``: since
     when it is known. ``view``: the newest, taken at ``view_boot_ns``. ``read``: the newest linearizable one. ``lost``:
-    etcd lost data while this host was clear, and it has not tripped for it yet. ``told_revision``: at which etcd said
-    that the trip is recorded, 0 before. ``awaiting``: number of the request under way, 0 for none.
+    etcd lost data while this host was clear, and it has not tripped for it yet. ``highest_term``: that this host has
+    known since ``highest_boot_ns``. ``told_revision``: at which etcd said that the trip is recorded, 0 before.
+    ``awaiting``: number of the request under way, 0 for none.
     """
 
     node: str
@@ -49,6 +50,8 @@ class Following(msgspec.Struct, frozen=True):
     view_boot_ns: int = 0
     read: ClusterView | None = None
     lost: bool = False
+    highest_term: int = 0
+    highest_boot_ns: int = 0
     told_revision: int = 0
     awaiting: int = 0
     numbers: int = 0
@@ -111,11 +114,18 @@ def see(state: Following, view: ClusterView, now_boot_ns: int) -> Following:
     taken = msgspec.structs.replace(
         state, view=view, view_boot_ns=now_boot_ns, read=view if linearizable else state.read
     )
-    if linearizable and _went_back(state, view):
+    if linearizable and (_went_back(state, view) or _is_behind(state, view)):
         return msgspec.structs.replace(taken, lost=state.held is None, told_revision=0)
     if before is not None and (view.cluster_id != before.cluster_id or view.revision < before.revision):
         return state
     return taken
+
+
+def knows_term(state: Following, term: int, now_boot_ns: int) -> Following:
+    """Take the highest leader term that this host knows, at first from its disk: etcd that is behind it lost data."""
+    if term <= state.highest_term:
+        return state
+    return msgspec.structs.replace(state, highest_term=term, highest_boot_ns=now_boot_ns)
 
 
 def answer(state: Following, number: int, reply: LatchReply, now_boot_ns: int) -> Following:
@@ -123,7 +133,10 @@ def answer(state: Following, number: int, reply: LatchReply, now_boot_ns: int) -
     if number != state.awaiting:
         return state
     if isinstance(reply, Done) and reply.complete:
-        return msgspec.structs.replace(state, awaiting=0, told_revision=reply.revision, failures=0, problem="")
+        again = now_boot_ns + RETRY_MS_MAX * NS_PER_MS
+        return msgspec.structs.replace(
+            state, awaiting=0, told_revision=reply.revision, failures=0, retry_boot_ns=again, problem=""
+        )
     problem = "etcd has no space left to record the trip; the permission is deleted"
     if isinstance(reply, NotDone | NoAnswer):
         problem = f"the trip is not recorded in etcd yet ({reply.why})"
@@ -146,9 +159,10 @@ def decide(state: Following, now_boot_ns: int) -> tuple[Following, Verdict]:
     if arm is not None and held.trip_id in arm.value.acks:
         return state, Verdict(acknowledged=_proof(state, held, arm.value, now_boot_ns))
     recorded = view is not None and any(trip.trip_id == held.trip_id for trip in view.trips)
-    if recorded and arm is not None:
-        return state, Verdict(again=FOREIGN_PERMISSION)
-    if recorded or state.awaiting or now_boot_ns < state.retry_boot_ns:
+    if recorded:
+        state = msgspec.structs.replace(state, problem="")
+        return state, Verdict(again=FOREIGN_PERMISSION if arm is not None else "")
+    if state.awaiting or now_boot_ns < state.retry_boot_ns:
         return state, Verdict()
     if view is None and now_boot_ns - state.held_boot_ns < VIEW_WAIT_MS * NS_PER_MS:
         return state, Verdict()
@@ -203,3 +217,11 @@ def _went_back(state: Following, view: ClusterView) -> bool:
         return True
     later = view.asked_boot_ns > state.view_boot_ns
     return later and (view.revision < before.revision or (read is not None and view.raft_term < read.raft_term))
+
+
+def _is_behind(state: Following, view: ClusterView) -> bool:
+    """Tell whether no leader could be elected under a term that is new: what gave the highest one is lost.
+
+    This tells of a loss while no host was up to see etcd go back.
+    """
+    return view.asked_boot_ns > state.highest_boot_ns and view.epoch_base + view.revision < state.highest_term

@@ -85,6 +85,7 @@ class ClusterLatchService:
         self._proof: core.Acknowledged | None = None
         self._record = ports.latch.record
         self._nameless = 0
+        self._following = False
         self._words: frozenset[Word] | None = None
         self._unproven = False
         self._operator: tuple[int, int] | None = None
@@ -111,6 +112,7 @@ class ClusterLatchService:
     def on_timer(self) -> None:
         """Look at the words, the file, what is due, and what is to be told."""
         now = self._ports.clock.mono_ns()
+        self._state = core.knows_term(self._state, self._lead().term, self._ports.clock.boot_ns())
         self._look_at_words(now)
         self._look_at_file()
         self._act()
@@ -118,9 +120,9 @@ class ClusterLatchService:
         self._tell(now)
 
     def _look_at_words(self, now_mono_ns: int) -> None:
-        """Count a word that was set while the file was tripped as a trip of its own: nobody has acknowledged it."""
+        """Count a word that was set while another trip held as a trip of its own: nobody has acknowledged it."""
         words = frozenset(word for word in _OTHERS if self._ports.board.read(word))
-        before, tripped, version = self._words, self._record.tripped, self._record.version
+        before, tripped, version = self._words, self._record.tripped or self._following, self._record.version
         self._words = words
         if before is None:
             self._unproven = bool(words) and tripped
@@ -153,6 +155,7 @@ class ClusterLatchService:
             # It cannot be written either; its new name is in memory alone.
             self._again_after = None
         self._record = record
+        self._following = self._following and not record.tripped
         held = self._held(record) if record.tripped else None
         self._state = core.hold(self._state, held, self._ports.clock.boot_ns())
 
@@ -189,6 +192,7 @@ class ClusterLatchService:
         if any(board.read(word) for word in TRIP_WORDS):
             return
         board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.CLUSTER])
+        self._following = True
         self._ports.latch.follow(trip.trip_id, trip.detail)
         self._ports.log.event("CLUSTER_TRIP_FOLLOWED", trip_id=trip.trip_id or "own", detail=trip.detail)
 
