@@ -23,6 +23,7 @@ from grinder.model.cluster import (
     NoAnswer,
     PermitAnswer,
     Resign,
+    RevokeLease,
     Stored,
 )
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -220,3 +221,7 @@ def test_permits_when_somebody_else_won_then_there_is_none() -> None:
 
 def test_permits_when_the_host_asked_to_resign_then_they_end_there() -> None:
     assert won().round(4).ask(4.5, Resign(LEASE, 5), Done(9)).permits == [(1.5, 0, 3), (4, 4.5, 4.5)]
+
+
+def test_permits_when_an_older_lease_is_given_back_then_they_stand() -> None:
+    assert won().round(4).ask(4.5, RevokeLease(LEASE - 1), Done(9)).permits[-1] == (4, 6, 6)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import http.client
+import ssl
 from random import Random
 from typing import Any
 
 import msgspec
 
+from tests.etcd_certificates import Authority, Identity
 from tests.etcd_kit import Cluster, Member
 from tests.etcd_relay import HOST, Relays
 
@@ -40,11 +42,20 @@ def end_of(node: str) -> str:
 
 
 class EtcdField:
-    """The members, and what lies between them and the hosts. ``timing_ms``: heartbeat and election timeout."""
+    """The members, and what lies between them and the hosts."""
 
-    def __init__(self, seed: int, timing_ms: tuple[int, int]) -> None:
+    def __init__(self, seed: int, timing_ms: tuple[int, int], authority: Authority | None = None) -> None:
+        """Start them.
+
+        Args:
+            seed: of what is lost on the way.
+            timing_ms: heartbeat and election timeout, milliseconds.
+            authority: whose certificates clients must have; None: they talk in the clear.
+        """
         heartbeat_ms, election_ms = timing_ms
-        self.cluster = Cluster(3, partitions=True, heartbeat_ms=heartbeat_ms, election_ms=election_ms)
+        own = None if authority is None else authority.identity("rig")
+        self._tls = None if own is None else _context(own)
+        self.cluster = Cluster(3, partitions=True, heartbeat_ms=heartbeat_ms, election_ms=election_ms, identity=own)
         self.cluster.__enter__()
         self.wire = self.cluster.wire
         self.wire.random = Random(seed)
@@ -70,7 +81,7 @@ class EtcdField:
         names, terms = {}, {}
         for member in self._living():
             try:
-                status = ask(member, "maintenance/status", within_s=0.3)
+                status = self._ask(member, "maintenance/status", within_s=0.3)
             except UnansweredError:
                 continue
             names[status["header"]["member_id"]] = member.name
@@ -87,7 +98,7 @@ class EtcdField:
         why = UnansweredError("no member runs")
         for member in reversed(self._living()):
             try:
-                return ask(member, path, body)
+                return self._ask(member, path, body)
             except UnansweredError as error:
                 why = error
         raise why
@@ -129,28 +140,35 @@ class EtcdField:
         self._relays.close()
         self.cluster.close()
 
+    def _ask(self, member: Member, path: str, body: object = None, *, within_s: float = ASKED_S_MAX) -> Any:
+        """Return what a member answers to a request of the JSON gateway.
+
+        Raises:
+            UnansweredError: no answer in time, or a refusal.
+        """
+        connection = http.client.HTTPConnection(HOST, member.client_port, timeout=within_s)
+        if self._tls is not None:
+            connection = http.client.HTTPSConnection(HOST, member.client_port, timeout=within_s, context=self._tls)
+        try:
+            connection.request("POST", f"/v3/{path}", msgspec.json.encode(body or {}))
+            answer = connection.getresponse()
+            said = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise UnansweredError(f"{member.name} {path}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise UnansweredError(f"{member.name} {path}: {answer.status} {said[:200]!r}")
+        return msgspec.json.decode(said)
+
     def _living(self) -> list[Member]:
         return [member for member in self.cluster.members if member.pid]
 
 
-def ask(member: Member, path: str, body: object = None, *, within_s: float = ASKED_S_MAX) -> Any:
-    """Return what a member answers to a request of the JSON gateway.
-
-    Raises:
-        UnansweredError: no answer in time, or a refusal.
-    """
-    connection = http.client.HTTPConnection(HOST, member.client_port, timeout=within_s)
-    try:
-        connection.request("POST", f"/v3/{path}", msgspec.json.encode(body or {}))
-        answer = connection.getresponse()
-        said = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise UnansweredError(f"{member.name} {path}: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise UnansweredError(f"{member.name} {path}: {answer.status} {said[:200]!r}")
-    return msgspec.json.decode(said)
+def _context(own: Identity) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(own.ca))
+    context.load_cert_chain(own.cert, own.key)
+    return context
 
 
 def coded(value: str) -> str:

@@ -82,29 +82,29 @@ def permits_of(node: str, rows: list[Row], configured_ttl_s: int) -> list[Permit
     word, given in the same etcd term as the life, that the leader key and ``arm`` are still there. What a host has
     asked to give back it has no more.
     """
-    permits: list[Permit] = []
+    permits: list[tuple[int, Permit]] = []
     life: dict[int, tuple[int, int, int]] = {}
     lease_id = won = 0
     for row in sorted(rows, key=lambda each: each.answered):
         kind, told = row.request, row.told
         if kind == GrantLease.__name__ and row.answer == Granted.__name__:
-            lease_id = told["lease_id"]
-            life[lease_id] = row.asked, min(told["ttl_s"], configured_ttl_s), 0
+            life[told["lease_id"]] = row.asked, min(told["ttl_s"], configured_ttl_s), 0
         elif kind == KeepAlive.__name__ and row.answer == LifeLeft.__name__ and told["ttl_s"] > 0:
             life[row.wanted["lease_id"]] = row.asked, min(told["ttl_s"], configured_ttl_s), told["raft_term"]
         elif kind == Campaign.__name__ and row.answer == CampaignEnded.__name__:
-            if told["leader"]["lease_id"] == row.wanted["lease_id"]:
+            if told["leader"]["lease_id"] == row.wanted["lease_id"] in life:
                 lease_id, won = row.wanted["lease_id"], row.asked
-                permits += _permit(node, won, row.asked, life.get(lease_id), risk=False)
+                permits.append((lease_id, _permit(node, won, won, life[lease_id], risk=False)))
         elif kind == AskPermit.__name__ and row.answer == PermitAnswer.__name__ and told["leader_holds"]:
             known = life.get(lease_id)
             if known is not None and known[2] == told["raft_term"]:
                 risk = told["arm_holds"] and row.wanted["arm_revision"] != 0
-                permits += _permit(node, won, known[0], known, risk=risk)
+                permits.append((lease_id, _permit(node, won, known[0], known, risk=risk)))
         elif kind in (Resign.__name__, RevokeLease.__name__):
-            permits = [_cut(permit, row.asked) for permit in permits]
-            life.pop(row.wanted["lease_id"], None)
-    return permits
+            gone = row.wanted["lease_id"]
+            permits = [(lease, _cut(permit, row.asked) if lease == gone else permit) for lease, permit in permits]
+            life.pop(gone, None)
+    return [permit for _, permit in permits]
 
 
 def clean_ends(rows: list[Row]) -> int:
@@ -112,12 +112,10 @@ def clean_ends(rows: list[Row]) -> int:
     return sum(row.request == Resign.__name__ and row.answer == Done.__name__ for row in rows)
 
 
-def _permit(node: str, won: int, asked: int, known: tuple[int, int, int] | None, *, risk: bool) -> list[Permit]:
-    if known is None:
-        return []
-    began, ttl_s, _ = known
+def _permit(node: str, won: int, asked: int, life: tuple[int, int, int], *, risk: bool) -> Permit:
+    began, ttl_s, _ = life
     lead_until = began + ttl_s * NS_PER_S - MARGIN_NS
-    return [Permit(node, won, asked, min(began + RISK_NS, lead_until) if risk else 0, lead_until)]
+    return Permit(node, won, asked, min(began + RISK_NS, lead_until) if risk else 0, lead_until)
 
 
 def _cut(permit: Permit, at: int) -> Permit:

@@ -1,0 +1,179 @@
+"""A campaign of faults against one cluster, and what came of it.
+
+    python -m tests.soak.cluster.cluster_campaign SEED FAULTS TIMING
+
+TIMING: ``short``, ``normal`` or ``secure``. The report is printed as JSON. Folders stay where it found something.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from itertools import pairwise
+from random import Random
+
+import msgspec
+
+from grinder.model.units import NS_PER_S
+from tests.smoke.venues import ROWS
+from tests.soak.cluster.cluster_faults import QUICK, TABLE, Fault
+from tests.soak.cluster.cluster_rig import NORMAL, SECURE, SHORT, ClusterRig, Timing
+from tests.soak.cluster.hosts import DiedByItselfError
+from tests.soak.cluster.permits import clean_ends, rows_of
+from tests.soak.cluster.verdicts import PLACE, Broken, World, judge
+from tests.soak.cluster.watcher import reigns_by
+from tests.soak.judge import judge_commands, paper_of, truth_of
+from tests.soak.mortals import archive_of
+
+TIMINGS = {"short": SHORT, "normal": NORMAL, "secure": SECURE}
+CLEARED_S_MAX = 30.0
+FLOWS_S_MAX = 15.0
+SETTLED_S_MAX = 60.0
+OUTAGE_NS = NS_PER_S // 2
+TWO_AT_ONCE = 0.25
+HASTY = 0.25
+"""Share of the faults during which another one strikes, and of those that strike before orders flow again."""
+
+
+class Report(msgspec.Struct):
+    """What a campaign did and found.
+
+    ``by_term``: orders that the venue took, by the term in their ids. ``outages_s``: times of more than half a second
+    without an order that adds risk. ``refused``: placements that the venue refused, by its code. ``resigned``: clean
+    ends of a leadership. ``slow``: faults after which orders did not flow again in FLOWS_S_MAX.
+    """
+
+    seed: int
+    ttl_s: int
+    faults: Counter[str] = msgspec.field(default_factory=Counter)
+    by_term: Counter[int] = msgspec.field(default_factory=Counter)
+    outages_s: list[float] = msgspec.field(default_factory=list)
+    refused: Counter[int] = msgspec.field(default_factory=Counter)
+    venue_faults: Counter[str] = msgspec.field(default_factory=Counter)
+    reigns: Counter[str] = msgspec.field(default_factory=Counter)
+    resigned: int = 0
+    slow: list[str] = msgspec.field(default_factory=list)
+    found: list[str] = msgspec.field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Campaign:
+    """Faults one after the other, sometimes two at once."""
+
+    def __init__(self, rig: ClusterRig) -> None:
+        self.rig = rig
+        self.report = Report(rig.seed, rig.timing.ttl_s)
+
+    def run(self, faults: list[Fault]) -> None:
+        """Strike with all of them, settle, and judge."""
+        rig, began_s = self.rig, time.monotonic()
+        rig.begin()
+        for fault in faults:
+            self._strike(fault)
+            self._recover(fault)
+        self._settle()
+        self.report.seconds = time.monotonic() - began_s
+
+    def _strike(self, fault: Fault) -> None:
+        rig, random = self.rig, self.rig.random
+        lasts_s = random.uniform(*fault.lasts_s)
+        second = random.choice(QUICK) if random.random() < TWO_AT_ONCE else None
+        with ExitStack() as struck:
+            struck.enter_context(fault.strike(rig, random))
+            self.report.faults[fault.name] += 1
+            if second is not None and not fault.latches:
+                rig.live(lasts_s * random.random())
+                struck.enter_context(second.strike(rig, random))
+                self.report.faults[second.name] += 1
+            rig.live(lasts_s)
+
+    def _recover(self, fault: Fault) -> None:
+        """Bring back what is down, be the operator where a latch holds, and mostly wait until orders flow."""
+        rig = self.rig
+        rig.mend()
+        if fault.latches or rig.watcher.look():
+            rig.live(rig.random.uniform(0.0, 1.0))
+            rig.clear(CLEARED_S_MAX)
+        if rig.random.random() < HASTY:
+            rig.live(rig.random.uniform(0.0, 1.0))
+        elif not rig.until_flow(FLOWS_S_MAX):
+            self.report.slow.append(fault.name)
+
+    def _settle(self) -> None:
+        """Let the cluster come to rest, look at who leads, end it, and hold everything against the rules."""
+        rig, report = self.rig, self.report
+        rig.mend()
+        rig.clear(SETTLED_S_MAX)
+        if not rig.until_flow(SETTLED_S_MAX):
+            report.found.append(f"{Broken.NO_FLOW.name}: not within {SETTLED_S_MAX} s")
+        if not rig.live(2.0, lambda: bool(rig.leader())):
+            report.found.append(f"{Broken.NO_LEADER.name}: {[host.leads() for host in rig.hosts.values()]}")
+        world = rig.world()
+        for host in rig.hosts.values():
+            host.kill()
+        report.found += [f"{broken.name}: {detail}" for broken, detail in judge(world)]
+        report.found += self._commands()
+        self._count(world)
+
+    def _commands(self) -> list[str]:
+        """Compare what reached the venue with what was asked for and with the journals of both hosts."""
+        rig = self.rig
+        truth = truth_of(rig.venue)
+        papers = [paper_of(host.state_dir / "journal", archive_of(host.state_dir)) for host in rig.hosts.values()]
+        for other in papers[1:]:
+            papers[0].placed |= other.placed
+        asked = {
+            name
+            for host in rig.hosts.values()
+            if host.asked_path.exists()
+            for name in host.asked_path.read_text().splitlines()
+        }
+        return [f"{wrong.name}: {detail}" for wrong, detail in judge_commands(truth, papers[0], asked)]
+
+    def _count(self, world: World) -> None:
+        rig, report = self.rig, self.report
+        placed = [each for each in world.spoken if each.operation == PLACE]
+        report.by_term.update(each.term for each in placed)
+        risk = [each.at for each in placed if each.adds_risk]
+        gaps = [later - earlier for earlier, later in pairwise(risk)]
+        report.outages_s = [round(gap / NS_PER_S, 2) for gap in gaps if gap > OUTAGE_NS]
+        rows = rig.venue.get(f"requests?limit={ROWS}")
+        report.refused.update(row["code"] for row in rows if row["op"] == PLACE and row["code"])
+        report.venue_faults = rig.faults_struck()
+        report.reigns.update(reigns_by(rig.watcher.reigns))
+        report.resigned = sum(clean_ends(rows_of(host.rows_path)) for host in rig.hosts.values())
+
+
+def drawn(random: Random, count: int, *, secure: bool) -> list[Fault]:
+    """Return so many faults: shuffled rounds of the whole table, each fault as often as its weight."""
+    pool: list[Fault] = []
+    while len(pool) < count:
+        once = [fault for fault in TABLE if secure or not fault.secure for _ in range(fault.weight)]
+        random.shuffle(once)
+        pool += once
+    return pool[:count]
+
+
+def campaign(seed: int, count: int, timing: Timing) -> Report:
+    """Run one; what ended it early is among the findings."""
+    rig = ClusterRig(seed, timing)
+    work = Campaign(rig)
+    try:
+        work.run(drawn(rig.random, count, secure=timing.secure))
+    except (AssertionError, DiedByItselfError) as error:
+        work.report.found.append(f"ENDED EARLY: {error}; {rig.said()[-1_500:]}")
+    finally:
+        if work.report.found:
+            work.report.found.append(f"see {rig.root}")
+        rig.close(keep=bool(work.report.found))
+    return work.report
+
+
+def main(seed: int, count: int, timing: str) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(campaign(seed, count, TIMINGS[timing])))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

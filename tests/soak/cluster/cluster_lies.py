@@ -1,0 +1,129 @@
+"""Clusters that break one rule of leadership, and what must strike for it to be seen.
+
+    python -m tests.soak.cluster.cluster_lies LIE
+
+What the judge found is printed as JSON: the kinds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from grinder.model.control import Process
+from tests.soak.cluster import strikes_etcd as etcd
+from tests.soak.cluster import strikes_hosts as hosts
+from tests.soak.cluster.cluster_rig import NORMAL, SHORT, ClusterRig, Timing
+from tests.soak.cluster.etcd_field import NODES, end_of
+from tests.soak.cluster.node import (
+    ADOPTS_LATE,
+    FORGETS_TRIP,
+    FROM_REPLY,
+    NO_DELAY,
+    NO_HEALTH,
+    NO_PERMIT,
+    PUTS_LATCH,
+    STAMPS_LATE,
+)
+from tests.soak.cluster.skewed_clock import now_ns
+from tests.soak.cluster.strikes_hosts import Strike
+from tests.soak.cluster.verdicts import Broken, Span, judge
+
+SEED = 41
+TRIES = 4
+FLOWS_S_MAX = 30.0
+SLOW_S = 0.42
+"""How long etcd's answers take to a host that counts from them; within the deadline of a request."""
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What shows a lie: the rule, what happens to the cluster, and how long it lasts each time, seconds."""
+
+    rule: Broken
+    play: Callable[[ClusterRig], None]
+    timing: Timing = SHORT
+
+
+def struck(strike: Strike, lasts_s: float) -> Callable[[ClusterRig], None]:
+    """Return a play in which one fault strikes."""
+
+    def play(rig: ClusterRig) -> None:
+        with strike(rig, rig.random):
+            rig.live(lasts_s)
+
+    return play
+
+
+def slow_then_cut(rig: ClusterRig) -> None:
+    """The leader hears etcd late, and then not at all."""
+    node = rig.leader() or NODES[0]
+    members = etcd.members(rig)
+    rig.field.wire.slow(*rig.field.ways((end_of(node),), members, "in"), delay_s=SLOW_S)
+    rig.live(4.0)
+    rig.field.wire.cut(*rig.field.ways((end_of(node),), members))
+    rig.live(4.0)
+
+
+def deleted_unheard(rig: ClusterRig) -> None:
+    """The leader key is deleted while the leader hears nothing of etcd, and adds risk."""
+    node = rig.leader()
+    if not node:
+        return
+    rig.field.wire.cut(*rig.field.ways((end_of(node),), etcd.members(rig)))
+    rig.field.delete("leader")
+    rig.live(4.0)
+
+
+def unfed(rig: ClusterRig) -> None:
+    """The feeder of the leader dies and nobody starts it again."""
+    node = rig.leader() or NODES[0]
+    since = now_ns()
+    rig.hosts[node].kill(Process.SYNCER)
+    rig.live(15.0)
+    rig.unwell.append(Span(since, now_ns(), node))
+
+
+def tripped_and_started(rig: ClusterRig) -> None:
+    """A host trips, and its programs start again."""
+    rig.trip_word(NODES[0])
+    rig.live(1.0)
+    rig.hosts[NODES[0]].kill()
+    rig.hosts[NODES[0]].start()
+    rig.live(3.0)
+
+
+SCENES: dict[str, Scene] = {
+    FROM_REPLY: Scene(Broken.RISK_PAST_PERMIT, slow_then_cut, NORMAL),
+    NO_PERMIT: Scene(Broken.RISK_PAST_PERMIT, struck(etcd.cut_off("both", with_member=True), 5.0)),
+    STAMPS_LATE: Scene(Broken.RISK_PAST_PERMIT, struck(hosts.paused_at_send, 5.0)),
+    NO_DELAY: Scene(Broken.ACTED_EARLY, deleted_unheard),
+    PUTS_LATCH: Scene(Broken.TRIP_UNHEARD, struck(hosts.told, 4.0)),
+    NO_HEALTH: Scene(Broken.LED_UNWELL, unfed),
+    ADOPTS_LATE: Scene(Broken.STRANGER_RESTS, struck(hosts.host_killed, 6.0)),
+    FORGETS_TRIP: Scene(Broken.UNTRIPPED, tripped_and_started),
+}
+
+
+def found(lie: str) -> set[str]:
+    """Play the scene of a lie until its rule is seen to be broken, TRIES times at most; return what was found."""
+    scene = SCENES[lie]
+    rig = ClusterRig(SEED, scene.timing, dict.fromkeys(NODES, lie))
+    kinds: set[str] = set()
+    try:
+        rig.begin()
+        for _ in range(TRIES):
+            scene.play(rig)
+            rig.mend()
+            kinds |= {broken.name for broken, _ in judge(rig.world())}
+            if scene.rule.name in kinds:
+                break
+            rig.until_flow(FLOWS_S_MAX)
+    finally:
+        rig.close()
+    return kinds
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(sorted(found(sys.argv[1]))))

@@ -1,0 +1,300 @@
+"""Two hosts that may trade one account, three members of etcd, one venue: real processes on a network that can be cut.
+
+Nothing supervises but the rig. Everything that the judge needs is kept outside of the hosts: the venue's requests and
+orders, the keys of etcd, the latch files, and what each host asked of etcd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from grinder.cli import main as grinder
+from grinder.cli.acts import scene
+from grinder.cli.kill import trip_now
+from grinder.model.control import Exit, TripReason
+from grinder.model.units import NS_PER_MS, NS_PER_S
+from tests.etcd_certificates import Authority, Identity
+from tests.etcd_relay import HOST, Relays
+from tests.smoke.venues import ROWS, OwnVenue
+from tests.soak.cluster.etcd_field import CLUSTER, NODES, EtcdField, end_of
+from tests.soak.cluster.hosts import Host
+from tests.soak.cluster.node import LIE_VARIABLE
+from tests.soak.cluster.permits import permits_of, rows_of
+from tests.soak.cluster.skewed_clock import mono_to_boot_ns, now_ns
+from tests.soak.cluster.verdicts import COMMANDS, Acknowledged, Rest, Span, Spoken, World
+from tests.soak.cluster.watcher import Watcher
+from tests.soak.nursery import Nursery
+from tests.soak.rig import VENUE_OPTIONS, environment_of
+
+COUNTDOWN_MS = 30_000
+"""The shortest that may be set."""
+
+FIRST_S_MAX = 60.0
+PAUSE_S = 0.01
+ROWS_EVERY_S = 5.0
+VENUE_END = "venue"
+KEYS = {"a": ("sim-key", "sim-secret"), "b": ("key-b", "secret-b")}
+"""Both of one account; the venue's list of requests tells by them who spoke."""
+
+_STANDING = re.compile(r"trip is (\S+), not")
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Settings of a lease and of the members. ``secure``: members take clients with a certificate only."""
+
+    ttl_s: int
+    renew_ms: int
+    request_ms: int
+    etcd_ms: tuple[int, int]
+    secure: bool = False
+
+
+SHORT = Timing(3, 500, 300, (50, 500))
+NORMAL = Timing(5, 1_000, 500, (100, 1_000))
+SECURE = Timing(3, 500, 300, (50, 500), secure=True)
+
+
+class ClusterRig:
+    """All of it. ``lies``: which of the hosts breaks a rule, and how."""
+
+    def __init__(self, seed: int, timing: Timing = SHORT, lies: dict[str, str] | None = None) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.timing = timing
+        self.root = Path(tempfile.mkdtemp(dir="/tmp", prefix="ha-"))
+        self.authority = Authority(self.root) if timing.secure else None
+        self.field = EtcdField(seed, timing.etcd_ms, self.authority)
+        self.venue = OwnVenue("--seed", str(seed), *VENUE_OPTIONS)
+        self.venue.post("keys", {"key": KEYS["b"][0], "secret": KEYS["b"][1], "account": KEYS["a"][0]})
+        self._relays = Relays(self.field.wire)
+        self._relays.__enter__()
+        self._nursery = Nursery(self.root / "output", "tests.soak.cluster.node")
+        self.hosts = {
+            node: Host(node, self.root / node, self._nursery, self._environment(node, lies or {})) for node in NODES
+        }
+        self.watcher = Watcher({node: host.latch_path for node, host in self.hosts.items()}, self.field)
+        self.acknowledged: list[Acknowledged] = []
+        self.unwell: list[Span] = []
+        self.told: list[Span] = []
+        self._rows: list[dict[str, Any]] = []
+        self._rows_due_s = 0.0
+
+    def _environment(self, node: str, lies: dict[str, str]) -> dict[str, str]:
+        port = self._relays.add(VENUE_END, self.venue.port, owner=lambda _: end_of(node))
+        key, secret = KEYS[node]
+        return {
+            **environment_of(self.root / node, self.venue),
+            "GRINDER_VENUE_REST_URL": f"http://{HOST}:{port}",
+            "GRINDER_VENUE_WS_URL": f"ws://{HOST}:{port}",
+            "GRINDER_VENUE_WS_API_URL": f"ws://{HOST}:{port}/ws-fapi/v1",
+            "BINANCE_API_KEY": key,
+            "BINANCE_API_SECRET": secret,
+            "GRINDER_HA_ENABLED": "1",
+            "GRINDER_CLUSTER": CLUSTER,
+            "GRINDER_NODE_ID": node,
+            "GRINDER_ETCD_ENDPOINTS": self.field.endpoints[node],
+            "GRINDER_HA_LEASE_TTL_S": str(self.timing.ttl_s),
+            "GRINDER_HA_RENEW_INTERVAL_MS": str(self.timing.renew_ms),
+            "GRINDER_HA_REQUEST_TIMEOUT_MS": str(self.timing.request_ms),
+            "GRINDER_DEAD_MAN_COUNTDOWN_MS": str(COUNTDOWN_MS),
+            LIE_VARIABLE: lies.get(node, ""),
+            **self._certificates(node),
+        }
+
+    def _certificates(self, node: str) -> dict[str, str]:
+        if self.authority is None:
+            return {}
+        paths = certificate_paths(self.root / node)
+        put_certificate(paths, self.authority.identity(node))
+        return dict(
+            zip(
+                ("GRINDER_ETCD_CA_FILE", "GRINDER_ETCD_CERT_FILE", "GRINDER_ETCD_KEY_FILE"),
+                map(str, paths),
+                strict=True,
+            )
+        )
+
+    def begin(self) -> None:
+        """Start every program, arm the cluster for the first time, and wait until orders flow."""
+        for host in self.hosts.values():
+            host.start()
+        self.clear(FIRST_S_MAX)
+        assert self.until_flow(FIRST_S_MAX), f"no orders; see {self.root}"
+
+    def live(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let time pass, or until a condition holds; return whether it does."""
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            if until():
+                return True
+            for host in self.hosts.values():
+                host.reap()
+                host.keep_journal()
+            if time.monotonic() >= self._rows_due_s:
+                self.fetch_rows()
+            time.sleep(PAUSE_S)
+        return until()
+
+    def mend(self) -> None:
+        """Bring back everything that is down."""
+        self.field.wire.heal()
+        self.field.cluster.start()
+        for host in self.hosts.values():
+            host.resume()
+            host.start()
+
+    def placed(self) -> int:
+        """Return how many orders the venue has taken."""
+        return self.venue.counts()["placed"]
+
+    def until_flow(self, bound_s: float, orders: int = 3) -> bool:
+        """Wait until orders flow; return whether they do."""
+        wanted = self.placed() + orders
+        due_s = 0.0
+
+        def flow() -> bool:
+            nonlocal due_s
+            if time.monotonic() < due_s:
+                return False
+            due_s = time.monotonic() + 0.05
+            return self.placed() >= wanted
+
+        return self.live(bound_s, flow)
+
+    def leader(self) -> str:
+        """Return the host that by its own word may lead now; empty if none may, or more than one."""
+        leading = [node for node, host in self.hosts.items() if host.leads()]
+        return leading[0] if len(leading) == 1 else ""
+
+    def trip_word(self, node: str) -> None:
+        """Trip as ``grinder kill`` on a host does first: its board and its latch file."""
+        with self.hosts[node].shell():
+            trip_now(scene(), "drill")
+
+    def trip_file(self, node: str) -> None:
+        """Trip the latch file of a host, and nothing else."""
+        with self.hosts[node].shell():
+            where = scene()
+            where.latch.trip(TripReason.MANUAL, where.operator.text, "drill", where.clock.utc_ms())
+
+    def reset(self, trip_id: str) -> tuple[bool, str]:
+        """Have an operator acknowledge a trip; return whether the cluster was cleared, and what the command said."""
+        self.watcher.look()
+        began, known = now_ns(), self.watcher.seen()
+        said = io.StringIO()
+        with self.hosts[NODES[0]].shell(), contextlib.redirect_stdout(said):
+            code = grinder(["reset", "--cluster", "--ack", trip_id])
+        self.acknowledged.append(Acknowledged(began, (*known, trip_id)))
+        return code == Exit.OK, said.getvalue()
+
+    def clear(self, bound_s: float) -> None:
+        """Be the operator until no host and no key says *tripped*, or the time is over."""
+        deadline_s = time.monotonic() + bound_s
+        trip_id = "never-armed"
+        while time.monotonic() < deadline_s:
+            done, said = self.reset(trip_id)
+            if done and self.live(2.0, lambda: not self.watcher.look()):
+                return
+            named = _STANDING.search(said)
+            trip_id = named.group(1) if named else trip_id
+            self.live(0.2)
+
+    def fetch_rows(self) -> None:
+        """Take what the venue was asked since the last time."""
+        self._rows_due_s = time.monotonic() + ROWS_EVERY_S
+        since = self._rows[-1]["seq"] if self._rows else 0
+        self._rows += self.venue.get(f"requests?since={since}&limit={ROWS}")
+
+    def faults_struck(self) -> Counter[str]:
+        """Return how often each fault of the venue struck."""
+        return Counter(row["fault"] for row in self._rows if row["fault"])
+
+    def world(self) -> World:
+        """Return everything that the judge looks at."""
+        self.fetch_rows()
+        assert len(self._rows) == self._rows[-1]["seq"], "requests were forgotten before they were fetched"
+        boot_ns = mono_to_boot_ns()
+        nodes = {key: node for node, (key, _) in KEYS.items()}
+        spoken = [
+            Spoken(row["mono_ns"] + boot_ns, nodes[row["key"]], row["op"], row["client_id"])
+            for row in self._rows
+            if row["op"] in COMMANDS and row["key"] in nodes and row["executed"]
+        ]
+        permits = [
+            permit
+            for node, host in self.hosts.items()
+            for permit in permits_of(node, rows_of(host.rows_path), self.timing.ttl_s)
+        ]
+        return World(
+            ttl_ns=self.timing.ttl_s * NS_PER_S,
+            countdown_ns=COUNTDOWN_MS * NS_PER_MS,
+            ended=now_ns(),
+            spoken=spoken,
+            permits=permits,
+            rests=self._rests(spoken),
+            latched=list(self.watcher.latched),
+            acknowledged=[*self.acknowledged, *map(self._by_whom, self.watcher.acks.values())],
+            disarmed=list(self.watcher.disarmed),
+            unwell=list(self.unwell),
+            told=list(self.told),
+        )
+
+    def _by_whom(self, seen: Acknowledged) -> Acknowledged:
+        """Return what a permission acknowledges as of the operator's command that made it."""
+        commands = [each.at for each in self.acknowledged if each.at <= seen.at]
+        return msgspec.structs.replace(seen, at=max(commands, default=seen.at))
+
+    def _rests(self, spoken: list[Spoken]) -> list[Rest]:
+        """Return every order that came into the book, with when that was and when it left it."""
+        began = {each.name: each.at for each in spoken if each.operation == "order.place"}
+        wall_ns = now_ns() - time.time_ns()
+        rests = []
+        for row in self.venue.get(f"orders?limit={ROWS}"):
+            name = row["clientOrderId"]
+            if row["timeInForce"] == "IOC" or Decimal(row["origQty"]) == 0:
+                continue
+            ended = None if row["live"] else row["updateTime"] * NS_PER_MS + wall_ns
+            rests.append(Rest(name, began.get(name, row["time"] * NS_PER_MS + wall_ns), ended))
+        return rests
+
+    def said(self) -> str:
+        """Return what programs wrote to their outputs."""
+        path = self.root / "output"
+        return path.read_text(errors="replace")[-4_000:] if path.exists() else ""
+
+    def close(self, *, keep: bool = False) -> None:
+        """End everything; ``keep``: leave the folders for whoever wants to look."""
+        self.watcher.close()
+        for host in self.hosts.values():
+            host.kill()
+        self._nursery.close()
+        self.venue.close()
+        self._relays.close()
+        self.field.close()
+        if not keep:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def certificate_paths(root: Path) -> tuple[Path, ...]:
+    """Return where a host has the certificate of the authority, its own, and its key."""
+    return root / "ca.pem", root / "cert.pem", root / "key.pem"
+
+
+def put_certificate(paths: tuple[Path, ...], identity: Identity) -> None:
+    """Give a host an identity; what reads it then is what starts next."""
+    paths[0].parent.mkdir(mode=0o700, exist_ok=True)
+    for path, source in zip(paths, identity, strict=True):
+        path.write_bytes(source.read_bytes())

@@ -1,0 +1,106 @@
+"""Campaigns side by side, each a process of its own, and one report of them for people."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from tests.smoke.venues import PROJECT
+from tests.soak.cluster.cluster_campaign import Report
+from tests.soak.cluster.cluster_faults import TABLE
+
+SEED_VARIABLE = "CLUSTER_SEED"
+"""Environment: seed of faults and load; printed with every report. Processes still race as they like."""
+
+ENDS_S_MAX = 1_200
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One campaign to run: its seed, how many faults, and the name of its timing."""
+
+    seed: int
+    faults: int
+    timing: str
+
+
+def seed_of(default: int) -> int:
+    """Return the seed that was asked for, else ``default``."""
+    return int(os.environ.get(SEED_VARIABLE, "") or default)
+
+
+def run(wanted: Run) -> Report:
+    """Run one campaign in a process of its own."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.soak.cluster.cluster_campaign"),
+            *(str(wanted.seed), str(wanted.faults), wanted.timing),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        timeout=ENDS_S_MAX,
+        check=False,
+    )
+    if done.returncode != 0:
+        return Report(wanted.seed, 0, found=[f"ENDED EARLY: {done.stderr.decode()[-3_000:]}"])
+    return msgspec.json.decode(done.stdout, type=Report)
+
+
+def lies_found(lie: str) -> list[str]:
+    """Return the rules that are seen to be broken where hosts break one, in a process of its own."""
+    command = [sys.executable, "-m", "tests.soak.cluster.cluster_lies", lie]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=ENDS_S_MAX, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-3_000:]
+    return msgspec.json.decode(done.stdout, type=list[str])
+
+
+def side_by_side(runs: list[Run], at_once: int, tell: Callable[[str], None] = lambda line: None) -> list[Report]:
+    """Run campaigns, so many at once; tell a line of each that ends."""
+
+    def one(wanted: Run) -> Report:
+        report = run(wanted)
+        tell(line_of(report))
+        return report
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(one, runs))
+
+
+def line_of(report: Report) -> str:
+    """Return one campaign as a line."""
+    worst_s = max(report.outages_s, default=0.0)
+    return (
+        f"  seed {report.seed}, TTL {report.ttl_s} s: {report.faults.total()} faults in {report.seconds:.0f} s,"
+        f" {report.by_term.total()} orders in {len(report.by_term)} terms, {report.resigned} resignations,"
+        f" {len(report.outages_s)} outages, worst {worst_s:.1f} s, {len(report.found)} findings"
+    )
+
+
+def printed(reports: list[Report], seed: int, seconds: float) -> str:
+    """Return all of them as lines for people."""
+    faults = sum((report.faults for report in reports), Counter())
+    outages = sorted(outage for report in reports for outage in report.outages_s) or [0.0]
+    marks = " / ".join(f"{outages[min(len(outages) - 1, int(len(outages) * part))]:.1f}" for part in (0.5, 0.9, 1.0))
+    refused = sum((report.refused for report in reports), Counter())
+    struck = sum((report.venue_faults for report in reports), Counter())
+    slow = Counter(name for report in reports for name in report.slow)
+    numbers = {fault.name: fault.number for fault in TABLE}
+    lines = [
+        f"{faults.total()} faults in {seconds:.0f} s, {SEED_VARIABLE}={seed}:"
+        f" {sum(report.by_term.total() for report in reports)} orders in"
+        f" {sum(len(report.by_term) for report in reports)} terms,"
+        f" {sum(report.resigned for report in reports)} clean ends",
+        *(f"  {faults[name]:4d} #{numbers[name]:<2d} {name}" for name in numbers if faults[name]),
+        f"  {len(outages)} outages over 0.5 s, p50 / p90 / longest {marks} s",
+        f"  placements refused by the venue: {dict(refused)}",
+        f"  faults of the venue that struck: {dict(struck)}",
+        f"  orders not back in time after: {dict(slow)}",
+        *(f"  seed {report.seed}: {dict(sorted(report.by_term.items()))} by term" for report in reports),
+    ]
+    found = [f"  seed {report.seed}: {line}" for report in reports for line in report.found]
+    return "\n".join([*lines, f"  {len(found)} findings", *found[:60]])
