@@ -53,6 +53,7 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
         max_orders_per_run=settings.max_orders_per_run,
         ha_enabled=settings.ha_enabled,
         override=settings.operator_override,
+        max_position_usd=settings.max_position_usd,
     )
     return ExecutorConfig(
         limits=limits,

@@ -57,6 +57,7 @@ class Limits(msgspec.Struct, frozen=True):
     """The settings that interlocks enforce.
 
     ``override``: of the environment at start; the more severe of it and the board's holds, also without an fsm.
+    ``max_position_usd``: cap of what the account may hold at worst, quote currency; None is no cap.
     ``collar_bps``: widest distance of a price from its reference. ``order_reserve``: part of the venue's order budget
     that only protective orders may use, orders.
     """
@@ -69,6 +70,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_orders_per_run: int
     ha_enabled: bool
     override: Override = Override.NONE
+    max_position_usd: Decimal | None = None
     collar_bps: Decimal = Decimal(500)
     order_reserve: int = 60
 
@@ -92,7 +94,8 @@ class Facts(msgspec.Struct, frozen=True):
     """What holds right now. Board words as read; 0 is unknown. ``orders_left``: of the venue's order budget.
 
     ``override``, ``cluster_override``: of this host and of the whole cluster. ``symbol_unresolved``: an order of the
-    symbol is in doubt, and asking the venue has not helped.
+    symbol is in doubt, and asking the venue has not helped. ``reach_usd``: what would be held at worst once this
+    command is carried out.
     """
 
     now_mono_ns: int
@@ -120,6 +123,7 @@ class Facts(msgspec.Struct, frozen=True):
     orders_left: int
     risk_orders_this_run: int
     intents_incarnation: int
+    reach_usd: Decimal | None = None
 
 
 _STATES: Final = tuple(FsmState)
@@ -175,6 +179,11 @@ def _breaks_filter(ask: Ask, facts: Facts, limits: Limits) -> bool:
         or not rules.min_price <= ask.price <= (rules.max_price or ask.price)
         or ask.price * ask.qty < rules.min_notional
     )
+
+
+def _reaches_too_far(ask: Ask, facts: Facts, limits: Limits) -> bool:
+    cap = limits.max_position_usd
+    return cap is not None and (facts.reach_usd is None or facts.reach_usd > cap)
 
 
 def _too_many_open(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -256,6 +265,7 @@ TABLE: Final[tuple[tuple[DenyReason, frozenset[Command], Check], ...]] = (
         RISK,
         lambda ask, facts, limits: ask.price * ask.qty > limits.max_notional_per_order,
     ),
+    (_R.MAX_POSITION_EXCEEDED, RISK, _reaches_too_far),
     (
         _R.MAX_ORDERS_PER_RUN,
         RISK_PLACES,

@@ -16,6 +16,7 @@ TWINS: Final[dict[BlockReason, tuple[DenyReason, ...]]] = {
     _B.MODE_NOT_LIVE_TRADE: (_D.MODE_NOT_LIVE_TRADE, _D.PORT_NOOP),
     _B.KILL_SWITCH_ACTIVE: (_D.KILL_SWITCH_ACTIVE,),
     _B.SYMBOL_NOT_WHITELISTED: (_D.SYMBOL_NOT_WHITELISTED,),
+    _B.MAX_POSITION_EXCEEDED: (_D.MAX_POSITION_EXCEEDED,),
     _B.DRAWDOWN_BLOCKED: (_D.KILL_SWITCH_ACTIVE, _D.FSM_STATE_BLOCKED),
     _B.FSM_STATE_BLOCKED: (_D.FSM_STATE_BLOCKED, _D.OPERATOR_OVERRIDE),
     _B.INPUT_NOT_LIVE: (_D.NOT_RECONCILED, _D.VENUE_DISCONNECTED, _D.CLOCK_UNKNOWN, _D.FSM_STATE_BLOCKED),
@@ -35,8 +36,6 @@ TWINS: Final[dict[BlockReason, tuple[DenyReason, ...]]] = {
 """The interlocks that say no where the gate does, at latest a board word or a snapshot later."""
 
 GATES_ALONE: Final[dict[BlockReason, str]] = {
-    _B.MAX_POSITION_EXCEEDED: "the cap is on every symbol's worst case at once, which only the fsm holds in one place; "
-    "in the executor the notional per order, the orders per run and the open orders bound what can be added",
     _B.FILL_PROB_LOW: "a model's opinion of profit, not of safety; without a model the gate itself fails closed",
     _B.ROUTER_BLOCKED: "the router is a part of the fsm; what it must not let pass, the filters above stop again",
     _B.PERCENT_PRICE: "the executor's collar bounds the same distance; where the venue's own is narrower, it refuses",

@@ -326,6 +326,7 @@ class ExecutorService:
             self._intents[0],
             self._recovery.instruments,
             self._settling.unresolved_symbols,
+            self._account.positions if self._account is not None else (),
         )
 
     def _not_reconciled(self, now_mono_ns: int) -> str:

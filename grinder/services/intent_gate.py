@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.interlocks import Ask, Command, Facts, Limits, deny, forbidden
-from grinder.core.orders import Order, new_order
+from grinder.core.interlocks import PRICE_AGE_NS_MAX, Ask, Command, Facts, Limits, deny, forbidden
+from grinder.core.orders import Order, amend_sent, new_order
+from grinder.core.reach import reach_usd
+from grinder.model.account import Position
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.frames import Envelope, Frame
 from grinder.model.instrument import Instrument
@@ -40,7 +42,10 @@ NO_TERM: Final = -1
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """What the executor itself knows at this moment. ``not_reconciled``: why new risk must wait, or empty."""
+    """What the executor itself knows at this moment. ``not_reconciled``: why new risk must wait, or empty.
+
+    ``positions``: as the syncer told them last.
+    """
 
     not_reconciled: str
     connected: bool
@@ -48,6 +53,7 @@ class Conditions(msgspec.Struct, frozen=True):
     intents_incarnation: int
     instruments: dict[str, Instrument]
     unresolved_symbols: frozenset[str]
+    positions: tuple[Position, ...]
 
 
 class IntentGate:
@@ -85,7 +91,7 @@ class IntentGate:
         if parts is not None and parts.term != envelope.term:
             # Decided under one term and sent under another: of neither.
             ask = msgspec.structs.replace(ask, term=NO_TERM)
-        reason = self._judge(ask, conditions)
+        reason = self._judge(ask, conditions, new_order(place))
         if reason is None:
             if self._desk.place(place, "" if place.reduce_only else self._run_id):
                 return
@@ -102,7 +108,7 @@ class IntentGate:
         protective = order is not None and order.reduce_only
         command = Command.AMEND_REDUCE if protective else Command.AMEND_RISK
         ask = _ask(command, amend, envelope, amend.price, amend.qty, False, order)
-        reason = self._judge(ask, conditions)
+        reason = self._judge(ask, conditions, None if order is None else amend_sent(order, amend.price, amend.qty))
         if reason is None:
             assert order is not None
             if self._desk.amend(order, amend.price, amend.qty):
@@ -114,7 +120,7 @@ class IntentGate:
         """Send a cancel; refuse it only when there is no such live order, or one is on its way already."""
         order = self._store.get(cancel.client_order_id)
         ask = _ask(Command.CANCEL, cancel, envelope, ZERO, ZERO, False, order)
-        reason = self._judge(ask, conditions)
+        reason = self._judge(ask, conditions, None)
         if reason is None:
             assert order is not None
             self._desk.cancel(order)
@@ -141,8 +147,11 @@ class IntentGate:
         parts = parse_order_id(client_order_id)
         return parts if parts is not None and parts.prefix == self._prefix else None
 
-    def _judge(self, ask: Ask, conditions: Conditions) -> DenyReason | None:
+    def _judge(self, ask: Ask, conditions: Conditions, wanted: Order | None) -> DenyReason | None:
+        """Return why a command may not be sent; ``wanted``: its order as it would be then."""
         facts = self._facts(ask, conditions)
+        if wanted is not None and not wanted.reduce_only and self._limits.max_position_usd is not None:
+            facts = msgspec.structs.replace(facts, reach_usd=self._reach_usd(wanted, conditions.positions))
         if facts.now_mono_ns > ask.deadline_mono_ns:
             self._ports.telemetry.count("grinder_executor_late_intents_total", ask.command.value)
         return deny(ask, facts, self._limits)
@@ -181,6 +190,18 @@ class IntentGate:
             risk_orders_this_run=self._store.risk_orders,
             intents_incarnation=conditions.intents_incarnation,
         )
+
+    def _reach_usd(self, wanted: Order, positions: tuple[Position, ...]) -> Decimal | None:
+        told = {position.symbol: position.mark_price for position in positions if position.mark_price > ZERO}
+        now = self._ports.clock.mono_ns()
+
+        def price_of(symbol: str) -> Decimal | None:
+            mark = self._board.mark(symbol)
+            fresh = mark is not None and now - mark.recv_mono_ns <= PRICE_AGE_NS_MAX
+            return mark.mark_price if mark is not None and fresh else told.get(symbol)
+
+        orders = (order for order in self._store.live() if order.client_order_id != wanted.client_order_id)
+        return reach_usd(positions, (*orders, wanted), self._limits.symbols, price_of)
 
     def _refuse(self, reason: DenyReason, ask: Ask, command: str) -> None:
         """Answer an amend or cancel; show a finished order once more, since the asker does not know its end."""

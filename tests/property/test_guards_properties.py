@@ -13,12 +13,16 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grinder.core.exposure import Working, classify, with_placed, working_of, worst_case_qty
+from grinder.core.exposure import Working, classify, with_placed, working_of, worst_case_notional, worst_case_qty
 from grinder.core.guards import judge
+from grinder.core.orders import Order
+from grinder.core.reach import reach_usd
 from grinder.core.situation import AccountSituation, Approved, Denied, GuardLimits, Proposal, SymbolSituation
+from grinder.model.account import Position, PositionSide
 from grinder.model.control import FsmState, RiskIntent, TradingMode
-from grinder.model.orders import Cancel, Place, Side
+from grinder.model.orders import Cancel, OrderKind, OrderState, Place, Side
 from grinder.model.reasons import BlockReason, PlanReason
+from grinder.model.units import ZERO
 from tests.gate_world import ACCOUNT, INSTRUMENT, LIMITS, MARKET, NOW, SYMBOL, Resting, place
 
 D = Decimal
@@ -180,6 +184,25 @@ def test_worst_case_when_any_orders_fill_then_never_exceeded(position: Decimal, 
         for filled in combinations(risky, size):
             after = position + sum(one.remaining_qty if one.side is Side.BUY else -one.remaining_qty for one in filled)
             assert abs(after) <= worst
+
+
+def as_order(number: int, resting: Resting, filled_qty: Decimal) -> Order:
+    """Return the executor's order of which that much may still execute."""
+    return Order(
+        f"grd-0-{number}-b1", SYMBOL, resting.side, OrderKind.GRID, OrderState.OPEN, resting.price,
+        resting.remaining_qty + filled_qty, resting.reduce_only, "", filled_qty,
+    )  # fmt: skip
+
+
+@given(st.decimals(-20, 20, places=3), st.lists(RESTING, max_size=6), st.decimals(0, 9, places=3))
+def test_reach_when_the_executor_counts_it_by_its_own_code_then_equal_to_the_gates_worst_case(
+    position: Decimal, resting: list[Resting], filled_qty: Decimal
+) -> None:
+    price = Decimal("101.7")
+    held = Position(SYMBOL, PositionSide.BOTH, position, price, price, ZERO, 0)
+    orders = [as_order(number, each, filled_qty) for number, each in enumerate(resting)]
+    worst = worst_case_notional(position, working_of(resting), price)
+    assert reach_usd([held], orders, frozenset({SYMBOL}), {SYMBOL: price}.get) == worst
 
 
 @given(st.lists(RESTING, max_size=5), ORDERS)

@@ -43,6 +43,7 @@ LIMITS = Limits(
     max_notional_per_order=D(500),
     max_orders_per_run=10,
     ha_enabled=True,
+    max_position_usd=D(500),
 )
 MARK = msgspec.structs.replace(make_mark(1, mono_ns=NOW), mark_price=D(100))
 FACTS = Facts(
@@ -71,6 +72,7 @@ FACTS = Facts(
     orders_left=200,
     risk_orders_this_run=9,
     intents_incarnation=5,
+    reach_usd=D(500),
 )
 ASK = Ask(Command.PLACE_RISK, "grd-0-1-b1", "BTCUSDT", D(99), D(1), NOW, 3, 5, False, None)
 
@@ -110,6 +112,8 @@ FACT_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...]
     (R.CLOCK_UNKNOWN, RISK, {"clock_checked_mono_ns": 0}),
     (R.CLOCK_UNKNOWN, RISK, {"clock_checked_mono_ns": NOW - 61 * NS_PER_S}),
     (R.CLOCK_UNKNOWN, RISK, {"clock_error_us": 500_001}),
+    (R.MAX_POSITION_EXCEEDED, RISK, {"reach_usd": D("500.01")}),
+    (R.MAX_POSITION_EXCEEDED, RISK, {"reach_usd": None}),
     (R.MAX_ORDERS_PER_RUN, frozenset({Command.PLACE_RISK}), {"risk_orders_this_run": 10}),
     (R.MAX_OPEN_ORDERS, frozenset({Command.PLACE_RISK}), {"orders_of_symbol": 200}),
     (R.MAX_OPEN_ORDERS, frozenset({Command.PLACE_RISK}), {"orders_tracked": ORDERS_TRACKED_MAX}),
@@ -130,6 +134,7 @@ NO_LEAD_CASES: tuple[tuple[DenyReason, dict[str, object]], ...] = (
 """The reason of new risk; everything that only protects is denied too, with LEASE_EXPIRED."""
 LIMIT_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...] = (
     (R.NOT_ARMED, RISK, {"armed": False}),
+    (R.MAX_POSITION_EXCEEDED, RISK, {"max_position_usd": D(499)}),
     (R.MODE_NOT_LIVE_TRADE, PLACES | AMENDS, {"mode": TradingMode.READ_ONLY}),
     (R.PORT_NOOP, PLACES | AMENDS, {"port": ExchangePort.NOOP}),
 )

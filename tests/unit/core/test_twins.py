@@ -116,6 +116,12 @@ CAUSES: tuple[tuple[BlockReason, Changes, DenyReason, Changes], ...] = (
         {"limits": {"max_notional_per_order": D(49)}},
     ),
     (
+        B.MAX_POSITION_EXCEEDED,
+        {"limits": {"max_position_usd": D("49.99")}},
+        R.MAX_POSITION_EXCEEDED,
+        {"facts": {"reach_usd": D("500.01")}},
+    ),
+    (
         B.MAX_ORDERS_PER_RUN,
         {"account": {"risk_orders_this_run": 10}},
         R.MAX_ORDERS_PER_RUN,
