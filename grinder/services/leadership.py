@@ -174,7 +174,7 @@ class Leadership:
         if acts_under != self._acts_under:
             before, self._acts_under = self._acts_under, acts_under
             if before:
-                self._duties.lost(standing.why)
+                self._duties.lost(self._lease.last_end)
             if acts_under:
                 self._duties.won(acts_under)
         hands_over, self._hands_over = self._hands_over, bool(standing.leaving)
