@@ -25,7 +25,7 @@ from grinder.adapters.scrape import fetch
 from grinder.adapters.tree import why_not_listen
 from grinder.cli.nodes import NodeLook, Seat, look_at, table
 from grinder.core.cluster_reset import NEVER_ARMED
-from grinder.model.control import Exit
+from grinder.model.control import Exit, FsmState
 from grinder.model.errors import AlreadyRunningError
 from procs._cluster import HOST, PROJECT, Cluster
 
@@ -162,6 +162,18 @@ def _arm(cluster: Cluster) -> None:
     _say("A new cluster may take no risk until an operator permits it. This is paper, so it is done for you:")
     _insist(cluster, first, "reset", "--ack", NEVER_ARMED)
     for seat in cluster.seats:
+        _resume(cluster, seat)
+
+
+def _resume(cluster: Cluster, seat: Seat) -> None:
+    """Let a node go on that has been in an emergency; one that was too slow to notice it has nothing to wait for.
+
+    Raises:
+        FailedError: if the emergency does not end, or resuming is refused until the bound.
+    """
+    clock = SystemClock()
+    _require(lambda: look_at(seat, clock).loop != FsmState.EMERGENCY, f"{seat.name} is out of EMERGENCY", cluster)
+    if look_at(seat, clock).awaits_resume:
         _insist(cluster, seat, "resume", "--ack")
 
 

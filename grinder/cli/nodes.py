@@ -36,7 +36,8 @@ class Seat(msgspec.Struct, frozen=True):
 class NodeLook(msgspec.Struct, frozen=True):
     """One node at one moment. ``lead_left_s``, ``risk_left_s``: how long it may lead and take risk, 0 or less: not.
 
-    ``orders``: how many of its orders rest, None where nobody says. ``why``: what keeps it from being ready.
+    ``orders``: how many of its orders rest, None where nobody says. ``awaits_resume``: an operator, after an emergency.
+    ``why``: what keeps it from being ready.
     """
 
     name: str
@@ -46,6 +47,7 @@ class NodeLook(msgspec.Struct, frozen=True):
     lead_left_s: float = 0.0
     risk_left_s: float = 0.0
     orders: int | None = None
+    awaits_resume: bool = False
     why: tuple[str, ...] = ()
 
     @property
@@ -95,8 +97,13 @@ def _look(seat: Seat, board: Board, clock: Clock) -> NodeLook:
         lead_left_s=(board.read(Word.LEAD_DEADLINE_BOOT_NS) - now_boot_ns) / NS_PER_S,
         risk_left_s=(board.read(Word.RISK_DEADLINE_BOOT_NS) - now_boot_ns) / NS_PER_S,
         orders=None if page is None else len(page["orders"]),
-        why=("metrics: does not answer",) if page is None else tuple(page["ready"]["reasons"]),
+        awaits_resume=seen.awaiting_resume,
+        why=("metrics: does not answer",) if page is None else _first_of_all_its_role(page["ready"]["reasons"]),
     )
+
+
+def _first_of_all_its_role(reasons: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(reasons, key=lambda reason: not reason.startswith("ha:")))
 
 
 def _status(port: int) -> dict[str, Any] | None:

@@ -67,7 +67,7 @@ def test_node_when_its_lead_has_run_out_then_it_does_not_lead(tmp_path: Path) ->
 def test_table_when_printed_then_columns_are_even_and_no_line_is_too_long() -> None:
     looks = [
         NodeLook("node-a", "ACTIVE", 7, "ACTIVE", 3.04, 1.5, 8),
-        NodeLook("node-b", "STANDBY", 7, "DEGRADED", 0.0, 0.0, 0, ("standby: node-a leads (term 7)", "x" * 100)),
+        NodeLook("node-b", "STANDBY", 7, "DEGRADED", 0.0, 0.0, 0, False, ("standby: node-a leads (term 7)", "x" * 100)),
     ]
     assert table(looks, 90) == [
         "node    role     term  loop      lead s  risk s  orders  not ready because",
