@@ -1,4 +1,4 @@
-"""Leadership on its ports: what the board says and when, what is on the disk before that, how a node's health counts."""
+"""Leadership on its ports: what the board says and when, what is on the disk before, and how health counts."""
 
 from __future__ import annotations
 
@@ -289,10 +289,9 @@ def test_stop_when_it_leads_then_asked_to_hand_over_and_left_once_the_lease_is_b
     node.leadership.stop()
     assert node.told[-1] == ("hand_over", "stopping")
     node.run(1_000)
-    assert node.leads
-    assert not node.leadership.left
+    before = node.leads, node.leadership.left
     node.leadership.release(clean=True)
-    assert not node.leads
+    assert (before, node.leads) == ((True, False), False)
     node.store.pump()
     assert node.leadership.left
     assert cluster.leader is None
