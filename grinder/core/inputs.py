@@ -44,8 +44,9 @@ from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS, ZERO
 
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
-POST_ONLY_REFUSED: Final = "-5022"
-"""How the reason of a post-only order that would have taken begins. Source: the venue's error codes."""
+BY_CHANCE: Final = ("-5022", "-1021", "-5028")
+"""How reasons begin that say nothing against the order itself: it would have taken, or was too old when it arrived.
+Source: the venue's error codes."""
 
 LOSS_STREAK_TRIPPED: Final = "CONSECUTIVE_LOSS_GUARD_TRIPPED"
 """Log event of a streak of losing orders that reached its limit."""
@@ -104,9 +105,7 @@ def _update(state: EngineState, update: OrderUpdate, effects: list[Effect]) -> N
     if update.state is OrderState.REJECTED:
         subject = f"{update.side} {update.kind} {update.reason}"
         symbol.rejects = refused(symbol.rejects, subject, state.now_mono_ns)
-        looping = symbol.rejects.count >= state.config.guards.reject_trip and not update.reason.startswith(
-            POST_ONLY_REFUSED
-        )
+        looping = symbol.rejects.count >= state.config.guards.reject_trip and not update.reason.startswith(BY_CHANCE)
         if looping and not update.reduce_only and not state.tripped:
             state.tripped = True
             detail = f"{update.symbol}: {subject}, {symbol.rejects.count} times in a row"

@@ -29,6 +29,9 @@ CLOCK_AGE_NS_MAX: Final = 60 * NS_PER_S
 CLOCK_ERROR_US_MAX: Final = 500_000
 """Age and error bound at which the venue's clock counts as unknown. A request is refused 1 s ahead of the venue."""
 
+CLUSTER_CLOCK_ERROR_US_MAX: Final = 250_000
+"""The same on a host of a cluster, where the error is taken from what is left of the permit."""
+
 PRICE_AGE_NS_MAX: Final = 5 * NS_PER_S
 """Age at which a mark or book on the board is no reference for a price."""
 
@@ -153,7 +156,8 @@ def _fsm_blocks(ask: Ask, facts: Facts, limits: Limits) -> bool:
 
 def _clock_unknown(ask: Ask, facts: Facts, limits: Limits) -> bool:
     age_ns = facts.now_mono_ns - facts.clock_checked_mono_ns
-    return facts.clock_checked_mono_ns == 0 or age_ns > CLOCK_AGE_NS_MAX or facts.clock_error_us > CLOCK_ERROR_US_MAX
+    error_us_max = CLUSTER_CLOCK_ERROR_US_MAX if limits.ha_enabled else CLOCK_ERROR_US_MAX
+    return facts.clock_checked_mono_ns == 0 or age_ns > CLOCK_AGE_NS_MAX or facts.clock_error_us > error_us_max
 
 
 def _beyond_collar(ask: Ask, facts: Facts, limits: Limits) -> bool:

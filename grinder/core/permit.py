@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.interlocks import CLOCK_AGE_NS_MAX, ROLE_ACTIVE
+from grinder.core.interlocks import CLOCK_AGE_NS_MAX, CLUSTER_CLOCK_ERROR_US_MAX, ROLE_ACTIVE
 from grinder.model.control import HaRole, Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS
@@ -26,10 +26,6 @@ from grinder.model.units import NS_PER_MS
 WINDOW_MS_MAX: Final = 1_000
 WINDOW_MS_MIN: Final = 100
 """Longest age that a command of a cluster's host is given, and the shortest that is worth sending, milliseconds."""
-
-CLOCK_ERROR_US_MAX: Final = 250_000
-"""Error bound of the venue's clock beyond which no new risk leaves. What protects leaves; its deadline lies a second
-before the lease's end, and a timestamp that is wrong by more than a second the venue refuses by itself."""
 
 _NS_PER_US: Final = 1_000
 _ROLES: Final = {1: HaRole.STANDBY, ROLE_ACTIVE: HaRole.ACTIVE}
@@ -95,9 +91,11 @@ def window_ms(deed: Deed, decided_term: int, standing: Standing, longest_ms: int
         return DenyReason.STALE_TERM
     age_ns = standing.now_mono_ns - standing.clock_checked_mono_ns
     unknown = standing.clock_checked_mono_ns == 0 or age_ns > CLOCK_AGE_NS_MAX
-    if risk and (unknown or standing.clock_error_us > CLOCK_ERROR_US_MAX):
+    if risk and (unknown or standing.clock_error_us > CLUSTER_CLOCK_ERROR_US_MAX):
         return DenyReason.CLOCK_UNKNOWN
-    error_us = CLOCK_ERROR_US_MAX if unknown else min(standing.clock_error_us, CLOCK_ERROR_US_MAX)
+    # What protects leaves with any clock: its deadline lies a second before the lease's end, and a timestamp that is
+    # more than a second ahead the venue refuses by itself.
+    error_us = CLUSTER_CLOCK_ERROR_US_MAX if unknown else min(standing.clock_error_us, CLUSTER_CLOCK_ERROR_US_MAX)
     deadline_boot_ns = standing.lead_deadline_boot_ns
     if risk:
         deadline_boot_ns = min(deadline_boot_ns, standing.risk_deadline_boot_ns)

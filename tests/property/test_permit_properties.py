@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grinder.core.permit import CLOCK_ERROR_US_MAX, WINDOW_MS_MAX, Deed, Standing, window_ms
+from grinder.core.interlocks import CLUSTER_CLOCK_ERROR_US_MAX
+from grinder.core.permit import WINDOW_MS_MAX, Deed, Standing, window_ms
 from grinder.model.control import Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -24,7 +25,7 @@ STANDINGS = st.builds(
     risk_deadline_boot_ns=NS,
     lead_deadline_boot_ns=NS,
     clock_checked_mono_ns=st.sampled_from((0, NOW - 61 * NS_PER_S, NOW)),
-    clock_error_us=st.integers(0, 2 * CLOCK_ERROR_US_MAX),
+    clock_error_us=st.integers(0, 2 * CLUSTER_CLOCK_ERROR_US_MAX),
 )
 MAY_LEAD = STANDINGS.map(
     lambda seen: msgspec.structs.replace(seen, role=2, term=1, tripped=False, override=Override.NONE)
@@ -47,7 +48,7 @@ def test_window_when_there_is_one_then_it_ends_before_the_deadline_by_the_venues
     if isinstance(window, DenyReason):
         return
     assert 0 < window <= min(WINDOW_MS_MAX, longest_ms)
-    error_ns = min(seen.clock_error_us, CLOCK_ERROR_US_MAX) * 1_000
+    error_ns = min(seen.clock_error_us, CLUSTER_CLOCK_ERROR_US_MAX) * 1_000
     assert seen.now_boot_ns + window * NS_PER_MS + error_ns <= deadline_ns(deed, seen)
     assert (seen.role, seen.term) == (2, term)
     assert term > 0

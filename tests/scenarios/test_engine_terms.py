@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from io import BytesIO
 
-from grinder.core.events import Send
+import msgspec
+
+from grinder.core.events import Control, Event, Send
 from grinder.core.losses import NOTHING_LOST
 from grinder.core.recording import Header, decision_record, header_record, replay
-from grinder.model.control import FsmState
+from grinder.model.control import FsmState, Override
 from grinder.model.orders import OrdersSnapshot, Place, parse_order_id
 from tests.engine_world import START_NS, World, config
 
@@ -113,3 +115,8 @@ def test_recording_when_the_term_changes_then_the_replay_agrees_byte_for_byte() 
     replayed = replay(BytesIO(header + b"".join(map(decision_record, world.events, world.decisions))))
     assert replayed.difference is None
     assert replayed.steps == len(world.events)
+
+
+def test_recording_when_it_is_from_before_terms_then_its_board_words_are_those_of_a_host_alone() -> None:
+    recorded = msgspec.msgpack.encode(("Control", 5, False, True, 0, 3, True))
+    assert msgspec.msgpack.decode(recorded, type=Event) == Control(5, False, True, Override.NONE, 3, True, term=0)

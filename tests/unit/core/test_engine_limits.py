@@ -124,9 +124,11 @@ def refusal(reason: str, reduce_only: bool = False) -> OrderUpdate:
     [
         (refusal("-2019 Margin is insufficient."), [TripReason.REJECT_LOOP]),
         (refusal("-5022 Due to the order could not be executed as maker."), []),
+        (refusal("-1021 Timestamp for this request is outside of the recvWindow."), []),
+        (refusal("-5028 Timestamp for this request is outside of the ME recvWindow."), []),
         (refusal("-2022 ReduceOnly Order is rejected.", reduce_only=True), []),
     ],
-    ids=["adds risk", "post-only", "reduces"],
+    ids=["adds risk", "post-only", "too old", "too old at the engine", "reduces"],
 )
 def test_refusals_when_identical_ten_times_in_a_row_then_those_that_add_risk_trip_once(
     update: OrderUpdate, tripped: list[TripReason]

@@ -111,7 +111,7 @@ FACT_CASES: tuple[tuple[DenyReason, frozenset[Command], dict[str, object]], ...]
     (R.VENUE_DISCONNECTED, RISK, {"connected": False}),
     (R.CLOCK_UNKNOWN, RISK, {"clock_checked_mono_ns": 0}),
     (R.CLOCK_UNKNOWN, RISK, {"clock_checked_mono_ns": NOW - 61 * NS_PER_S}),
-    (R.CLOCK_UNKNOWN, RISK, {"clock_error_us": 500_001}),
+    (R.CLOCK_UNKNOWN, RISK, {"clock_error_us": 250_001}),
     (R.MAX_POSITION_EXCEEDED, RISK, {"reach_usd": D("500.01")}),
     (R.MAX_POSITION_EXCEEDED, RISK, {"reach_usd": None}),
     (R.MAX_ORDERS_PER_RUN, frozenset({Command.PLACE_RISK}), {"risk_orders_this_run": 10}),
