@@ -147,6 +147,10 @@ class FakeVenue:
         self._trades += 1
         return self._event(order, "TRADE", qty, price or order.price, self._trades)
 
+    def tell(self, name: str, execution: str) -> OrderEvent:
+        """Tell of an order on the stream, as the venue does when it takes one."""
+        return self._event(self.orders[name], execution)
+
     def end(self, name: str, status: str = "CANCELED") -> OrderEvent:
         order = self.orders[name]
         order.status = status

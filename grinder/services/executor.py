@@ -218,7 +218,7 @@ class ExecutorService:
         if isinstance(event, OrderEvent):
             if closed_by_venue(event):
                 self._trip_forced_close(event.symbol, event.client_order_id)
-            self._on_order_seen(event.client_order_id)
+            self._tenure.on_order_event(event)
             if not self._lead.leads:
                 return
             if not self._desk.on_order_event(event) and self._gate.is_ours(event.client_order_id):

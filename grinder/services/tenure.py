@@ -8,12 +8,16 @@ leader, without a word. Must never end a time in order and call it clean where t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.model.board import Word
+from grinder.model.control import TRIP_CODES, TripReason
 from grinder.model.orders import parse_order_id
+from grinder.model.units import MS_PER_S
+from grinder.model.venue import OrderEvent
 from grinder.ports import Board
 from grinder.services.dead_man import DeadMansSwitch
 from grinder.services.emergency import EmergencyExit
@@ -24,6 +28,15 @@ from grinder.services.recovery import Recovery
 from grinder.services.remedies import RemedyDesk
 from grinder.services.settling import Settling
 from grinder.services.shutdown import Shutdown
+
+_CLOCK_WORDS: Final = (Word.VENUE_CLOCK_CHECKED_MONO_NS, Word.VENUE_CLOCK_OFFSET_US, Word.VENUE_CLOCK_ERROR_US)
+
+PLACED: Final = "NEW"
+"""Word of the user stream for an order that the venue has just taken."""
+
+STALE_ACT_MS: Final = 1_000
+"""Time after a win, beside the error of the venue's clock, from which on no older leader's entry may be taken any more,
+milliseconds: as long as the venue takes a request at most that left before the win."""
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -67,6 +80,7 @@ class Tenure:
         self._on_change = on_change
         self._stopping = False
         self._handing_over = ""
+        self._won_venue_utc_ms = 0
         self._shutdown = self._new_shutdown()
         self._cluster: Membership | None = None
         if join is not None:
@@ -91,13 +105,37 @@ class Tenure:
 
     def on_order_seen(self, client_order_id: str) -> None:
         """Have it looked at who placed an order that the venue tells of."""
+        term = self._term_of(client_order_id)
+        if self._cluster is not None and term is not None:
+            self._cluster.on_order_seen(term)
+
+    def on_order_event(self, event: OrderEvent) -> None:
+        """Look who placed the order; trip if the venue took an entry of an older leader after this host had won.
+
+        That should be impossible: the permit had passed, and the request with it. Then two hosts traded at once.
+        """
+        self.on_order_seen(event.client_order_id)
+        term = self._term_of(event.client_order_id)
+        older = term is not None and self._lead.leads and term < self._lead.term
+        if not older or event.execution != PLACED or event.reduce_only or not self._won_venue_utc_ms:
+            return
+        if event.transaction_utc_ms - self._won_venue_utc_ms <= STALE_ACT_MS:
+            return
+        self._ports.log.event(
+            "STALE_LEADER", client_order_id=event.client_order_id, symbol=event.symbol, own_term=self._lead.term
+        )
+        if not self._board.read(Word.TRIP_EXECUTOR):
+            self._board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.ERROR])
+            self._ports.log.event("KILL_SWITCH_TRIPPED", reason=TripReason.ERROR, detail="two leaders at the venue")
+
+    def _term_of(self, client_order_id: str) -> int | None:
         parts = parse_order_id(client_order_id)
-        if self._cluster is not None and parts is not None and parts.prefix == self._config.prefix:
-            self._cluster.on_order_seen(parts.term)
+        return parts.term if parts is not None and parts.prefix == self._config.prefix else None
 
     def on_won(self, term: int) -> None:
         """Begin to act: everything that rests is found again, and what an older leader left is dealt with."""
         self._lead.won(term)
+        self._won_venue_utc_ms = self._latest_venue_utc_ms()
         self._ports.log.event("LEADS", term=term)
         if self._config.sends:
             self._parts.dead_man.take_over(self._config.symbols)
@@ -155,6 +193,11 @@ class Tenure:
         if not self._lead.leads:
             return self._cluster.why if self._cluster is not None else "this host belongs to no cluster"
         return ""
+
+    def _latest_venue_utc_ms(self) -> int:
+        """Return what the venue's clock shows now at most, Unix milliseconds; 0 where nobody has measured it yet."""
+        checked, offset_us, error_us = self._board.read_all(_CLOCK_WORDS)
+        return self._ports.clock.utc_ms() + (offset_us + error_us) // MS_PER_S if checked else 0
 
     def _new_shutdown(self) -> Shutdown:
         parts = self._parts

@@ -205,3 +205,34 @@ def test_fitness_when_a_question_that_every_host_asks_has_no_answer_then_said() 
     venue.outcomes[QueryPositionMode] = [Outcome.LOST_BEFORE] * 1_000
     host = Host(venue=venue)
     assert host.seat.duties.unfit().startswith("POSITION_MODE: not answered yet")
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "reduce_only", "trips"), [(2_000, False, True), (500, False, False), (2_000, True, False)]
+)
+def test_order_of_an_older_leader_when_the_venue_takes_it_long_after_the_win_then_the_kill_switch_trips(
+    after_ms: int, reduce_only: bool, trips: bool
+) -> None:
+    host = Host()
+    host.win(8)
+    host.run(after_ms)
+    name = order_id(1, term=7)
+    host.venue.rest(entry(name, reduce_only=reduce_only))
+    host.venue.tell(name, "NEW")
+    host.deliver()
+    tripped = host.board.read(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.ERROR]
+    assert tripped is trips
+
+
+def test_order_of_an_older_leader_when_the_venue_s_clock_was_never_measured_then_no_trip_but_taken_back() -> None:
+    host = Host()
+    host.board.words[Word.VENUE_CLOCK_CHECKED_MONO_NS] = 0
+    host.seat.duties.won(8)
+    host.led = 8
+    host.run(3_000)
+    name = order_id(1, term=7)
+    host.venue.rest(entry(name))
+    host.venue.tell(name, "NEW")
+    host.run(1_000)
+    assert not host.board.read(Word.TRIP_EXECUTOR)
+    assert resting(host) == set()
