@@ -25,11 +25,10 @@ RESOLVED_ONLY = {"venue_embedded"}
 JUDGED_ONLY = {"trading_loop_ack", "real_port_ack", "max_orders_ack"}
 """Settings that only the guards look at."""
 AWAITED = {
-    "ha_lease_ttl_s", "ha_renew_interval_ms",
     "fill_model_dir", "fill_prob_enforce_symbols", "fill_prob_eval_dir", "fill_prob_auto_threshold",
     "fill_prob_eval_max_age_hours", "fill_prob_evidence",
 }  # fmt: skip
-"""Settings of the election and of the fill model, which fail closed until there are any."""
+"""Settings of the fill model, which fail closed until there is one."""
 BANNED_LABELS = {"symbol", "order_id", "key", "client_id"}
 RUNBOOK_VARIABLES = (
     "GRINDER_FSM_ENABLED", "GRINDER_TRADING_MODE", "GRINDER_TRADING_LOOP_ACK", "ALLOW_MAINNET_TRADE",
