@@ -17,8 +17,9 @@ SAMPLE_AGE_NS_MAX: Final = 60 * NS_PER_S
 GRAIN_US: Final = 1_000
 """Both clocks are read in whole milliseconds."""
 
-STEP_US: Final = 250_000
-"""A sample this far outside the error of the best one means that a clock was set: older samples are worthless."""
+STEP_US: Final = 50_000
+"""A sample this far outside the error of the best one means that a clock was set, for in a minute none drifts that far:
+older samples are worthless."""
 
 
 class ClockSample(msgspec.Struct, frozen=True):

@@ -103,7 +103,7 @@ class VenueFacts:
         now = self._clock.mono_ns()
         if not self._asking_time and now >= self._time_due_mono_ns:
             self._asking_time = True
-            self._venue.submit(QueryServerTime(), partial(self._on_time, self._clock.utc_ms()))
+            self._venue.submit(QueryServerTime(), partial(self._on_time, self._clock.utc_ms(), now))
         if not self._asking_rules and now >= self._rules_due_mono_ns:
             self._asking_rules = True
             self._rules_asked_mono_ns = now
@@ -131,7 +131,7 @@ class VenueFacts:
         """Ask for the account's set-up at once: somebody changed it."""
         self._config_due_mono_ns = 0
 
-    def _on_time(self, asked_utc_ms: int, reply: VenueReply) -> None:
+    def _on_time(self, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> None:
         now = self._clock.mono_ns()
         self._asking_time = False
         wait_ms = FIRST_SAMPLE_MS if self._samples < FIRST_SAMPLES else SAMPLE_MS
@@ -139,7 +139,8 @@ class VenueFacts:
         if not isinstance(reply, Confirmed) or type(reply.value) is not int:
             return
         self._samples += 1
-        if self._venue_clock.add(sample(asked_utc_ms, reply.value, reply.rtt_ns, now)):
+        # The whole time since our clock was read, not the request's alone: what waited here is uncertain too.
+        if self._venue_clock.add(sample(asked_utc_ms, reply.value, now - asked_mono_ns, now)):
             self._log.event("CLOCK_STEP", offset_us=reply.value * MS_PER_S - self._clock.utc_ms() * MS_PER_S)
         best = self._venue_clock.best(now)
         assert best is not None

@@ -29,7 +29,7 @@ def test_clock_when_several_were_taken_then_the_surest_counts_while_it_is_fresh(
     assert clock.best(SAMPLE_AGE_NS_MAX + 3) is None
 
 
-@pytest.mark.parametrize(("offset_us", "stepped"), [(100_000, False), (600_000, True)])
+@pytest.mark.parametrize(("offset_us", "stepped"), [(59_000, False), (100_000, True), (600_000, True)])
 def test_clock_when_a_sample_is_far_off_then_older_ones_are_forgotten(offset_us: int, stepped: bool) -> None:
     clock = VenueClock()
     clock.add(ClockSample(0, 1_500, 1))
