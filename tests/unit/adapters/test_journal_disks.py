@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,9 +13,14 @@ import pytest
 
 from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal, JournalError
 from grinder.adapters.journal_files import read_records
+from grinder.model.orders import OrderState, Side
+from grinder.model.reasons import DenyReason
 from grinder.settings import JournalSync
-from tests.disks import fill, small_disk
+from tests.account_world import ExecutorWorld, order_id
+from tests.disks import failing_disk, fill, small_disk
 from tests.journals import fill_until_due, opened, until
+
+D = Decimal
 
 
 @pytest.fixture
@@ -110,3 +116,37 @@ def test_journal_when_the_file_system_turns_read_only_then_trouble_until_it_can_
         remount("rw")
     with opened(folder) as second:
         assert second.append(b"two")
+
+
+@pytest.mark.parametrize("sync", [JournalSync.NONE, JournalSync.EACH])
+def test_journal_when_the_file_system_turns_read_only_while_it_runs_then_only_what_protects_leaves(
+    sync: JournalSync,
+) -> None:
+    with failing_disk(8 << 20) as disk:
+        folder = disk.folder / "journal"
+        with opened(folder, sync) as journal:
+            world = ExecutorWorld(journal=journal, exits=False)  # type: ignore[arg-type]  # a real one
+            name = world.place(1)
+            world.run(100)
+            assert world.state(name) is OrderState.OPEN
+            disk.fail()
+            denied = world.place(2)
+            assert world.updates(denied)[-1].reason == DenyReason.JOURNAL_FAILED
+            assert "Read-only file system" in world.service.readiness()
+            world.cancel(name)
+            profit = world.place(3, client_order_id=order_id(3, "t1"), side=Side.SELL, price=D(101), reduce_only=True)
+            world.run(100)
+            assert world.state(name) is OrderState.CANCELED
+            assert world.state(profit) is OrderState.OPEN
+        disk.unmount()
+        assert disk.mount()
+        with opened(folder, sync) as journal:
+            again = ExecutorWorld(journal=journal, venue=world.venue, exits=False)  # type: ignore[arg-type]
+            again.run(12_000)
+            assert again.service.readiness() == ""
+            if sync is JournalSync.EACH:
+                # Elsewhere what the kernel had not written went with the file system, as with the power.
+                assert again.state(name) is OrderState.CANCELED
+            assert [each.request.client_order_id for each in again.venue.open_orders()] == [profit]
+            assert again.state(profit) is OrderState.OPEN
+            assert again.updates(again.place(4))[-1].state is OrderState.PENDING_NEW

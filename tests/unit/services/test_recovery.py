@@ -140,6 +140,15 @@ def test_start_when_a_conditional_order_has_our_prefix_then_it_is_taken_back() -
     assert venue.sent(CancelConditional) == [CancelConditional("grd-0-1-x1")]
 
 
+def test_conditional_order_when_it_appears_later_then_seen_within_a_minute() -> None:
+    world = ExecutorWorld()
+    world.venue.conditional["by-hand-stop"] = conditional("by-hand-stop")
+    world.venue.conditional["grd-0-1-x1"] = conditional("grd-0-1-x1")
+    world.run(60_500)
+    assert world.telemetry.gauges["grinder_executor_foreign_conditional_orders",] == 1
+    assert world.venue.sent(CancelConditional) == [CancelConditional("grd-0-1-x1")]
+
+
 @pytest.mark.parametrize("name", ["autoclose-1", "adl_autoclose", "settlement_autoclose-2"])
 def test_start_when_the_venue_is_closing_a_position_then_the_kill_switch_trips(name: str) -> None:
     venue = FakeVenue(FakeClock())
