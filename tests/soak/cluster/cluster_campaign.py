@@ -22,6 +22,7 @@ from tests.soak.cluster.cluster_faults import QUICK, TABLE, Fault
 from tests.soak.cluster.cluster_rig import NORMAL, SECURE, SHORT, ClusterRig, Timing
 from tests.soak.cluster.hosts import DiedByItselfError
 from tests.soak.cluster.permits import clean_ends, rows_of
+from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.verdicts import PLACE, Broken, World, judge
 from tests.soak.cluster.watcher import reigns_by
 from tests.soak.judge import judge_commands, paper_of, truth_of
@@ -31,7 +32,7 @@ TIMINGS = {"short": SHORT, "normal": NORMAL, "secure": SECURE}
 CLEARED_S_MAX = 30.0
 FLOWS_S_MAX = 15.0
 SETTLED_S_MAX = 60.0
-OUTAGE_NS = NS_PER_S // 2
+OUTAGE_S = 0.5
 TWO_AT_ONCE = 0.25
 HASTY = 0.25
 """Share of the faults during which another one strikes, and of those that strike before orders flow again."""
@@ -41,8 +42,9 @@ class Report(msgspec.Struct):
     """What a campaign did and found.
 
     ``by_term``: orders that the venue took, by the term in their ids. ``outages_s``: times of more than half a second
-    without an order that adds risk. ``refused``: placements that the venue refused, by its code. ``resigned``: clean
-    ends of a leadership. ``slow``: faults after which orders did not flow again in FLOWS_S_MAX.
+    without an order that adds risk; ``longest_s``: the longest of them by the last fault before. ``refused``:
+    placements that the venue refused, by its code. ``resigned``: clean ends of a leadership. ``slow``: faults after
+    which orders did not flow again in FLOWS_S_MAX.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class Report(msgspec.Struct):
     faults: Counter[str] = msgspec.field(default_factory=Counter)
     by_term: Counter[int] = msgspec.field(default_factory=Counter)
     outages_s: list[float] = msgspec.field(default_factory=list)
+    longest_s: dict[str, float] = msgspec.field(default_factory=dict)
     refused: Counter[int] = msgspec.field(default_factory=Counter)
     venue_faults: Counter[str] = msgspec.field(default_factory=Counter)
     reigns: Counter[str] = msgspec.field(default_factory=Counter)
@@ -65,6 +68,7 @@ class Campaign:
     def __init__(self, rig: ClusterRig) -> None:
         self.rig = rig
         self.report = Report(rig.seed, rig.timing.ttl_s)
+        self._struck: list[tuple[int, str]] = []
 
     def run(self, faults: list[Fault]) -> None:
         """Strike with all of them, settle, and judge."""
@@ -80,6 +84,7 @@ class Campaign:
         rig, random = self.rig, self.rig.random
         lasts_s = random.uniform(*fault.lasts_s)
         second = random.choice(QUICK) if random.random() < TWO_AT_ONCE else None
+        self._struck.append((now_ns(), fault.name))
         with ExitStack() as struck:
             struck.enter_context(fault.strike(rig, random))
             self.report.faults[fault.name] += 1
@@ -137,8 +142,12 @@ class Campaign:
         placed = [each for each in world.spoken if each.operation == PLACE]
         report.by_term.update(each.term for each in placed)
         risk = [each.at for each in placed if each.adds_risk]
-        gaps = [later - earlier for earlier, later in pairwise(risk)]
-        report.outages_s = [round(gap / NS_PER_S, 2) for gap in gaps if gap > OUTAGE_NS]
+        for earlier, later in pairwise(risk):
+            gap_s = round((later - earlier) / NS_PER_S, 2)
+            if gap_s > OUTAGE_S:
+                report.outages_s.append(gap_s)
+                name = max((each for each in self._struck if each[0] < later), default=(0, "the start"))[1]
+                report.longest_s[name] = max(gap_s, report.longest_s.get(name, 0.0))
         rows = rig.venue.get(f"requests?limit={ROWS}")
         report.refused.update(row["code"] for row in rows if row["op"] == PLACE and row["code"])
         report.venue_faults = rig.faults_struck()

@@ -29,7 +29,7 @@ from grinder.model.units import NS_PER_MS, NS_PER_S
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_relay import HOST, Relays
 from tests.smoke.venues import ROWS, OwnVenue
-from tests.soak.cluster.etcd_field import CLUSTER, NODES, EtcdField, end_of
+from tests.soak.cluster.etcd_field import CLUSTER, NODES, EtcdField, UnansweredError, end_of
 from tests.soak.cluster.hosts import Host
 from tests.soak.cluster.node import LIE_VARIABLE
 from tests.soak.cluster.permits import permits_of, rows_of
@@ -200,11 +200,19 @@ class ClusterRig:
         self.acknowledged.append(Acknowledged(began, (*known, trip_id)))
         return code == Exit.OK, said.getvalue()
 
+    def armed(self) -> bool:
+        """Tell whether nothing says *tripped*."""
+        try:
+            keys = self.field.keys()
+        except UnansweredError:
+            return False
+        return "arm" in keys and not self.watcher.look()
+
     def clear(self, bound_s: float) -> None:
         """Be the operator until no host and no key says *tripped*, or the time is over."""
         deadline_s = time.monotonic() + bound_s
         trip_id = "never-armed"
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < deadline_s and not self.armed():
             done, said = self.reset(trip_id)
             if done and self.live(2.0, lambda: not self.watcher.look()):
                 return

@@ -109,19 +109,24 @@ class HastyLeaseStore:
 
 
 class PuttingLatchStore:
-    """Implements ports.LatchStore: a trip would be put, and etcd has no space; ``arm`` is never deleted."""
+    """Implements ports.LatchStore: once armed, a trip would be put, and etcd has no space; ``arm`` is never deleted."""
 
     def __init__(self, inner: LatchStore) -> None:
         self._inner = inner
+        self._armed = False
 
     def ask(self, request: LatchRequest, on_reply: Callable[[LatchReply], None]) -> None:
-        if isinstance(request, TripCluster):
+        if isinstance(request, TripCluster) and self._armed:
             asyncio.get_running_loop().call_soon(on_reply, Done(1, complete=False))
         else:
             self._inner.ask(request, on_reply)
 
     def watch(self, on_view: Callable[[ClusterView], None]) -> None:
-        self._inner.watch(on_view)
+        self._inner.watch(partial(self._seen, on_view))
+
+    def _seen(self, on_view: Callable[[ClusterView], None], view: ClusterView) -> None:
+        self._armed = self._armed or view.arm is not None
+        on_view(view)
 
 
 class LyingBoard:

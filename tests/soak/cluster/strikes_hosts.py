@@ -99,7 +99,6 @@ def paused_at_send(rig: ClusterRig, random: Random) -> Iterator[None]:
 @contextmanager
 def told(rig: ClusterRig, random: Random) -> Iterator[None]:
     """A host trips, and nothing keeps it from telling the others."""
-    rig.mend()
     since = now_ns()
     rig.trip_word(random.choice(NODES))
     yield
