@@ -75,8 +75,8 @@ STEPS: Final = (
     Step("CONDITIONAL_ORDERS", 2, QueryOpenConditional(), 60_000),
     Step("BALANCE", 2, QueryBalance(), 0),
 )
-"""What the start asks (R10). Orders of either kind are looked at once a minute at least (R11), which costs little: 40 of
-the 2400 a minute for the conditional ones."""
+"""What the start asks (R10). Orders of either kind are looked at at least once a minute (R11), which costs little: 40
+of the 2400 a minute for the conditional ones."""
 
 BY_NAME: Final = {step.name: step for step in STEPS}
 
