@@ -31,7 +31,7 @@ from grinder.adapters.runtime import Boot
 from grinder.adapters.state_link import link_state_dir
 from grinder.adapters.telemetry import Recorder
 from grinder.model.board import Word, word_of
-from grinder.model.control import TRIP_CODES, Exit, Process, TripReason
+from grinder.model.control import TRIP_CODES, Exit, Override, Process, TripReason
 from grinder.model.errors import AlreadyRunningError, BoardError, SettingsError
 from grinder.model.units import NS_PER_S
 from grinder.settings import Settings, load, read_secret_file
@@ -153,6 +153,8 @@ def _assemble(process: Process, settings: Settings) -> Boot:
         host_latch(settings, state_dir).load(first_start=first_start)
     incarnation = next_incarnation(counter, time.time_ns() // NS_PER_S)
     board.begin(os.getpid(), incarnation)
+    if process is Process.EXECUTOR and not settings.ha_enabled:
+        board.write(Word.CLUSTER_OVERRIDE, Override.NONE)
     restore_override(run_dir, state_dir)
     crashes = StartLog(run_dir, process).begin(started_mono_ns)
     looping = 0 < settings.crash_loop_starts <= crashes

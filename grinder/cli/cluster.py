@@ -27,6 +27,7 @@ from grinder.model.cluster import (
     TripCluster,
     TripRecord,
 )
+from grinder.model.errors import SettingsError
 from grinder.settings import Settings
 
 TELL_S_MAX: Final = 3.0
@@ -109,6 +110,13 @@ class Reach(msgspec.Struct, frozen=True):
         return lines, not waiting
 
 
+def cluster_lines(settings: Settings) -> list[str]:
+    """Return what the cluster of these settings is, for people, by one question to etcd."""
+    with reach(settings) as cluster:
+        view = cluster.read(within_s=0.0)
+    return [f"cluster not known: {view.why}"] if isinstance(view, NoAnswer) else status_lines(view)
+
+
 def status_lines(view: ClusterView) -> list[str]:
     """Return what the cluster is, for people."""
     trip_id = standing_trip(view)
@@ -134,15 +142,27 @@ def held(node: NodeRecord) -> str:
 def reach(settings: Settings) -> Iterator[Reach]:
     """Yield a way to the cluster of these settings; its members are connected to at the first question.
 
-    Raises:
-        SettingsError: if a certificate cannot be read.
+    What is wrong with a certificate is an answer that did not come: a trip on this host waits for no file of TLS.
     """
     # Here, not above: on a host that is alone no command loads anything of etcd.
     from grinder.adapters.etcd.connection import Connection, access_of
     from grinder.adapters.etcd.latch import LatchClient
 
-    connection = Connection(access_of(settings))
     try:
-        yield Reach(LatchClient(connection, settings.cluster, SystemClock()).perform)
+        connection = Connection(access_of(settings))
+    except SettingsError as error:
+        why = NoAnswer(str(error))
+        yield Reach(lambda request: why)
+        return
+    client = LatchClient(connection, settings.cluster, SystemClock())
+
+    def perform(request: LatchRequest) -> LatchReply:
+        try:
+            return client.perform(request)
+        except (SettingsError, OSError) as error:
+            return NoAnswer(str(error))
+
+    try:
+        yield Reach(perform)
     finally:
         connection.close()

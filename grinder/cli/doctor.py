@@ -17,7 +17,10 @@ from typing import Final
 import msgspec
 
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
+from grinder.cli.cluster import reach
 from grinder.cli.host import lenient_settings, print_json
+from grinder.core.cluster_reset import standing_trip
+from grinder.model.cluster import NoAnswer
 from grinder.model.control import Exit
 from grinder.settings import Settings
 
@@ -138,4 +141,24 @@ def _limits(settings: Settings) -> list[Finding]:
     ]
 
 
-CHECKS: Final[tuple[Callable[[Settings], list[Finding]], ...]] = (_python, _packages, _folders, _ports, _limits)
+def _etcd(settings: Settings) -> list[Finding]:
+    """Ask every member of etcd on its own, and all of them for the cluster; nothing where this host is alone."""
+    if not settings.ha_enabled:
+        return []
+    found = []
+    for endpoint in settings.etcd_endpoints:
+        with reach(msgspec.structs.replace(settings, etcd_endpoints=(endpoint,))) as member:
+            view = member.read(within_s=0.0)
+        lost = isinstance(view, NoAnswer)
+        found.append(Finding("etcd member", not lost, False, view.why if isinstance(view, NoAnswer) else endpoint))
+    with reach(settings) as cluster:
+        view = cluster.read(within_s=0.0)
+    if isinstance(view, NoAnswer):
+        return [*found, Finding("etcd", False, True, view.why)]
+    held = standing_trip(view)
+    said = f"latched by {held}; `grinder status` says why" if held else "armed"
+    answer = Finding("etcd", True, True, f"answers at revision {view.revision}, {len(view.nodes)} hosts live")
+    return [*found, answer, Finding("cluster", not held, False, said)]
+
+
+CHECKS: Final[tuple[Callable[[Settings], list[Finding]], ...]] = (_python, _packages, _folders, _ports, _limits, _etcd)
