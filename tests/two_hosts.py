@@ -2,7 +2,8 @@
 
 Time is virtual and the same for all. A host can be killed, stopped (SIGSTOP), cut off from etcd or from the venue. Each
 has a strategy that never rests: it asks for entries, and for orders that reduce, under whatever term its board shows.
-What the venue took from whom is the truth: an order of an older term after one of a newer is an error at once.
+What the venue took from whom is the truth: an order of an older term after one of a newer, or a command after the
+deadline that was on its host's board when it left, is an error at once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from grinder.adapters.binance.wire import deed_of
 from grinder.adapters.binance.wire_gate import WireGate
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.lease_state import LeasePlan
+from grinder.core.permit import Deed
 from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Word, word_of
 from grinder.model.control import FsmState, Process, TripReason
@@ -123,8 +125,10 @@ class HostWire(SimulatedWire):
             self.later(1, partial(self._reply, self._generation, on_reply, NotSent(stamp.value)))
             return
         self._stamped.stamp = stamp
-        if stamp is not None:
-            self._host.sent[request] = self.clock.now_ns
+        if ticket is not None:
+            risk = ticket.deed is Deed.RISK
+            word = Word.RISK_DEADLINE_BOOT_NS if risk else Word.LEAD_DEADLINE_BOOT_NS
+            self._host.until_boot_ns[request] = self._host.board.read(word)
         super().submit(request, on_reply)
 
     def flush(self) -> None:
@@ -150,7 +154,7 @@ class Host:
         self.telemetry = RecordingTelemetry()
         self.store = NodeStore(world.cluster, world.clock.boot_ns)
         self.wire = HostWire(self, world.core, world.clock, world.random)
-        self.sent: dict[VenueRequest, int] = {}
+        self.until_boot_ns: dict[VenueRequest, int] = {}
         self.frames: list[Frame] = []
         self.starts = 0
         self.numbers = 0
@@ -365,6 +369,8 @@ class TwoHosts:
         """Judge a command that the venue took from a host."""
         if deed_of(request) is None:
             return
+        late_ms = (self.clock.now_ns - host.until_boot_ns[request]) // NS_PER_MS
+        assert late_ms < 0, f"seed {self.seed}: {request} of {host.name}, {late_ms} ms after its deadline"
         name = request.client_order_id if isinstance(request, PlaceOrder) else ""
         parts = parse_order_id(name)
         term = parts.term if parts is not None else 0
