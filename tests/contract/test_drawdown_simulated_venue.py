@@ -19,7 +19,7 @@ from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.clock import SystemClock
 from grinder.core import engine
-from grinder.core.events import Control, Effect, Received, Timer, Trip
+from grinder.core.events import Control, Effect, InputFrame, Received, Timer, Trip
 from grinder.core.response import Grades
 from grinder.model.account import AccountState
 from grinder.model.control import Override, TripReason
@@ -85,7 +85,8 @@ class Watched:
         """Give a frame of the syncer to the engine."""
         if isinstance(frame, AccountState):
             self.states.append(frame)
-        self._step(Received(self.clock.mono_ns(), frame))
+        if isinstance(frame, InputFrame):
+            self._step(Received(self.clock.mono_ns(), frame))
         return True
 
     def renew(self, why: str) -> None:
