@@ -113,9 +113,9 @@ class Flatten:
 
     async def _prepare(self) -> None:
         """Learn the venue's clock, without which requests may be refused, and its order sizes."""
-        asked_utc_ms = self._clock.utc_ms()
+        asked = self._clock.utc_ms(), self._clock.mono_ns()
         time, rules = await asyncio.gather(self._ask(QueryServerTime()), self._ask(QueryInstruments()))
-        if time is None or not self._time.take(asked_utc_ms, time):
+        if time is None or not self._time.take(*asked, time):
             self._say("note: the venue's clock is not known; ours is taken for it")
         if isinstance(rules, Confirmed) and isinstance(rules.value, Exchange):
             self._instruments = {each.symbol: each for each in rules.value.instruments}

@@ -52,22 +52,22 @@ class OwnTime:
             self._left = SAMPLES
             self._ask(venue)
 
-    def take(self, asked_utc_ms: int, reply: VenueReply) -> bool:
-        """Take the answer to one asking at ``asked_utc_ms`` of our clock; return False if it tells no time."""
+    def take(self, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> bool:
+        """Take the answer to one asking at that time of our clocks; return False if it tells no time."""
         if not isinstance(reply, Confirmed) or type(reply.value) is not int:
             return False
         now = self._clock.mono_ns()
-        self._samples.add(sample(asked_utc_ms, reply.value, reply.rtt_ns, now))
+        self._samples.add(sample(asked_utc_ms, reply.value, now - asked_mono_ns, now))
         best = self._samples.best(now)
         assert best is not None
         self._offset_us, self._checked_mono_ns = best.offset_us, now
         return True
 
     def _ask(self, venue: Venue) -> None:
-        venue.submit(QueryServerTime(), partial(self._on_time, venue, self._clock.utc_ms()))
+        venue.submit(QueryServerTime(), partial(self._on_time, venue, self._clock.utc_ms(), self._clock.mono_ns()))
 
-    def _on_time(self, venue: Venue, asked_utc_ms: int, reply: VenueReply) -> None:
-        self.take(asked_utc_ms, reply)
+    def _on_time(self, venue: Venue, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> None:
+        self.take(asked_utc_ms, asked_mono_ns, reply)
         self._left -= 1
         if self._left:
             self._ask(venue)

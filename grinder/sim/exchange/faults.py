@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-RULES_MAX: Final = 100
+from grinder.sim.exchange.fault_rules import Rules
+
 DELAY_MS_MAX: Final = 600_000
 SCRIPT_MAX: Final = 1_000
 PASS: Final = "pass"
@@ -184,42 +185,12 @@ class Fault(msgspec.Struct, frozen=True):
     retry_after_s: int
 
 
-class Faults:
+class Faults(Rules[FaultRule]):
     """The rules in force, oldest first; the first that matches acts."""
 
     def __init__(self, random: Random) -> None:
+        super().__init__(first_id=1)
         self._random = random
-        self._rules: list[FaultRule] = []
-        self._next_id = 1
-
-    @property
-    def any(self) -> bool:
-        """Tell whether a rule is in force."""
-        return bool(self._rules)
-
-    @property
-    def rules(self) -> list[FaultRule]:
-        """Every rule in force."""
-        return list(self._rules)
-
-    def add(self, rule: FaultRule) -> int:
-        """Put a rule in force; return its id.
-
-        Raises:
-            ValueError: if there are too many.
-        """
-        if len(self._rules) >= RULES_MAX:
-            raise ValueError(f"at most {RULES_MAX} fault rules")
-        rule.rule_id, rule.acted = self._next_id, 0
-        self._next_id += 1
-        self._rules.append(rule)
-        return rule.rule_id
-
-    def clear(self, rule_id: int = 0) -> int:
-        """Take one rule away, or all with 0; return how many went."""
-        before = len(self._rules)
-        self._rules = [rule for rule in self._rules if rule_id and rule.rule_id != rule_id]
-        return before - len(self._rules)
 
     def pick(self, request: Request) -> Fault | None:
         """Return the fault that acts on a request, counted, or None."""

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from grinder.sim.exchange.faults import DELAY_MS_MAX, PASS, RULES_MAX, SCRIPT_MAX
+from grinder.sim.exchange.fault_rules import Rules
+from grinder.sim.exchange.faults import DELAY_MS_MAX, PASS, SCRIPT_MAX
 
 HISTORY_MAX: Final = 64
 """Events kept per stream, so that they can be replayed."""
@@ -128,21 +129,15 @@ class Sending(msgspec.Struct, frozen=True):
     disconnects: bool = False
 
 
-class StreamFaults:
+class StreamFaults(Rules[StreamRule]):
     """The rules in force, oldest first; the first that matches acts. ``active`` is all the hot path looks at."""
 
     def __init__(self, random: Random) -> None:
+        super().__init__(FIRST_RULE_ID)
         self._random = random
-        self._rules: list[StreamRule] = []
-        self._next_id = FIRST_RULE_ID
         self._history: dict[str, deque[StreamEvent]] = {}
         self._held: dict[str, tuple[StreamEvent, int]] = {}
         self.active = False
-
-    @property
-    def rules(self) -> list[StreamRule]:
-        """Every rule in force."""
-        return list(self._rules)
 
     def add(self, rule: StreamRule) -> int:
         """Put a rule in force; return its id.
@@ -150,20 +145,15 @@ class StreamFaults:
         Raises:
             ValueError: if there are too many.
         """
-        if len(self._rules) >= RULES_MAX:
-            raise ValueError(f"at most {RULES_MAX} fault rules")
-        rule.rule_id, rule.acted = self._next_id, 0
-        self._next_id += 1
-        self._rules.append(rule)
-        self.active = True
-        return rule.rule_id
+        rule_id = super().add(rule)
+        self._settle()
+        return rule_id
 
     def clear(self, rule_id: int = 0) -> int:
         """Take one rule away, or all with 0; return how many went."""
-        before = len(self._rules)
-        self._rules = [rule for rule in self._rules if rule_id and rule.rule_id != rule_id]
+        gone = super().clear(rule_id)
         self._settle()
-        return before - len(self._rules)
+        return gone
 
     def remember(self, event: StreamEvent) -> None:
         """Keep an event, so that it can be replayed; the streams heard of last are kept."""

@@ -129,17 +129,6 @@ def test_place_when_in_doubt_and_stream_shows_it_then_open_without_a_query() -> 
     assert len(world.venue.sent(QueryOrder)) == asked
 
 
-def test_place_when_the_venue_calls_its_id_a_duplicate_then_the_order_is_looked_up() -> None:
-    world = ExecutorWorld()
-    world.venue.outcomes[PlaceOrder].append(Rejected(400, -4116, "duplicated", Advice.DUPLICATE_ID))
-    name = world.place(1)
-    (request,) = world.venue.sent(PlaceOrder)
-    assert isinstance(request, PlaceOrder)
-    world.venue.rest(request)
-    world.run(1_000)
-    assert world.state(name) is OrderState.OPEN
-
-
 def test_query_when_asked_before_a_later_cancel_then_its_answer_settles_nothing() -> None:
     world = ExecutorWorld()
     name = world.place(1)

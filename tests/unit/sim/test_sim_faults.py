@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from grinder.sim.exchange.faults import KINDS, RULES_MAX, FaultRule, Faults, Request
+from grinder.sim.exchange.fault_rules import RULES_MAX
+from grinder.sim.exchange.faults import KINDS, FaultRule, Faults, Request
 from grinder.sim.exchange.stream_faults import STREAM_KINDS, StreamEvent, StreamFaults, StreamRule, symbol_of
 
 PLACE = Request("order.place", "BTCUSDT", "rest", "key", "grid-1")
