@@ -49,16 +49,16 @@ class Reach(msgspec.Struct, frozen=True):
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def read(self, within_s: float = TELL_S_MAX) -> ClusterView | NoAnswer:
+    def read(self, within_s: float | None = None) -> ClusterView | NoAnswer:
         """Return the cluster by a linearizable read, or why there is none."""
         reply = self.ask(ReadCluster(), within_s)
         if isinstance(reply, ClusterView | NoAnswer):
             return reply
         return NoAnswer(reply.why if isinstance(reply, NotDone) else "etcd answered something else")
 
-    def ask(self, request: LatchRequest, within_s: float = TELL_S_MAX) -> LatchReply:
-        """Ask until there is an answer or the time is over; only for requests that may be asked twice."""
-        deadline = self.clock() + within_s
+    def ask(self, request: LatchRequest, within_s: float | None = None) -> LatchReply:
+        """Ask until there is an answer or the time, TELL_S_MAX, is over; only for requests that may be asked twice."""
+        deadline = self.clock() + (TELL_S_MAX if within_s is None else within_s)
         while isinstance(reply := self.perform(request), NoAnswer) and self.clock() < deadline:
             self.sleep(POLL_S)
         return reply

@@ -53,11 +53,16 @@ def trips_since_armed(view: ClusterView) -> tuple[TripRecord, ...]:
 
 
 def standing_trip(view: ClusterView) -> str:
-    """Return what an operator must name to clear the cluster: its newest trip; empty where it is armed."""
+    """Return what an operator must name to clear the cluster; empty where it is armed.
+
+    That is the newest trip that has a cause of its own. Where there is none, the first that followed from the lack of a
+    permission; each of those may be named as well.
+    """
     if view.arm is not None:
         return ""
     since = trips_since_armed(view)
-    return since[-1].trip_id if since else NEVER_ARMED
+    causes = [trip.trip_id for trip in since if trip.reason is not TripReason.CLUSTER]
+    return causes[-1] if causes else since[0].trip_id if since else NEVER_ARMED
 
 
 def refusals(view: ClusterView, named: str) -> list[str]:
@@ -73,7 +78,7 @@ def refusals(view: ClusterView, named: str) -> list[str]:
     if view.arm is not None:
         held = [f"{node.node} holds {node.trip_id}" for node in view.nodes if node.trip_id]
         return [f"the cluster is not latched: armed by {view.arm.value.operator}", *held]
-    if named != standing and not (named == NEVER_ARMED and _nothing_tripped(view)):
+    if named != standing and not (_nothing_tripped(view) and named in _nameable(view)):
         return [f"the cluster's trip is {standing}, not {named}; look at `grinder status` again"]
     if not view.nodes:
         return ["no host of the cluster lives, so nobody knows the account; start the trees (they start latched) first"]
@@ -115,8 +120,14 @@ def epoch_base(view: ClusterView) -> int:
 
 
 def _nothing_tripped(view: ClusterView) -> bool:
-    """Tell whether every trip there is was made by a host that found no permission."""
-    return all(trip.reason is TripReason.CLUSTER for trip in (*view.trips, *trips_since_armed(view)))
+    """Tell whether every trip since the cluster was armed was made by a host that found no permission."""
+    return all(trip.reason is TripReason.CLUSTER for trip in trips_since_armed(view))
+
+
+def _nameable(view: ClusterView) -> set[str]:
+    """Return what may be named where nothing tripped: any host's own trip, and that there never was a permission."""
+    never = all(trip.reason is TripReason.CLUSTER for trip in view.trips)
+    return {trip.trip_id for trip in trips_since_armed(view)} | ({NEVER_ARMED} if never else set())
 
 
 def _problems(view: ClusterView, node: NodeRecord) -> Iterator[str]:

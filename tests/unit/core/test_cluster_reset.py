@@ -61,11 +61,19 @@ def test_refusals_when_every_host_is_latched_safe_and_well_then_none() -> None:
     assert refusals(latched(nodes=(node("a", NEVER_ARMED),)), NEVER_ARMED) == []
 
 
-def test_refusals_when_only_the_lack_of_a_permission_tripped_then_that_may_be_named_in_place_of_the_trip() -> None:
-    own = msgspec.structs.replace(trip("a1"), reason=TripReason.CLUSTER)
-    view = msgspec.structs.replace(latched(nodes=BOTH), latch=Stored(own, 30, 31), trips=(own,))
-    assert refusals(view, NEVER_ARMED) == []
-    assert refusals(msgspec.structs.replace(view, trips=(own, trip("a2"))), NEVER_ARMED) != []
+def test_refusals_when_only_the_lack_of_a_permission_tripped_then_any_of_those_trips_may_be_named() -> None:
+    own, other = (msgspec.structs.replace(trip(name), reason=TripReason.CLUSTER) for name in ("a1", "b1"))
+    view = msgspec.structs.replace(latched(nodes=BOTH), latch=Stored(own, 30, 31), trips=(own, other))
+    assert standing_trip(view) == "a1"
+    assert refusals(view, "a1") == refusals(view, "b1") == refusals(view, NEVER_ARMED) == []
+    assert refusals(view, "z") != []
+    before = msgspec.structs.replace(view, trips=(trip("z"), own, other))
+    assert refusals(before, "b1") == []
+    assert refusals(before, NEVER_ARMED) != []
+    tripped = msgspec.structs.replace(view, trips=(own, trip("a2"), other))
+    assert standing_trip(tripped) == "a2"
+    assert all(refusals(tripped, name) for name in ("a1", "b1", NEVER_ARMED))
+    assert refusals(tripped, "a2") == []
 
 
 @pytest.mark.parametrize(
