@@ -180,7 +180,9 @@ class FakeCluster:
         return LifeLeft(lease.ttl_s, self.raft_term)
 
     def _permit(self, request: AskPermit) -> LeaseReply:
-        leads = self._created("leader") == request.leader_revision
+        leader = self.keys.get("leader")
+        leads = self._created("leader") == request.leader_revision and leader is not None
+        leads = leads and leader is not None and leader.lease_id == request.lease_id
         armed = self._created("arm") == request.arm_revision
         return PermitAnswer(leads, armed, self.revision, self.raft_term)
 

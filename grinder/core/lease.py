@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.lease_due import Step, checked, demoted, ended, give_back, go_on, leaving, obstacle, resigned
+from grinder.core.lease_due import Step, checked, demoted, doubted, ended, give_back, go_on, leaving, obstacle, resigned
 from grinder.core.lease_state import (
     MARGIN_MS,
     RETRY_MS_MAX,
@@ -90,6 +90,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
     if view.leader is not None and view.leader.lease_id != lease.lease_id:
         highest = max(highest, view.epoch_base + view.leader.create_revision)
     tenure = lease.tenure
+    lease = doubted(lease, plan, now) if lost else lease
     seen = changed(
         lease,
         revision=view.revision,
@@ -103,7 +104,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
     )
     if tenure is None or lease.phase is not Phase.LEADING:
         return go_on(seen, plan, now)
-    ours = view.leader is not None and view.leader.create_revision == tenure.token
+    ours = view.leader is not None and view.leader.lease_id == lease.lease_id
     if lost:
         seen = demoted(seen, plan, now, "etcd lost data")
     elif not ours and view.revision >= tenure.token:
@@ -147,7 +148,7 @@ def release(lease: Lease, plan: LeasePlan, now: Now, *, clean: bool) -> Step:
         return go_on(lease, plan, now)
     if not clean:
         return go_on(demoted(lease, plan, now, lease.leaving or "released"), plan, now)
-    over = ended(lease, now, lease.leaving or "released")
+    over = changed(ended(lease, now, lease.leaving or "released"), own_deadline_boot_ns=lease.own_deadline_boot_ns)
     return go_on(changed(over, phase=Phase.RESIGNING, tenure=tenure, lease_id=lease.lease_id), plan, now)
 
 
@@ -274,7 +275,7 @@ def _take_permit(lease: Lease, plan: LeasePlan, asked: Asked, reply: LeaseReply,
     if not isinstance(reply, PermitAnswer):
         return _retry(lease, now)
     if reply.revision < asked.known_revision:
-        return demoted(lease, plan, now, "etcd lost data")
+        return demoted(doubted(lease, plan, now), plan, now, "etcd lost data")
     if not reply.leader_holds:
         return demoted(lease, plan, now, "the leader key is gone")
     if reply.raft_term != raft_term:
@@ -320,7 +321,7 @@ def _take_campaign(lease: Lease, plan: LeasePlan, asked: Asked, reply: LeaseRepl
     )
     won = changed(known, phase=Phase.LEADING, tenure=tenure, wake_boot_ns=now.boot_ns, last_end="", leaving="")
     if term <= lease.highest_term:
-        return demoted(won, plan, now, f"term {term} is not above {lease.highest_term}: etcd lost data")
+        return demoted(doubted(won, plan, now), plan, now, f"term {term} is not above {lease.highest_term}")
     if now.boot_ns >= confirm_by_boot_ns:
         return demoted(won, plan, now, "the answer to the campaign came too late")
     return changed(won, highest_term=term)

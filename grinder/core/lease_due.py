@@ -25,6 +25,7 @@ from grinder.core.lease_state import (
     Phase,
     Revocation,
     changed,
+    full_delay,
 )
 from grinder.model.cluster import (
     AskPermit,
@@ -80,7 +81,8 @@ def demoted(lease: Lease, plan: LeasePlan, now: Now, why: str) -> Lease:
 
 
 def ended(lease: Lease, now: Now, why: str) -> Lease:
-    """End a leadership in memory: no deadline of it holds any more."""
+    """End a leadership in memory: no deadline of it holds any more, but commands that left may arrive until then."""
+    deadline_boot_ns = 0 if lease.tenure is None else lease.tenure.lead_deadline_boot_ns
     return changed(
         lease,
         phase=Phase.STOPPED if lease.stopping else Phase.IDLE,
@@ -89,10 +91,16 @@ def ended(lease: Lease, now: Now, why: str) -> Lease:
         failures=0,
         lease_id=0,
         tenure=None,
-        former=lease.tenure,
+        own_token=lease.own_token if lease.tenure is None else lease.tenure.token,
+        own_deadline_boot_ns=max(lease.own_deadline_boot_ns, deadline_boot_ns),
         leaving="",
         last_end=why,
     )
+
+
+def doubted(lease: Lease, plan: LeasePlan, now: Now) -> Lease:
+    """Remember that etcd lost data: a leader that it knows nothing of may act for as long as a whole lease."""
+    return changed(lease, doubt_until_boot_ns=full_delay(plan.ttl_s, now.boot_ns))
 
 
 def resigned(lease: Lease) -> Lease:
@@ -185,7 +193,7 @@ def _leading_due(lease: Lease, plan: LeasePlan, now: Now, asked: list[Asked]) ->
     if lease.awaiting:
         return lease
     if tenure.round_raft_term:
-        return _await(lease, AskPermit(tenure.token, lease.arm_revision), now, asked)
+        return _await(lease, AskPermit(tenure.token, lease.arm_revision, lease.lease_id), now, asked)
     if now.boot_ns < lease.wake_boot_ns:
         return lease
     lease = changed(lease, tenure=msgspec.structs.replace(tenure, round_boot_ns=now.boot_ns))

@@ -142,9 +142,11 @@ class Lease(msgspec.Struct, frozen=True):
     leader's lease. ``wake_boot_ns``: when the phase goes on. ``ttl_s``: as asked or granted, the shorter. ``leader``:
     whose key stood last; ``vacant``: it is known to be gone. ``revision``: highest seen since etcd last lost data, 0
     before the first view. ``arm_revision``: create revision of ``arm``, 0 for absent. ``highest_term``: ever seen;
-    ``kept_term``: the highest that is on the disk. ``former``: the last leadership of this machine. ``ill``: why the
-    node is not well, empty if it is; ``health_boot_ns``: since when. ``stopping``: for good. ``leaving``: why a leader
-    gives up in order, since ``leaving_boot_ns``. ``heard_boot_ns``: when etcd was last proved to answer.
+    ``kept_term``: the highest that is on the disk. ``own_token``: of the last leadership of this machine;
+    ``own_deadline_boot_ns``: until when commands of an earlier one may still arrive; ``doubt_until_boot_ns``: until
+    when a leader that etcd has forgotten may act. ``ill``: why the node is not well, empty if it is;
+    ``health_boot_ns``: since when. ``stopping``: for good. ``leaving``: why a leader gives up in order, since
+    ``leaving_boot_ns``. ``heard_boot_ns``: when etcd was last proved to answer.
     ``clocks_apart_ns``: CLOCK_BOOTTIME less CLOCK_MONOTONIC.
     """
 
@@ -160,7 +162,9 @@ class Lease(msgspec.Struct, frozen=True):
     lease_id: int = 0
     ttl_s: int = 0
     tenure: Tenure | None = None
-    former: Tenure | None = None
+    own_token: int = 0
+    own_deadline_boot_ns: int = 0
+    doubt_until_boot_ns: int = 0
     leader: Stored[LeaderRecord] | None = None
     vacant: bool = False
     shown: Shown | None = None
@@ -210,10 +214,7 @@ def changed(lease: Lease, **fields: object) -> Lease:
 
 
 def wait_after(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: int) -> Wait:
-    """Return how long a winner must still fear an act of the leader before.
-
-    Nobody was before, it resigned, or its lease was about to run out when last seen: then not, or only until the time
-    that it gave itself is over. Otherwise its lease was taken away early, and it may not know yet.
+    """Return how long a winner must still fear an act of a leader before.
 
     Args:
         won: the answer to the campaign.
@@ -223,19 +224,33 @@ def wait_after(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: i
 
     Source: Chubby's lock-delay (Burrows, OSDI 2006, section 2.4).
     """
+    waits = (
+        _wait_for_predecessor(won, lease, plan, now_boot_ns),
+        Wait(_later(lease.own_deadline_boot_ns, DRIFT_MS), "commands of this node's earlier term may be on their way"),
+        Wait(lease.doubt_until_boot_ns, "etcd lost data, and may have forgotten a leader"),
+    )
+    return max(waits, key=lambda wait: wait.until_boot_ns)
+
+
+def _wait_for_predecessor(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: int) -> Wait:
+    """Return the wait for the leader right before.
+
+    Nobody was before, it resigned, or its lease was about to run out when last seen: then none, or only until the time
+    that it gave itself is over. Otherwise its lease was taken away early, and it may not know yet.
+    """
     before = won.predecessor
     if before is None:
         ttl_s = plan.ttl_s if lease.leader is None else max(plan.ttl_s, lease.leader.value.ttl_s)
         if won.created and lease.highest_term == 0:
             return Wait(now_boot_ns, "nobody led before")
-        return Wait(_full_delay(ttl_s, now_boot_ns), "who led before is not known")
-    token, full_boot_ns = before.mod_revision, _full_delay(max(plan.ttl_s, before.value.ttl_s), now_boot_ns)
+        return Wait(full_delay(ttl_s, now_boot_ns), "who led before is not known")
+    token, full_boot_ns = before.mod_revision, full_delay(max(plan.ttl_s, before.value.ttl_s), now_boot_ns)
     if won.epoch_base + token < lease.highest_term:
         return Wait(full_boot_ns, "etcd does not know of a later leader")
     if won.resigned == token:
         return Wait(now_boot_ns, "the leader before resigned")
-    if lease.former is not None and lease.former.token == token:
-        return Wait(_later(lease.former.lead_deadline_boot_ns, DRIFT_MS), "this node led before")
+    if lease.own_token == token:
+        return Wait(now_boot_ns, "this node led before")
     shown = lease.shown
     if shown is not None and shown.token == token and now_boot_ns - shown.asked_boot_ns <= SHOWN_AGE_MS_MAX * NS_PER_MS:
         over_boot_ns = shown.answered_boot_ns + (shown.ttl_s + 1) * NS_PER_S - MARGIN_MS * NS_PER_MS
@@ -243,7 +258,7 @@ def wait_after(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: i
     return Wait(full_boot_ns, "the lease before ended early")
 
 
-def _full_delay(ttl_s: int, now_boot_ns: int) -> int:
+def full_delay(ttl_s: int, now_boot_ns: int) -> int:
     """Return when a leader that was confirmed right before now has stopped by itself."""
     return _later(now_boot_ns, ttl_s * MS_PER_S - MARGIN_MS + DRIFT_MS)
 

@@ -179,12 +179,14 @@ class KeepAlive(msgspec.Struct, frozen=True):
 class AskPermit(msgspec.Struct, frozen=True):
     """Ask, linearizably, whether the leader key and the arm key are still those that were created at these revisions.
 
-    Only a quorum can answer; that is what makes it more than a keepalive. ``arm_revision`` 0: that there is no ``arm``.
-    One transaction compares both; where it fails it reads both, so that each is answered for itself.
+    Only a quorum can answer; that is what makes it more than a keepalive. ``lease_id``: under which the leader key must
+    stand: after a loss of data a revision may come again for another's key. ``arm_revision`` 0: that there is no
+    ``arm``. One transaction reads both keys, so that each is answered for itself.
     """
 
     leader_revision: int
     arm_revision: int
+    lease_id: int
 
 
 class AskTimeToLive(msgspec.Struct, frozen=True):

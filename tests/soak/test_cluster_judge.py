@@ -180,7 +180,7 @@ class Talk:
 
     def round(self, asked_s: float, *, arm: bool = True, leader: bool = True, term: int = 2) -> Talk:
         self.ask(asked_s, KeepAlive(LEASE), LifeLeft(TTL_S, 2))
-        return self.ask(asked_s + 0.02, AskPermit(5, 6), PermitAnswer(leader, arm, 9, term))
+        return self.ask(asked_s + 0.02, AskPermit(5, 6, LEASE), PermitAnswer(leader, arm, 9, term))
 
     @property
     def permits(self) -> list[tuple[float, float, float]]:
@@ -201,8 +201,8 @@ def test_permits_when_a_round_is_answered_then_they_count_from_its_first_request
     [
         won().round(4, leader=False),
         won().round(4, term=3),
-        won().ask(4, KeepAlive(LEASE), LifeLeft(0, 2)).ask(4.1, AskPermit(5, 6), PermitAnswer(True, True, 9, 2)),
-        won().ask(4, KeepAlive(LEASE), LifeLeft(TTL_S, 2)).ask(4.1, AskPermit(5, 6), NoAnswer("timeout")),
+        won().ask(4, KeepAlive(LEASE), LifeLeft(0, 2)).ask(4.1, AskPermit(5, 6, LEASE), PermitAnswer(True, True, 9, 2)),
+        won().ask(4, KeepAlive(LEASE), LifeLeft(TTL_S, 2)).ask(4.1, AskPermit(5, 6, LEASE), NoAnswer("timeout")),
         won().ask(4, KeepAlive(LEASE), NoAnswer("timeout")),
     ],
     ids=["leader key gone", "another etcd term", "lease gone", "no answer", "no life"],

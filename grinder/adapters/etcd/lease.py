@@ -100,13 +100,13 @@ class LeaseClient:
         answer = commit(
             self._connection,
             [created_at(keys.leader, request.leader_revision), created_at(keys.arm, request.arm_revision)],
-            [],
+            [get(keys.leader), get(keys.arm)],
             [get(keys.leader), get(keys.arm)],
         )
-        leader_holds = arm_holds = bool(answer.succeeded)
-        if not answer.succeeded:
-            leader_holds = _created_revision(pairs(answer, 0)) == request.leader_revision
-            arm_holds = _created_revision(pairs(answer, 1)) == request.arm_revision
+        leader = pairs(answer, 0)
+        same_lease = bool(leader) and int(leader[0].lease) == request.lease_id
+        leader_holds = same_lease and _created_revision(leader) == request.leader_revision
+        arm_holds = _created_revision(pairs(answer, 1)) == request.arm_revision
         return PermitAnswer(leader_holds, arm_holds, answer.header.revision, answer.header.raft_term)
 
     def _ask_time_to_live(self, request: AskTimeToLive) -> LeaseReply:

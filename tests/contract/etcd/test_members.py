@@ -101,7 +101,7 @@ def test_request_when_there_is_no_quorum_then_no_answer_within_the_bound_and_the
     for member in etcd.members:
         if member.endpoint != clients.way.endpoints[0]:
             member.kill()
-    requests = (GrantLease(5), AskPermit(1, 0))
+    requests = (GrantLease(5), AskPermit(1, 0, 2))
     for request in requests:
         began = time.monotonic()
         reply = clients.leases.perform(request)
@@ -127,9 +127,9 @@ def test_permit_when_the_member_we_ask_leads_but_is_cut_off_then_no_permit_by_it
 ) -> None:
     leader = etcd.leader()
     alone = Clients(access(etcd, endpoints=leader.endpoint))
-    token = alone.lead().leader.create_revision
+    leading = alone.lead().leader
     etcd.wire.isolate(leader.name, tuple(member.name for member in etcd.followers()))
-    assert isinstance(alone.leases.perform(AskPermit(token, 0)), NoAnswer)
+    assert isinstance(alone.leases.perform(AskPermit(leading.create_revision, 0, leading.lease_id)), NoAnswer)
     assert isinstance(alone.latches.perform(ReadCluster()), NoAnswer)
     alone.connection.close()
 

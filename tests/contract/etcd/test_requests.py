@@ -128,8 +128,8 @@ class TestLease:
     @pytest.mark.parametrize("armed", [False, True])
     def test_permit_when_both_stand_then_both_hold(self, clients: Clients, armed: bool) -> None:
         arm = clients.arm() if armed else 0
-        token = clients.lead().leader.create_revision
-        reply = clients.leases.perform(AskPermit(token, arm))
+        leader = clients.lead().leader
+        reply = clients.leases.perform(AskPermit(leader.create_revision, arm, leader.lease_id))
         assert isinstance(reply, PermitAnswer)
         assert (reply.leader_holds, reply.arm_holds) == (True, True)
         assert (reply.revision, reply.raft_term) == (clients.view().revision, clients.view().raft_term)
@@ -138,14 +138,16 @@ class TestLease:
         arm, ended = clients.arm(), clients.lead()
         token = ended.leader.create_revision
 
-        def holds(leader_revision: int, arm_revision: int) -> tuple[bool, bool]:
-            reply = clients.leases.perform(AskPermit(leader_revision, arm_revision))
+        def holds(leader_revision: int, arm_revision: int, another: int = 0) -> tuple[bool, bool]:
+            lease_id = ended.leader.lease_id + another
+            reply = clients.leases.perform(AskPermit(leader_revision, arm_revision, lease_id))
             assert isinstance(reply, PermitAnswer)
             return reply.leader_holds, reply.arm_holds
 
         assert holds(token, 0) == (True, False)
         assert holds(token, arm + 1) == (True, False)
         assert holds(token + 1, arm) == (False, True)
+        assert holds(token, arm, another=1) == (False, True)
         clients.latches.perform(TripCluster(trip_record()))
         assert holds(token, arm) == (True, False)
         assert holds(token, 0) == (True, True)
@@ -156,7 +158,7 @@ class TestLease:
         token = clients.lead().leader.create_revision
         before = clients.view().revision
         for _ in range(3):
-            clients.leases.perform(AskPermit(token, 0))
+            clients.leases.perform(AskPermit(token, 0, 1))
         assert clients.view().revision == before
 
     def test_resign_when_we_lead_then_recorded_and_the_lease_is_given_back(self, clients: Clients) -> None:
