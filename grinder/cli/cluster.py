@@ -27,6 +27,7 @@ from grinder.model.cluster import (
     TripCluster,
     TripRecord,
 )
+from grinder.model.control import Override
 from grinder.model.errors import SettingsError
 from grinder.settings import Settings
 
@@ -110,26 +111,50 @@ class Reach(msgspec.Struct, frozen=True):
         return lines, not waiting
 
 
-def cluster_lines(settings: Settings) -> list[str]:
-    """Return what the cluster of these settings is, for people, by one question to etcd."""
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """The cluster as etcd shows it now. ``problem``: why it is not known; then nothing else is said.
+
+    ``trip_id``: for `grinder reset --ack`, empty where the cluster is armed. ``nodes``: what each living host says.
+    """
+
+    problem: str = ""
+    trip_id: str = ""
+    about: str = ""
+    override: str = Override.NONE.name
+    leader: str = ""
+    nodes: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def cluster_status(settings: Settings) -> ClusterStatus:
+    """Return what the cluster of these settings is, by one question to etcd."""
     with reach(settings) as cluster:
         view = cluster.read(within_s=0.0)
-    return [f"cluster not known: {view.why}"] if isinstance(view, NoAnswer) else status_lines(view)
+    return ClusterStatus(problem=view.why) if isinstance(view, NoAnswer) else status_of(view)
 
 
-def status_lines(view: ClusterView) -> list[str]:
-    """Return what the cluster is, for people."""
+def status_of(view: ClusterView) -> ClusterStatus:
+    """Return what a view says, for people and scripts."""
     trip_id = standing_trip(view)
-    if not trip_id:
-        assert view.arm is not None
-        head = f"armed by {view.arm.value.operator}"
-    else:
-        last = next((trip for trip in view.trips if trip.trip_id == trip_id), None)
-        about = f" {last.reason} by {last.who} on {last.node}: {last.detail}".rstrip(": ") if last else ""
-        head = f"LATCHED: trip {trip_id}{about}; `grinder reset --ack {trip_id}`"
-    override = f", override {view.override.value.code.name}" if view.override is not None else ""
-    leader = f", {view.leader.value.node} leads" if view.leader is not None else ", nobody leads"
-    return [f"cluster {head}{override}{leader}", *(f"  {node.node}: {held(node)}" for node in view.nodes)]
+    last = next((trip for trip in view.trips if trip.trip_id == trip_id), None)
+    about = f"{last.reason} by {last.who} on {last.node}: {last.detail}".rstrip(": ") if last is not None else ""
+    return ClusterStatus(
+        trip_id=trip_id,
+        about=about if view.arm is None else f"armed by {view.arm.value.operator}",
+        override=(view.override.value.code if view.override is not None else Override.NONE).name,
+        leader=view.leader.value.node if view.leader is not None else "",
+        nodes={node.node: held(node) for node in view.nodes},
+    )
+
+
+def status_lines(status: ClusterStatus) -> list[str]:
+    """Return what the cluster is, for people."""
+    if status.problem:
+        return [f"cluster not known: {status.problem}"]
+    latched = f"LATCHED: trip {status.trip_id} {status.about}".rstrip()
+    head = f"{latched}; `grinder reset --ack {status.trip_id}`" if status.trip_id else status.about
+    leader = f"{status.leader} leads" if status.leader else "nobody leads"
+    nodes = [f"  {name}: {said}" for name, said in status.nodes.items()]
+    return [f"cluster {head}; override {status.override}; {leader}", *nodes]
 
 
 def held(node: NodeRecord) -> str:

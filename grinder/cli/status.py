@@ -18,7 +18,7 @@ from grinder.adapters.clock import SystemClock
 from grinder.adapters.state_link import linked_state_dir
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
 from grinder.cli.acts import Scene, current_trip_id, override_sources
-from grinder.cli.cluster import cluster_lines
+from grinder.cli.cluster import ClusterStatus, cluster_status, status_lines
 from grinder.cli.host import lenient_settings, print_json
 from grinder.cli.rollback import lines as rollback_lines
 from grinder.cli.rollback import standing
@@ -98,7 +98,7 @@ class Status(msgspec.Struct, frozen=True):
     latch: LatchStatus
     overrides: dict[str, str]
     rollback: tuple[Criterion, ...]
-    cluster: tuple[str, ...] = ()
+    cluster: ClusterStatus | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +139,7 @@ def collect(settings: Settings) -> Status:
         latch=latch,
         overrides=overrides,
         rollback=standing(settings, tripped, state, age_s),
-        cluster=tuple(cluster_lines(settings)) if settings.ha_enabled else (),
+        cluster=cluster_status(settings) if settings.ha_enabled else None,
     )
 
 
@@ -259,7 +259,7 @@ def _lines(status: Status) -> list[str]:
     lines += [f"  {reason}" for reason in status.reasons]
     lines += [f"  {error}" for error in (status.readyz_error, status.supervisor_error, status.board_error) if error]
     lines += _held(status)
-    lines += status.cluster
+    lines += status_lines(status.cluster) if status.cluster is not None else []
     lines += rollback_lines(status.rollback)
     board = status.board
     if board is not None:

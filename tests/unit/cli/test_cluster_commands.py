@@ -9,7 +9,7 @@ import pytest
 
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.cli import acts, cluster, main
-from grinder.cli.cluster import Reach, status_lines
+from grinder.cli.cluster import Reach, status_lines, status_of
 from grinder.model.cluster import (
     ClusterView,
     Done,
@@ -188,12 +188,12 @@ def test_status_lines_when_latched_then_the_command_that_clears_it_and_every_hos
     etcd.cluster.do(OverrideCluster(OverrideRecord(Override.PAUSE, "anna", "", 0)))
     view = etcd.reach().read()
     assert isinstance(view, ClusterView)
-    assert status_lines(view) == [
-        "cluster LATCHED: trip a-MANUAL-1 MANUAL by anna on a: drill; `grinder reset --ack a-MANUAL-1`, "
-        "override PAUSE, nobody leads",
+    assert status_lines(status_of(view)) == [
+        "cluster LATCHED: trip a-MANUAL-1 MANUAL by anna on a: drill; `grinder reset --ack a-MANUAL-1`; "
+        "override PAUSE; nobody leads",
         "  a: STANDBY, latched by a-MANUAL-1",
     ]
     etcd.cluster.arm()
     view = etcd.reach().read()
     assert isinstance(view, ClusterView)
-    assert status_lines(view)[0] == "cluster armed by operator, override PAUSE, nobody leads"
+    assert status_lines(status_of(view))[0] == "cluster armed by operator; override PAUSE; nobody leads"
