@@ -2,7 +2,8 @@
 
 The day's loss is measured on confirmed equity, so that fees and funding count and one bad sample does not. A symbol's
 is what its trades realised after fees, plus what its position shows. A streak counts closing orders, each by the sum
-of its trades, so that lots closed at a loss are seen while the position never gets flat.
+of its trades, so that lots closed at a loss are seen while the position never gets flat. A trade that comes while
+nobody counts is in equity alone.
 
 All of it is in one value that outlives the process. Must never read a clock, and never forget a loss because of a
 restart: a new session forgets the symbols' losses, a new UTC day the day's, a profit the streak.
