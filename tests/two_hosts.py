@@ -16,7 +16,6 @@ from random import Random
 import msgspec
 
 from grinder.adapters.binance.codec_user import Ignored, KeyExpired, decode_user
-from grinder.adapters.binance.sign import Signer, Stamp
 from grinder.adapters.binance.wire import deed_of
 from grinder.adapters.binance.wire_gate import WireGate
 from grinder.core.interlocks import ROLE_ACTIVE
@@ -24,9 +23,8 @@ from grinder.core.lease_state import LeasePlan
 from grinder.core.permit import Deed
 from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Word, word_of
-from grinder.model.control import FsmState, Process, TripReason
+from grinder.model.control import FsmState, Process
 from grinder.model.frames import Envelope, Frame
-from grinder.model.latch import Clearing, ClearStage, LatchRecord
 from grinder.model.market import MarkPrice
 from grinder.model.orders import (
     OrderId,
@@ -51,9 +49,10 @@ from grinder.sim.exchange.venue import Outcome
 from tests.account_world import MemoryJournal, limits
 from tests.cluster_store import FakeCluster, NodeStore
 from tests.fakes import FakeBoard
+from tests.host_ports import QuietLatch, StampedSigner, Terms
 from tests.market import RecordingEvidence, RecordingLog, RecordingTelemetry
 from tests.order_wire import SimulatedWire, VirtualClock
-from tests.sim_kit import KEY, SECRET, Core
+from tests.sim_kit import KEY, Core
 
 D = Decimal
 SYMBOL = "BTCUSDT"
@@ -73,34 +72,6 @@ class Accepted(msgspec.Struct, frozen=True):
     kind: str
     name: str
     term: int
-
-
-class Terms:
-    """A TermStore in memory, which outlives its host's process."""
-
-    def __init__(self) -> None:
-        self.term = 0
-        self.fails = False
-
-    def load(self) -> int | None:
-        return self.term
-
-    def save(self, term: int) -> bool:
-        if self.fails:
-            return False
-        self.term = max(self.term, term)
-        return True
-
-
-class StampedSigner:
-    """Signs with the stamp of the last look, where there was one."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self.real = Signer(KEY, SECRET, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=1_000)
-        self.stamp: Stamp | None = None
-
-    def signed_query(self, parameters: dict[str, str | int]) -> str:
-        return self.real.signed_query(parameters, self.stamp)
 
 
 class HostWire(SimulatedWire):
@@ -292,28 +263,6 @@ class Host:
         """Note a command that the venue took, beside the deadlines that were on the board when it left."""
         if outcome.code == 0:
             self.world.note(self, request)
-
-
-class QuietLatch:
-    """The latch of a host that nobody trips, unless the test expects it; it holds nothing either way."""
-
-    def __init__(self) -> None:
-        self.trips_expected = False
-
-    record = LatchRecord(0, False, TripReason.MANUAL, "", "", 0)
-    clearing = Clearing("", ClearStage.NONE)
-
-    def trip(self, reason: TripReason, who: Process | None) -> None:
-        raise AssertionError(f"tripped: {reason} by {who}")
-
-    def trip_again(self, reason: TripReason, who: Process | None) -> None:
-        raise AssertionError(f"tripped: {reason} by {who}")
-
-    def follow(self, trip_id: str, detail: str) -> None:
-        assert self.trips_expected, f"follows {trip_id}: {detail}"
-
-    def clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
-        raise AssertionError(f"cleared {trip_id} by {who}")
 
 
 class TwoHosts:
