@@ -91,7 +91,7 @@ class FakeVenue:
         self.requests: list[VenueRequest] = []
         self.replies: list[tuple[Callable[[VenueReply], None], VenueReply]] = []
         self.events: list[OrderEvent] = []
-        self.outcomes: dict[type, list[Outcome | Rejected]] = defaultdict(list)
+        self.outcomes: dict[type, list[Outcome | Rejected | NotSent]] = defaultdict(list)
         self.hidden_until_ms = 0
         self.hedge_mode = False
         self.countdowns: dict[str, int] = {}
@@ -111,7 +111,7 @@ class FakeVenue:
             reply: VenueReply = InDoubt("timeout")
         elif outcome is Outcome.NOT_SENT:
             reply = NotSent("not_connected")
-        elif isinstance(outcome, Rejected):
+        elif isinstance(outcome, Rejected | NotSent):
             reply = outcome
         else:
             reply = self._do(request)

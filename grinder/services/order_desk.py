@@ -28,7 +28,7 @@ from grinder.core.orders import (
     on_event,
 )
 from grinder.model.orders import CommandRefused, OrderKind, OrderState, Place, TimeInForce
-from grinder.model.reasons import PlanReason
+from grinder.model.reasons import DenyReason, PlanReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.model.venue import (
     Advice,
@@ -50,6 +50,9 @@ from grinder.services.settling import RESTING_WORDS, Settling
 
 REPLY_OVERDUE_MS: Final = 15_000
 """A command without any reply for this long is in doubt, milliseconds; the venue adapter gives up before that."""
+
+_DENIALS: Final = frozenset(reason.value for reason in DenyReason)
+"""Reasons of ours for which a command was given up right before it was signed, on a host of a cluster."""
 
 STRAY: Final = (OrderState.REJECTED, OrderState.DENIED)
 
@@ -261,6 +264,8 @@ class OrderDesk:
             self._store.replied(client_order_id)
         outcome = type(reply).__name__
         self._ports.telemetry.count("grinder_executor_replies_total", operation, outcome)
+        if isinstance(reply, NotSent) and reply.why in _DENIALS:
+            self._ports.telemetry.count("grinder_executor_denied_total", reply.why)
         if not isinstance(reply, Confirmed):
             self._ports.log.event(
                 "ORDER_REPLY",

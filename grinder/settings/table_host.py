@@ -37,7 +37,8 @@ VENUE: Final = Section(
             "1000",
             (100, RECV_WINDOW_MS_MAX),
             "ms",
-            "Age at which the venue must refuse a signed request.",
+            "Age at which the venue must refuse a signed request. In a cluster a command gets 1000 at most, and no more "
+            "than is left of the leader's permit.",
         ),
         integer(
             "GRINDER_DEAD_MAN_COUNTDOWN_MS",

@@ -18,6 +18,7 @@ from grinder.model.venue import (
     AmendOrder,
     CancelOrder,
     Confirmed,
+    NotSent,
     PlaceOrder,
     QueryOrder,
     Rejected,
@@ -235,6 +236,27 @@ def test_place_when_not_sent_then_denied() -> None:
     name = world.place(1)
     world.run(50)
     assert world.state(name) is OrderState.DENIED
+
+
+def test_commands_when_given_up_right_before_they_were_signed_then_never_executed_and_counted_by_reason() -> None:
+    world = ExecutorWorld()
+    resting = world.place(1)
+    world.run(100)
+    world.venue.outcomes[PlaceOrder].append(NotSent(DenyReason.PERMIT_EXPIRED.value))
+    denied = world.place(2)
+    world.venue.outcomes[AmendOrder].append(NotSent(DenyReason.PERMIT_EXPIRED.value))
+    world.amend(resting, D(98), D(1))
+    world.run(100)
+    assert world.state(denied) is OrderState.DENIED
+    assert world.updates(denied)[-1].reason == "PERMIT_EXPIRED"
+    assert world.state(resting) is OrderState.OPEN
+    world.venue.outcomes[CancelOrder].append(NotSent(DenyReason.LEASE_EXPIRED.value))
+    world.cancel(resting)
+    world.run(3_000)
+    assert world.state(resting) is OrderState.OPEN, "a query proved that it rests"
+    counts = world.telemetry.counts
+    assert counts["grinder_executor_denied_total", "PERMIT_EXPIRED"] == 2
+    assert counts["grinder_executor_denied_total", "LEASE_EXPIRED"] == 1
 
 
 def test_stray_when_order_was_given_up_and_rests_after_all_then_cancelled() -> None:
