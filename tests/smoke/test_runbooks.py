@@ -20,24 +20,28 @@ PAGES = sorted(
 )
 CLUSTER_PAGE = "07_HA_OPERATIONS.md"
 """Its blocks run against a whole cluster, in a test of their own."""
-BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.+?) -->\n)?^```bash\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"(?:^<!-- (?:not run: (?P<why>.+?)|(?P<cluster>on a cluster)) -->\n)?^```bash\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 NEEDS_TREE = re.compile(r"grinder (?!settings|doctor)|curl|supervisorctl")
 BLOCK_S_MAX = 90
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block; ``why`` it is not run, or empty."""
+    """One fenced block; ``why`` it is not run, or empty; ``cluster``: it is for a host of a cluster, and run there."""
 
     line: int
     text: str
     why: str
+    cluster: bool
 
 
 def blocks_of(page: str) -> list[Block]:
     text = (PROJECT / "runbooks" / page).read_text()
     return [
-        Block(text.count("\n", 0, match.start()) + 1, match["text"], match["why"] or "")
+        Block(text.count("\n", 0, match.start()) + 1, match["text"], match["why"] or "", bool(match["cluster"]))
         for match in BLOCK.finditer(text)
     ]
 
@@ -51,7 +55,7 @@ def environment_of(tree: TreeUnderTest) -> dict[str, str]:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the runbooks use curl, which this host does not have")
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CLUSTER_PAGE])
 def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(page: str) -> None:
-    blocks = [block for block in blocks_of(page) if not block.why]
+    blocks = [block for block in blocks_of(page) if not block.why and not block.cluster]
     tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
     try:
         if any(NEEDS_TREE.search(block.text) for block in blocks):

@@ -27,6 +27,7 @@ from grinder.settings import Settings, explain
 from tests.etcd_kit import Cluster
 from tests.latch_hosts import RealHost
 from tests.smoke.conditions import wait_for
+from tests.smoke.test_runbooks import blocks_of
 
 PROJECT = Path(__file__).parents[3]
 _NUMBERS = itertools.count(1)
@@ -325,3 +326,28 @@ def test_sigkill_when_it_comes_right_after_a_trip_then_both_are_tripped_once_the
         pair.a.start()
         pair.both(tripped, "both tripped")
         wait_for(lambda: pair.reset() == Exit.OK, "cleared", every_s=0.3)
+
+
+@pytest.mark.parametrize("page", ["04_KILL_SWITCH.md", "27_FSM_OPERATOR_OVERRIDE.md"])
+def test_runbook_when_its_commands_for_a_cluster_are_run_in_order_then_each_does_what_it_says(
+    pair: Pair, page: str
+) -> None:
+    blocks = [block for block in blocks_of(page) if block.cluster]
+    assert len(blocks) == 2
+    tools = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    for number, block in enumerate(blocks):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.text],
+            cwd=PROJECT,
+            env={**os.environ, "PATH": tools, "GRINDER_HA_ENABLED": "1"},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page}:{block.line}\n{block.text}\n{done.stdout}{done.stderr}"
+        held = all(host.tripped for host in pair.hosts)
+        paused = all(host.board.read(Word.CLUSTER_OVERRIDE) == Override.PAUSE for host in pair.hosts)
+        assert (held, paused) == ((page.startswith("04"), page.startswith("27")) if number == 0 else (False, False))
+    assert pair.a.clear
+    assert pair.b.clear
