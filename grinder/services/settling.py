@@ -95,8 +95,8 @@ class Settling:
 
     def forget_all(self) -> None:
         """Ask about nothing any more: this host may not act on an answer."""
-        for name in tuple(self._doubts):
-            self._forget(name)
+        for known in (self._doubts, self._verify, self._unresolved):
+            known.clear()
         self._in_doubt = ()
 
     def cancel_stray(self, order: Order) -> None:
