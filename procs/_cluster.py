@@ -43,7 +43,9 @@ class Cluster:
         bare = {name: value for name, value in os.environ.items() if not name.startswith(("GRINDER_", "ETCD_"))}
         etcd = (str(options.etcd.absolute() / "etcd"),)
         self.members = [KeptProgram(name, etcd, bare, self.folder, PROGRAM_STOP_S_MAX) for name in self._member_names]
-        venue = (sys.executable, "-m", "procs.venue", "--port", str(self.venue_port))
+        # A real venue counts by address, and each host has its own; here all of them share one.
+        weight = ("--weight-limit-1m", str(options.weight_limit_1m * options.nodes))
+        venue = (sys.executable, "-m", "procs.venue", "--port", str(self.venue_port), *weight)
         self.venue = KeptProgram("venue", venue, bare, self.folder, PROGRAM_STOP_S_MAX)
         self.nodes = {
             seat.name: KeptProgram(seat.name, (str(PAPER),), os.environ, self.folder, NODE_STOP_S_MAX)
@@ -115,8 +117,7 @@ class Cluster:
             if node.stop() not in (0, None):
                 problems.append(f"{name} did not stop in order; see {self.folder / name}.out")
         self.venue.stop()
-        for member in self.members:
-            member.tell_to_end()
+        # One by one: a leading member that finds no other to hand over to waits for seconds.
         for member in self.members:
             member.stop()
         return problems

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--metrics-port", type=int, default=9090, help="page of the first node; the others have the next ports")
     add("--venue-port", type=int, default=18080, help="the simulated venue")
     add("--etcd-port", type=int, default=12379, help="first member; each takes two ports, one after the other")
+    add("--weight-limit-1m", type=int, default=2_400, help="request weight per minute and node that the venue grants")
     add("--etcd", type=Path, default=PROJECT / "build" / "etcd" / "bin", help="folder of etcd and etcdctl")
     add("--folder", type=Path, default=PROJECT / "var" / "ha", help="state and logs; begun anew at each start")
     add("--duration-s", type=float, default=0.0, help="stop after so many seconds; 0 runs until told to stop")

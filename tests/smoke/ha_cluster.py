@@ -1,0 +1,230 @@
+"""A whole cluster for a test: what `make ha` runs, on free ports, in a folder of its own, with its nodes in reach."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from grinder.adapters.board import attach_reader
+from grinder.adapters.clock import SystemClock
+from grinder.adapters.kept_program import environment_of
+from grinder.cli.nodes import NodeLook, Seat, look_at
+from grinder.model.board import Word
+from tests.etcd_kit import BIN, require_etcd
+from tests.smoke.conditions import wait_for
+from tests.smoke.trees import PROJECT
+from tests.smoke.venues import VenueView
+
+PORTS = 16
+"""Ports of one cluster: two pages, the venue, two of each member, and some to spare."""
+
+START_S = 150.0
+PATIENCE_S = 60.0
+"""Most that a test waits for a cluster to start and for anything else, seconds: a host may be busy with other tests."""
+
+T = TypeVar("T")
+
+
+class Node:
+    """One node of the cluster, as an operator of its host sees it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.settings = environment_of((folder / f"{name}.env").read_text())
+        self.run_dir = Path(self.settings["GRINDER_RUN_DIR"])
+        self.metrics_port = int(self.settings["GRINDER_METRICS_PORT"])
+
+    def look(self) -> NodeLook:
+        """Return what it looks like now."""
+        return look_at(Seat(self.name, self.run_dir, self.metrics_port), SystemClock())
+
+    def word(self, word: Word) -> int:
+        """Return a word of its board."""
+        board = attach_reader(self.run_dir)
+        try:
+            return board.read(word)
+        finally:
+            board.close()
+
+    def pid(self, program: str) -> int:
+        """Return the pid of one of its programs, 0 while it does not run."""
+        said = self.ctl("pid", program).strip()
+        return int(said) if said.isdigit() else 0
+
+    @property
+    def front_door_pid(self) -> int:
+        """The pid of the process that keeps its tree."""
+        return int((self.folder / f"{self.name}.pid").read_text())
+
+    def ctl(self, *words: str) -> str:
+        """Run supervisorctl as an operator does, and return what it prints."""
+        command = [str(Path(sys.executable).parent / "supervisorctl"), "-s", f"unix://{self.run_dir}/supervisor.sock"]
+        return subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False).stdout
+
+    def grinder(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one command of an operator here."""
+        return subprocess.run(
+            [sys.executable, "-m", "grinder.cli", *words],
+            cwd=PROJECT,
+            env={**os.environ, **self.settings},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    def insist(self, *words: str, bound_s: float = PATIENCE_S) -> None:
+        """Repeat a command until it is done."""
+        said = ""
+
+        def done() -> bool:
+            nonlocal said
+            ran = self.grinder(*words)
+            said = ran.stdout + ran.stderr
+            return ran.returncode == 0
+
+        try:
+            wait_for(done, f"{self.name}: grinder {' '.join(words)}", bound_s, every_s=0.3)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {said}") from error
+
+    def bring_back(self) -> None:
+        """Start its tree again after it was told to end."""
+        (self.folder / f"{self.name}.start").touch()
+
+
+class ClusterUnderTest:
+    """Keywords are settings of the nodes that differ from those of `make ha`; ``options`` are run_cluster's own.
+
+    The venue grants any weight: tests sync the account more often than an operator would.
+    """
+
+    def __init__(self, *options: str, **settings: str) -> None:
+        require_etcd()
+        self.folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="ha-"))
+        first = _free_range(PORTS)
+        own = ("--weight-limit-1m", "100000000", *options)
+        ports = ("--metrics-port", str(first), "--venue-port", str(first + 3), "--etcd-port", str(first + 4))
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
+        with (self.folder.parent / f"{self.folder.name}.out").open("wb") as output:
+            self.output = Path(output.name)
+            self.door = subprocess.Popen(
+                [sys.executable, "-m", "procs.run_cluster", "--folder", str(self.folder), *ports, *own],
+                cwd=PROJECT,
+                env={**clean, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self.venue = VenueView(first + 3)
+        self.nodes: tuple[Node, ...] = ()
+
+    def start(self) -> None:
+        """Wait until somebody leads and orders rest."""
+        wait_for(lambda: self.door.poll() is not None or self._environments(), "environments of the nodes", START_S)
+        self.nodes = tuple(Node(path.stem, self.folder) for path in self._environments())
+        self.until(lambda: self.door.poll() is not None or (self.shown() and self.trades()), "it trades", START_S)
+        assert self.door.poll() is None, self.said()
+
+    def shown(self) -> bool:
+        """Tell whether the front door has done everything and shows the nodes."""
+        return "\nnode " in self.output.read_text()
+
+    def until(self, condition: Callable[[], T], what: str, bound_s: float = PATIENCE_S) -> T:
+        """Wait for a condition; say how every node looks where it does not come."""
+        try:
+            return wait_for(condition, what, bound_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {[node.look() for node in self.nodes]}; {self.said()}") from error
+
+    def trades(self) -> bool:
+        """Tell whether one node leads and has orders in the market, the other stands by."""
+        looks = [node.look() for node in self.nodes]
+        return sum(look.leads for look in looks) == 1 and self.all_up() and bool(self.venue.live())
+
+    def all_up(self) -> bool:
+        """Tell whether each node has a role that it knows."""
+        return all(node.look().role in ("ACTIVE", "STANDBY") for node in self.nodes)
+
+    def leaders(self) -> list[Node]:
+        """Return the nodes that lead now."""
+        return [node for node in self.nodes if node.look().leads]
+
+    def leader(self) -> Node:
+        """Return the one node that leads; wait for it."""
+        return self.until(lambda: found[0] if len(found := self.leaders()) == 1 else None, "one leads")
+
+    def standby(self) -> Node:
+        """Return a node that does not lead while another one does."""
+        leader = self.leader()
+        return next(node for node in self.nodes if node is not leader)
+
+    def member_pids(self) -> list[int]:
+        """Return the pids of the members of etcd."""
+        return [int(path.read_text()) for path in sorted(self.folder.glob("etcd-*.pid"))]
+
+    def ctl(self, *words: str) -> str:
+        """Run etcdctl and return what it printed; its failure is the test's."""
+        done = subprocess.run(
+            [str(BIN / "etcdctl"), *words],
+            env={"PATH": os.environ["PATH"], "ETCDCTL_ENDPOINTS": self.nodes[0].settings["ETCDCTL_ENDPOINTS"]},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def said(self) -> str:
+        """Return what the front door and the nodes wrote."""
+        words = [self.output.read_text()[-3_000:]]
+        words += [f"{path.name}: {path.read_text()[-1_000:]}" for path in sorted(self.folder.glob("*.out"))]
+        return "\n".join(words)
+
+    def close(self) -> str:
+        """End everything in order, and return what the front door said."""
+        if self.door.poll() is None:
+            self.door.send_signal(signal.SIGINT)
+        try:
+            self.door.wait(120)
+        except subprocess.TimeoutExpired:
+            self.door.kill()
+            self.door.wait()
+        return self.output.read_text()
+
+    def remove(self) -> None:
+        """Close, and remove the folder."""
+        self.close()
+        shutil.rmtree(self.folder)
+        self.output.unlink()
+
+    def _environments(self) -> list[Path]:
+        return sorted(self.folder.glob("node-?.env"))
+
+
+def _free_range(count: int) -> int:
+    """Return the first of so many ports in a row at which nobody listens now."""
+    random = Random()
+    for _ in range(100):
+        first = random.randrange(20_000, 30_000)
+        sockets = []
+        try:
+            sockets = [socket.create_server(("127.0.0.1", port)) for port in range(first, first + count)]
+            return first
+        except OSError:
+            continue
+        finally:
+            for each in sockets:
+                each.close()
+    raise AssertionError("no free ports")

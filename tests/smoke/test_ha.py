@@ -1,0 +1,240 @@
+"""Two whole trees, three members of etcd, one venue: whatever happens to the leader, one acts, and never two.
+
+All tests share one cluster, in order; each leaves one leader and a warm standby behind. What was accepted when is read
+from the venue's own list of requests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from grinder.model.board import Word
+from grinder.model.control import Exit
+from grinder.model.orders import OrderId, parse_order_id
+from tests.smoke.conditions import wait_for
+from tests.smoke.ha_cluster import ClusterUnderTest, Node
+from tests.smoke.trees import alive
+from tests.smoke.venues import ROWS, VenueView
+
+TTL_S = 3
+KEYS = "/grinder/v1/paper/"
+PROGRAMS = ("executor", "fsm", "syncer", "feed", "metrics")
+PLACE = "order.place"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterUnderTest]:
+    whole = ClusterUnderTest(
+        GRINDER_HA_LEASE_TTL_S=str(TTL_S),
+        GRINDER_HA_RENEW_INTERVAL_MS="500",
+        GRINDER_HA_REQUEST_TIMEOUT_MS="300",
+        GRINDER_FSM_COOLDOWN_MS="1000",
+        GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500",
+        GRINDER_PAPER_SPACING_BPS="4",
+        GRINDER_PAPER_COOLDOWN_MS="0",
+    )
+    try:
+        whole.start()
+        yield whole
+    finally:
+        said = whole.close()
+        whole.remove()
+    assert "FATAL" not in said
+
+
+@pytest.fixture(autouse=True)
+def sound(cluster: ClusterUnderTest) -> Iterator[None]:
+    """Before each test one leads and one stands by, warm; after it, the venue took nothing of an older term."""
+    cluster.until(lambda: cluster.trades() and warm(cluster.standby()), "a leader and a warm standby")
+    yield
+    require_terms_in_order(cluster.venue)
+    assert cluster.venue.duplicates() == []
+
+
+def page(node: Node, path: str) -> tuple[int, dict[str, Any]]:
+    """Return the code and the body of a page of a node."""
+    try:
+        with urlopen(f"http://127.0.0.1:{node.metrics_port}{path}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        return error.code, json.load(error)
+
+
+def warm(node: Node) -> bool:
+    """Tell whether nothing keeps a node from acting but that it does not lead."""
+    try:
+        code, body = page(node, "/readyz")
+    except OSError:
+        return False
+    reasons = [reason for reason in body["reasons"] if not re.match(r"(ha|executor|fsm)\b", reason)]
+    return code == 503 and not reasons and any("standby" in reason for reason in body["reasons"])
+
+
+def accepted(venue: VenueView) -> list[tuple[int, OrderId]]:
+    """Return every order that the venue took, with the time at which it read it, oldest first."""
+    rows = venue.get(f"requests?limit={ROWS}")
+    taken = [
+        (row["mono_ns"], parse_order_id(row["client_id"])) for row in rows if row["op"] == PLACE and not row["code"]
+    ]
+    return sorted(((at, order_id) for at, order_id in taken if order_id is not None), key=lambda each: each[0])
+
+
+def require_terms_in_order(venue: VenueView) -> None:
+    """Require that after the first order of a term none of an older one was taken."""
+    highest = 0
+    for _, order_id in accepted(venue):
+        assert order_id.term >= highest, f"{order_id} was taken after one of term {highest}"
+        highest = order_id.term
+
+
+def orders_of(cluster: ClusterUnderTest, term: int) -> int:
+    """Return how many orders of a term the venue has taken."""
+    return sum(order_id.term == term for _, order_id in accepted(cluster.venue))
+
+
+def require_taken_over(cluster: ClusterUnderTest, old: Node, old_term: int) -> Node:
+    """Require that another node leads under a higher term, has dealt with what rested, and orders flow; return it."""
+    new = next(node for node in cluster.nodes if node is not old)
+    cluster.until(lambda: new.look().leads, f"{new.name} leads")
+    term = new.word(Word.TERM)
+    assert term > old_term
+    cluster.until(lambda: orders_of(cluster, term) > 0, f"orders of term {term}")
+
+    def entries() -> set[int]:
+        live = [parse_order_id(name) for name, row in cluster.venue.live().items() if not row["reduceOnly"]]
+        return {order_id.term for order_id in live if order_id is not None}
+
+    cluster.until(lambda: entries() <= {term}, "no entry of an older term rests")
+    return new
+
+
+def test_cluster_when_it_trades_then_one_leads_and_the_other_stands_by_warm(cluster: ClusterUnderTest) -> None:
+    leader, standby = cluster.leader(), cluster.standby()
+    assert page(leader, "/readyz")[0] == 200
+    code, body = page(standby, "/readyz")
+    assert code == 503
+    assert any(f"standby: {leader.name} leads" in reason for reason in body["reasons"]), body
+    status = page(standby, "/status.json")[1]
+    assert all(status["books"].values()), "its books are fed"
+    assert not status["process_reasons"]["feed"]
+    assert not status["process_reasons"]["syncer"]
+    assert status["orders"] == []
+    assert {node.word(Word.TERM) for node in (leader,)} == {
+        order_id.term for _, order_id in accepted(cluster.venue)[-1:]
+    }
+
+
+def kill_executor(node: Node) -> None:
+    os.kill(node.pid("executor"), signal.SIGKILL)
+
+
+def kill_tree(node: Node) -> None:
+    """As if the host lost its power: everything of a tree at once."""
+    supervisord = int((node.run_dir / "supervisord.pid").read_text())
+    pids = [node.front_door_pid, supervisord, *(node.pid(program) for program in PROGRAMS)]
+    for how in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, how)
+    wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left of the tree")
+
+
+def stop_executor(node: Node) -> None:
+    assert "executor: stopped" in node.ctl("stop", "executor")
+
+
+def stop_tree(node: Node) -> None:
+    done = node.grinder("stop")
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kill", [kill_executor, kill_tree])
+def test_leader_when_it_dies_then_the_other_takes_over_and_orders_flow(
+    cluster: ClusterUnderTest, kill: Callable[[Node], None]
+) -> None:
+    old = cluster.leader()
+    term = old.word(Word.TERM)
+    kill(old)
+    require_taken_over(cluster, old, term)
+
+
+@pytest.mark.parametrize("stop", [stop_executor, stop_tree])
+def test_leader_when_stopped_in_order_then_it_hands_over_at_once(
+    cluster: ClusterUnderTest, stop: Callable[[Node], None]
+) -> None:
+    old = cluster.leader()
+    term = old.word(Word.TERM)
+    stop(old)
+    assert cluster.ctl("get", "--print-value-only", f"{KEYS}resigned").strip() == str(term), "nobody need wait"
+    require_taken_over(cluster, old, term)
+    old.ctl("start", "executor") if stop is stop_executor else old.bring_back()
+
+
+def test_leader_when_its_executor_hangs_for_longer_than_the_lease_then_it_is_deposed_and_sends_nothing(
+    cluster: ClusterUnderTest,
+) -> None:
+    old = cluster.leader()
+    term, pid = old.word(Word.TERM), old.pid("executor")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        require_taken_over(cluster, old, term)
+        before = orders_of(cluster, term)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    cluster.until(lambda: old.look().role == "STANDBY", "deposed")
+    assert orders_of(cluster, term) == before
+    assert old.pid("executor") == pid, "it went on, and was not started again"
+
+
+def test_kill_when_said_on_the_standby_then_the_leader_stops_and_only_an_acknowledged_reset_brings_risk_back(
+    cluster: ClusterUnderTest,
+) -> None:
+    leader, standby = cluster.leader(), cluster.standby()
+    done = standby.grinder("kill", "--reason", "smoke")
+    assert done.returncode == Exit.OK, done.stdout
+    assert leader.word(Word.TRIP_EXECUTOR)
+    cluster.until(lambda: not cluster.venue.live(), "nothing rests")
+    trips = json.loads(standby.grinder("status", "--json").stdout)["latch"]["trip_id"]
+    assert standby.grinder("reset", "--ack", "another").returncode == Exit.GATE
+    leader.insist("reset", "--ack", trips)
+    cluster.until(lambda: not standby.word(Word.TRIP_EXECUTOR), "the standby is clear too")
+    for node in cluster.nodes:
+        node.insist("resume", "--ack")
+
+
+def test_override_when_of_the_cluster_then_every_node_holds_it(cluster: ClusterUnderTest) -> None:
+    leader, standby = cluster.leader(), cluster.standby()
+    done = standby.grinder("override", "PAUSE", "--cluster", "--reason", "smoke")
+    assert done.returncode == Exit.OK, done.stdout
+    for node in cluster.nodes:
+        cluster.until(lambda node=node: node.word(Word.CLUSTER_OVERRIDE) == 1, f"{node.name} has it")
+    cluster.until(lambda: leader.look().loop == "PAUSED", "the leader's loop holds")
+    standby.insist("override", "NONE", "--cluster", "--ack", "--reason", "smoke")
+    cluster.until(lambda: not any(node.word(Word.CLUSTER_OVERRIDE) for node in cluster.nodes), "taken back")
+
+
+def test_etcd_when_all_of_it_hangs_then_the_leader_stops_risk_and_goes_on_when_it_is_back(
+    cluster: ClusterUnderTest,
+) -> None:
+    pids = cluster.member_pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    lost_mono_ns = time.monotonic_ns()
+    try:
+        cluster.until(lambda: not cluster.leaders(), "nobody leads")
+        time_left_ns = (TTL_S - 1) * 1_000_000_000
+        late = [order_id for at, order_id in accepted(cluster.venue) if at > lost_mono_ns + time_left_ns]
+        assert late == []
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    cluster.until(cluster.trades, "it trades again")
