@@ -89,6 +89,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
     highest = lease.highest_term
     if view.leader is not None and view.leader.lease_id != lease.lease_id:
         highest = max(highest, view.epoch_base + view.leader.create_revision)
+    told = max((node.term for node in view.nodes), default=0)
     tenure = lease.tenure
     lease = doubted(lease, plan, now) if lost else lease
     seen = changed(
@@ -97,7 +98,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
         cluster_id=view.cluster_id,
         epoch_base=view.epoch_base,
         arm_revision=arm_revision,
-        highest_term=highest,
+        highest_term=max(highest, told),
         leader=view.leader if view.leader is not None else lease.leader,
         vacant=view.leader is None,
         heard_boot_ns=max(lease.heard_boot_ns, view.asked_boot_ns),
@@ -111,6 +112,8 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
         seen = demoted(seen, plan, now, "the leader key is gone")
     elif view.epoch_base != tenure.epoch_base and view.revision >= tenure.token:
         seen = demoted(seen, plan, now, "terms count from a new epoch")
+    elif told > tenure.term:
+        seen = demoted(seen, plan, now, f"another host knows of term {told}")
     elif arm_revision != lease.arm_revision:
         # The permission that was proved is gone; a new one is proved by a round of its own, begun at once.
         unproved = msgspec.structs.replace(tenure, risk_deadline_boot_ns=0)
