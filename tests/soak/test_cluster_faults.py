@@ -18,7 +18,7 @@ from tests.soak.cluster.reports import Report, Run, lies_found, printed, seed_of
 
 FEW_SEED = 6107
 FEW_FAULTS = (14, 14)
-RIGS_AT_ONCE = 4
+RIGS_AT_ONCE = 3
 FAULTS_PER_RIG = 44
 RIGS = 24
 FAULTS_MIN = 1_000
@@ -50,7 +50,7 @@ def test_cluster_when_a_thousand_faults_strike_then_every_rule_of_leadership_hol
     reports = side_by_side(runs, RIGS_AT_ONCE, lambda line: print(line, flush=True))
     print(printed(reports, seed, time.monotonic() - began_s))
     require_sound(reports)
-    assert sum(report.faults.total() for report in reports) >= FAULTS_MIN
+    assert sum(sum(report.faults.values()) for report in reports) >= FAULTS_MIN
     struck = {name for report in reports for name in report.faults}
     assert {fault.name for fault in TABLE} - struck == set()
 

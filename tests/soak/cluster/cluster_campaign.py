@@ -20,7 +20,7 @@ from grinder.model.units import NS_PER_S
 from tests.smoke.venues import ROWS
 from tests.soak.cluster.cluster_faults import QUICK, TABLE, Fault
 from tests.soak.cluster.cluster_rig import NORMAL, SECURE, SHORT, ClusterRig, Timing
-from tests.soak.cluster.hosts import DiedByItselfError
+from tests.soak.cluster.etcd_field import UnansweredError
 from tests.soak.cluster.permits import clean_ends, rows_of
 from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.verdicts import PLACE, Broken, World, judge
@@ -49,13 +49,13 @@ class Report(msgspec.Struct):
 
     seed: int
     ttl_s: int
-    faults: Counter[str] = msgspec.field(default_factory=Counter)
-    by_term: Counter[int] = msgspec.field(default_factory=Counter)
+    faults: dict[str, int] = msgspec.field(default_factory=Counter)
+    by_term: dict[int, int] = msgspec.field(default_factory=Counter)
     outages_s: list[float] = msgspec.field(default_factory=list)
     longest_s: dict[str, float] = msgspec.field(default_factory=dict)
-    refused: Counter[int] = msgspec.field(default_factory=Counter)
-    venue_faults: Counter[str] = msgspec.field(default_factory=Counter)
-    reigns: Counter[str] = msgspec.field(default_factory=Counter)
+    refused: dict[int, int] = msgspec.field(default_factory=Counter)
+    venue_faults: dict[str, int] = msgspec.field(default_factory=Counter)
+    reigns: dict[str, int] = msgspec.field(default_factory=Counter)
     resigned: int = 0
     slow: list[str] = msgspec.field(default_factory=list)
     found: list[str] = msgspec.field(default_factory=list)
@@ -87,12 +87,15 @@ class Campaign:
         self._struck.append((now_ns(), fault.name))
         with ExitStack() as struck:
             struck.enter_context(fault.strike(rig, random))
-            self.report.faults[fault.name] += 1
+            self._count_fault(fault)
             if second is not None and not fault.latches:
                 rig.live(lasts_s * random.random())
                 struck.enter_context(second.strike(rig, random))
-                self.report.faults[second.name] += 1
+                self._count_fault(second)
             rig.live(lasts_s)
+
+    def _count_fault(self, fault: Fault) -> None:
+        self.report.faults[fault.name] = self.report.faults.get(fault.name, 0) + 1
 
     def _recover(self, fault: Fault) -> None:
         """Bring back what is down, be the operator where a latch holds, and mostly wait until orders flow."""
@@ -140,7 +143,7 @@ class Campaign:
     def _count(self, world: World) -> None:
         rig, report = self.rig, self.report
         placed = [each for each in world.spoken if each.operation == PLACE]
-        report.by_term.update(each.term for each in placed)
+        report.by_term = Counter(each.term for each in placed)
         risk = [each.at for each in placed if each.adds_risk]
         for earlier, later in pairwise(risk):
             gap_s = round((later - earlier) / NS_PER_S, 2)
@@ -149,9 +152,9 @@ class Campaign:
                 name = max((each for each in self._struck if each[0] < later), default=(0, "the start"))[1]
                 report.longest_s[name] = max(gap_s, report.longest_s.get(name, 0.0))
         rows = rig.venue.get(f"requests?limit={ROWS}")
-        report.refused.update(row["code"] for row in rows if row["op"] == PLACE and row["code"])
+        report.refused = Counter(row["code"] for row in rows if row["op"] == PLACE and row["code"])
         report.venue_faults = rig.faults_struck()
-        report.reigns.update(reigns_by(rig.watcher.reigns))
+        report.reigns = reigns_by(rig.watcher.reigns)
         report.resigned = sum(clean_ends(rows_of(host.rows_path)) for host in rig.hosts.values())
 
 
@@ -171,7 +174,7 @@ def campaign(seed: int, count: int, timing: Timing) -> Report:
     work = Campaign(rig)
     try:
         work.run(drawn(rig.random, count, secure=timing.secure))
-    except (AssertionError, DiedByItselfError) as error:
+    except (AssertionError, UnansweredError) as error:
         work.report.found.append(f"ENDED EARLY: {error}; {rig.said()[-1_500:]}")
     finally:
         if work.report.found:

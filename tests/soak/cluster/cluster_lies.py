@@ -85,6 +85,15 @@ def unfed(rig: ClusterRig) -> None:
     rig.unwell.append(Span(since, now_ns(), node))
 
 
+def tripped_beside(rig: ClusterRig) -> None:
+    """The host that does not lead trips."""
+    node = next(node for node in NODES if node != rig.leader())
+    since = now_ns()
+    rig.trip_word(node)
+    rig.live(4.0)
+    rig.told.append(Span(since, now_ns()))
+
+
 def tripped_and_started(rig: ClusterRig) -> None:
     """A host trips, and its programs start again."""
     rig.trip_word(NODES[0])
@@ -99,7 +108,7 @@ SCENES: dict[str, Scene] = {
     NO_PERMIT: Scene(Broken.RISK_PAST_PERMIT, struck(etcd.cut_off("both", with_member=True), 5.0)),
     STAMPS_LATE: Scene(Broken.RISK_PAST_PERMIT, struck(hosts.paused_at_send, 5.0)),
     NO_DELAY: Scene(Broken.ACTED_EARLY, deleted_unheard),
-    PUTS_LATCH: Scene(Broken.TRIP_UNHEARD, struck(hosts.told, 4.0)),
+    PUTS_LATCH: Scene(Broken.TRIP_UNHEARD, tripped_beside),
     NO_HEALTH: Scene(Broken.LED_UNWELL, unfed),
     ADOPTS_LATE: Scene(Broken.STRANGER_RESTS, struck(hosts.host_killed, 6.0)),
     FORGETS_TRIP: Scene(Broken.UNTRIPPED, tripped_and_started),

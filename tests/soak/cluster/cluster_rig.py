@@ -74,7 +74,7 @@ class ClusterRig:
         self.seed = seed
         self.random = Random(seed)
         self.timing = timing
-        self.root = Path(tempfile.mkdtemp(dir="/tmp", prefix="ha-"))
+        self.root = Path(tempfile.mkdtemp(dir="/tmp", prefix="cluster-"))
         self.authority = Authority(self.root) if timing.secure else None
         self.field = EtcdField(seed, timing.etcd_ms, self.authority)
         self.venue = OwnVenue("--seed", str(seed), *VENUE_OPTIONS)

@@ -75,30 +75,36 @@ def line_of(report: Report) -> str:
     """Return one campaign as a line."""
     worst_s = max(report.outages_s, default=0.0)
     return (
-        f"  seed {report.seed}, TTL {report.ttl_s} s: {report.faults.total()} faults in {report.seconds:.0f} s,"
-        f" {report.by_term.total()} orders in {len(report.by_term)} terms, {report.resigned} resignations,"
+        f"  seed {report.seed}, TTL {report.ttl_s} s: {sum(report.faults.values())} faults in {report.seconds:.0f} s,"
+        f" {sum(report.by_term.values())} orders in {len(report.by_term)} terms, {report.resigned} resignations,"
         f" {len(report.outages_s)} outages, worst {worst_s:.1f} s, {len(report.found)} findings"
+        + "".join(f"\n    {line[:400]}" for line in report.found[:3])
     )
 
 
 def printed(reports: list[Report], seed: int, seconds: float) -> str:
     """Return all of them as lines for people."""
-    faults = sum((report.faults for report in reports), Counter())
+    faults = sum((Counter(report.faults) for report in reports), Counter())
     outages = sorted(outage for report in reports for outage in report.outages_s) or [0.0]
     marks = " / ".join(f"{outages[min(len(outages) - 1, int(len(outages) * part))]:.1f}" for part in (0.5, 0.9, 1.0))
-    refused = sum((report.refused for report in reports), Counter())
-    struck = sum((report.venue_faults for report in reports), Counter())
+    refused = sum((Counter(report.refused) for report in reports), Counter())
+    struck = sum((Counter(report.venue_faults) for report in reports), Counter())
     slow = Counter(name for report in reports for name in report.slow)
+    longest: dict[str, float] = {}
+    for report in reports:
+        for name, outage_s in report.longest_s.items():
+            longest[name] = max(outage_s, longest.get(name, 0.0))
     numbers = {fault.name: fault.number for fault in TABLE}
     lines = [
         f"{faults.total()} faults in {seconds:.0f} s, {SEED_VARIABLE}={seed}:"
-        f" {sum(report.by_term.total() for report in reports)} orders in"
+        f" {sum(sum(report.by_term.values()) for report in reports)} orders in"
         f" {sum(len(report.by_term) for report in reports)} terms,"
         f" {sum(report.resigned for report in reports)} clean ends",
         *(f"  {faults[name]:4d} #{numbers[name]:<2d} {name}" for name in numbers if faults[name]),
         f"  {len(outages)} outages over 0.5 s, p50 / p90 / longest {marks} s",
         f"  placements refused by the venue: {dict(refused)}",
         f"  faults of the venue that struck: {dict(struck)}",
+        f"  longest outage after: {dict(sorted(longest.items(), key=lambda each: -each[1])[:8])}",
         f"  orders not back in time after: {dict(slow)}",
         *(f"  seed {report.seed}: {dict(sorted(report.by_term.items()))} by term" for report in reports),
     ]
