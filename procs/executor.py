@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,17 @@ from grinder.core.lease_state import LeasePlan
 from grinder.model.channels import ACCOUNT, INTENTS, ORDERS
 from grinder.model.control import ExchangePort, Process, TradingMode
 from grinder.model.errors import SettingsError
+from grinder.model.units import MS_PER_S
 from grinder.ports import Journal
 from grinder.services.cluster import Cluster, ClusterPorts
 from grinder.services.cluster_latch import HostFacts
 from grinder.services.executor import ExecutorConfig, ExecutorService
+from grinder.services.lead import Duties, Membership
 from grinder.services.order_store import ExecutorPorts
 from grinder.settings import Settings
+
+GLANCE_MS: Final = 10
+"""Period of the looks at the trip words where there is a cluster, milliseconds."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 """The kernel's name of this boot. Source: random(4)."""
@@ -125,6 +130,13 @@ def cluster_of(boot: Boot) -> Iterator[ClusterPorts | None]:
         )
 
 
+async def look_out(cluster: Cluster) -> None:
+    """Look at the trip words every GLANCE_MS: they ring no bell, and other hosts hear of a trip from this process."""
+    while True:
+        cluster.glance()
+        await asyncio.sleep(GLANCE_MS / MS_PER_S)
+
+
 async def execute(boot: Boot) -> None:
     """Execute until stopped."""
     settings = boot.settings
@@ -132,11 +144,18 @@ async def execute(boot: Boot) -> None:
     link = AccountLink(boot)
     journal = open_journal(settings)
     ports = executor_ports(boot, link, journal)
+    seats: list[Cluster] = []
     with cluster_of(boot) as cluster:
-        join = None if cluster is None else partial(Cluster, cluster, ports, boot.board)
-        service = ExecutorService(ports, boot.board, config, join)
+
+        def join(duties: Duties) -> Membership:
+            assert cluster is not None
+            seats.append(Cluster(cluster, ports, boot.board, duties))
+            return seats[0]
+
+        service = ExecutorService(ports, boot.board, config, None if cluster is None else join)
         async with link.open(service.on_user_event if config.sends else None) as tasks:
-            await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=tasks)
+            beside = [*tasks, *(look_out(seat) for seat in seats)]
+            await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=beside)
     journal.close()
 
 

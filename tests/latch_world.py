@@ -188,11 +188,13 @@ class LatchHost:
         for watch in self.watches:
             watch.on_timer(now)
         self.store.pump()
+        self.service.glance()
         was = self.latch.file
         self.service.on_timer()
         self.latch.turn()
         if was.tripped and not self.latch.file.tripped:
             self.cleared.append(was.name)
+        self.service.glance()
         self.store.pump()
 
     @property

@@ -28,6 +28,12 @@ LATCH_FILE: Final = "latch"
 LOCK_WAIT_S_MAX: Final = 1.0
 """Longest wait for somebody else's change of the latch, seconds; a trip is written without the lock after that."""
 
+OPERATOR_NAME: Final = "operator"
+"""Who tripped, where only the operator's word on the board is known."""
+
+SAME_ACT_MS: Final = 2_000
+"""Longest time in which an operator's word on the board and what the operator writes into the file are one act."""
+
 _LOCK_POLL_S: Final = 0.01
 _SLOT_BYTES: Final = 512
 _FILE_BYTES: Final = 2 * _SLOT_BYTES
@@ -108,7 +114,10 @@ class LatchFile:
                 return before
             version = before.version + 1
             if before.tripped and before.reason is not TripReason.CLUSTER:
-                first = msgspec.structs.replace(before, version=version, name=self._new_name(before.reason))
+                # The executor may have found the operator's word, and written the file for it, before the operator did.
+                same_act = before.who == OPERATOR_NAME and not before.detail and utc_ms - before.utc_ms < SAME_ACT_MS
+                own_name = before.name if same_act else self._new_name(before.reason)
+                first = msgspec.structs.replace(before, version=version, name=own_name)
                 record = first if first.detail else msgspec.structs.replace(first, who=who, detail=detail)
             else:
                 fits = 0 < len(name.encode()) <= TRIP_NAME_BYTES_MAX

@@ -18,7 +18,7 @@ from grinder.adapters.audit import Act, append_act, this_operator
 from grinder.adapters.board import attach_operator
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.host_reset import HostReset
-from grinder.adapters.latch import LatchFile
+from grinder.adapters.latch import OPERATOR_NAME, LatchFile
 from grinder.adapters.override import operator_lock
 from grinder.model.control import Exit, Process, TripReason
 from grinder.model.errors import BoardError
@@ -187,7 +187,7 @@ class LatchWatch:
 
 
 def _name(who: Process | None) -> str:
-    return "operator" if who is None else who.value
+    return OPERATOR_NAME if who is None else who.value
 
 
 def _wait(condition: Callable[[], bool]) -> bool:

@@ -54,6 +54,10 @@ class Cluster:
         self._leadership.on_timer()
         self._latch.on_timer()
 
+    def glance(self) -> None:
+        """Look whether something tripped here, so that the other hosts need not wait for a timer."""
+        self._latch.glance()
+
     def on_order_seen(self, term: int) -> None:
         """Learn that the venue tells of an order of ours of a term."""
         self._leadership.on_order_seen(term)

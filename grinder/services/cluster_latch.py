@@ -109,6 +109,18 @@ class ClusterLatchService:
             self._take_override(view)
         self._act()
 
+    def glance(self) -> None:
+        """Look between two timers whether something tripped here: of all there is to do, that alone is in a hurry."""
+        board, latch = self._ports.board, self._ports.latch
+        word = next((word for word in _OTHERS if board.read(word)), None)
+        tripped = latch.record.tripped
+        if word is not None and not tripped:
+            latch.trip(_REASONS.get(board.read(word), TripReason.ERROR), WRITERS[word])
+        if word is not None or (tripped and self._state.held is None):
+            self._look_at_words(self._ports.clock.mono_ns())
+            self._look_at_file()
+            self._act()
+
     def on_timer(self) -> None:
         """Look at the words, the file, what is due, and what is to be told."""
         now = self._ports.clock.mono_ns()

@@ -141,6 +141,19 @@ def test_trip_when_the_host_is_of_a_cluster_then_each_has_a_name_of_its_own_and_
     assert (own.reason, own.trip_id[:24]) == (TripReason.ACCOUNT_MISMATCH, "node-1-ACCOUNT_MISMATCH-")
 
 
+def test_trip_when_the_executor_wrote_the_operators_trip_a_moment_before_then_it_is_one_trip_and_later_it_is_not(
+    tmp_path: Path,
+) -> None:
+    latch = LatchFile(tmp_path / "latch", "node-1")
+    found = latch.trip(TripReason.MANUAL, "operator", "", 1_000)
+    same = latch.trip(TripReason.MANUAL, "anna", "drill", 1_100, again=True)
+    assert (same.trip_id, same.who, same.version) == (found.trip_id, "anna", 2)
+    assert latch.trip(TripReason.MANUAL, "bert", "again", 1_200, again=True).trip_id != found.trip_id
+    other = LatchFile(tmp_path / "other", "node-1")
+    lost = other.trip(TripReason.MANUAL, "operator", "", 1_000)
+    assert other.trip(TripReason.MANUAL, "anna", "drill", 3_001, again=True).trip_id != lost.trip_id
+
+
 def test_trip_when_a_foreign_name_does_not_fit_the_slot_then_it_has_one_of_its_own(tmp_path: Path) -> None:
     latch = LatchFile(tmp_path / "latch", "n" * 32)
     text = "\N{SNOWMAN}" * 300

@@ -55,6 +55,25 @@ def test_follow_when_the_view_comes_then_the_board_is_tripped_before_the_file(wo
     assert world["b"].latch.file.tripped
 
 
+def test_glance_when_a_process_trips_then_the_other_host_is_tripped_without_any_timer(world: World) -> None:
+    a, b = world["a"], world["b"]
+    a.trip(Process.FSM)
+    for _ in range(3):
+        a.service.glance()
+        a.latch.turn()
+    a.store.pump()
+    b.store.pump()
+    assert b.board.read(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.CLUSTER]
+    world.settle()
+    assert len(world.view().trips) == 1
+    assert world.reset() == []
+    for _ in range(100):
+        world.run(50)
+        a.service.glance()
+    assert not a.tripped
+    assert not b.tripped
+
+
 def test_trips_when_both_hosts_trip_at_once_then_there_is_one_latch_and_both_are_recorded(world: World) -> None:
     world["a"].trip(Process.FSM)
     world["b"].trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
