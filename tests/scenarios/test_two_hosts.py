@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from grinder.model.board import Word
-from grinder.model.control import Process
+from grinder.model.control import TRIP_CODES, Process, TripReason
 from tests.two_hosts import COUNTDOWN_MS, TTL_S, Host, TwoHosts
 
 HEALTHY_MS = 2_000
@@ -244,3 +244,35 @@ def test_orders_when_both_hosts_die_then_the_venue_takes_them_back_within_lease_
     world.b.kill()
     world.run(COUNTDOWN_MS + 1_000)
     assert not world.resting()
+
+
+def trip_both(world: TwoHosts) -> None:
+    """Let both hosts be tripped, as by the cluster's switch, with nothing asked for any more."""
+    for host in world.hosts:
+        host.trades = False
+        host.latch.trips_expected = True
+        host.board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+
+
+def test_exit_when_both_hosts_are_tripped_then_the_leader_alone_leaves_the_market() -> None:
+    world = led_by_a()
+    trip_both(world)
+    world.core.top("60000.00", "50", "60000.10", "50")
+    world.run(3_000)
+    assert world.core.held() == 0
+    assert not world.resting()
+    assert not world.commands_of(world.b)
+
+
+def test_exit_when_the_leader_dies_in_the_middle_then_the_next_one_finishes_it() -> None:
+    world = led_by_a()
+    trip_both(world)
+    world.run(20)
+    assert world.core.held() > 0
+    world.a.kill()
+    world.core.top("60000.00", "50", "60000.10", "50")
+    world.until(lambda: world.b.leads, CRASH_MS)
+    world.run(3_000)
+    assert world.core.held() == 0
+    assert not world.resting()
+    assert all(name.startswith(f"grd-{world.b.base36_term}-") for name in world.placed_by(world.b))
