@@ -25,8 +25,9 @@ from grinder.model.cluster import (
     TripCluster,
 )
 from grinder.model.limits import ETCD_CLOSE_S_MAX, ETCD_LIST_PERIOD_MS, ETCD_QUEUE_MAX
-from grinder.model.units import NS_PER_S
+from grinder.model.units import MS_PER_S, NS_PER_S
 from tests.contract.etcd.rig import (
+    PATIENCE_S,
     Clients,
     Node,
     access,
@@ -37,6 +38,8 @@ from tests.contract.etcd.rig import (
     until,
 )
 from tests.etcd_kit import Cluster
+
+CHANGES = 50
 
 Steps = Callable[[Node, Clients], Awaitable[None]]
 
@@ -255,10 +258,43 @@ def test_close_when_requests_run_and_wait_then_bounded_and_each_has_one_reply(et
         node.stores.leases.ask(GrantLease(5), replies.append)
         await until(lambda: len(replies) == 16)
         assert isinstance(replies[-1], NoAnswer)
-        views = len(node.views)
-        await asyncio.sleep(0)
-        assert len(node.views) == views, "nothing is told after the end"
         await until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("etcd-")])
+
+    run(etcd, steps)
+
+
+def test_watch_when_changes_come_one_after_the_other_then_it_does_not_wait_for_the_next_read_of_its_own(
+    etcd: Cluster,
+) -> None:
+    async def steps(node: Node, other: Clients) -> None:
+        node.watch()
+        await until(lambda: "watch" in node.notes.times)
+        for number in range(CHANGES):
+            record = override_record(reason=str(number))
+            await asyncio.to_thread(other.latches.perform, OverrideCluster(record))
+            await node.sees(
+                lambda view, record=record: view.override is not None and view.override.value == record,  # type: ignore[misc]
+                since=len(node.views) - 1,
+            )
+
+    assert CHANGES * ETCD_LIST_PERIOD_MS / MS_PER_S > 1.5 * PATIENCE_S, "by its own reads alone it would take too long"
+
+    async def bounded(node: Node, other: Clients) -> None:
+        await asyncio.wait_for(steps(node, other), PATIENCE_S)
+
+    run(etcd, bounded)
+
+
+def test_close_when_views_are_on_their_way_then_none_is_told_any_more(etcd: Cluster) -> None:
+    async def steps(node: Node, other: Clients) -> None:
+        node.watch()
+        await until(lambda: "watch" in node.notes.times)
+        for number in range(20):
+            other.latches.perform(OverrideCluster(override_record(reason=str(number))))
+        told = len(node.views)
+        node.stores.close()
+        await until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("etcd-")])
+        assert len(node.views) == told
 
     run(etcd, steps)
 

@@ -18,7 +18,7 @@ HUNG_BOUND_S = 2.5
 
 @pytest.fixture(scope="module")
 def etcd() -> Iterator[Cluster]:
-    with Cluster(3, partitions=True) as cluster:
+    with Cluster(3, partitions=True, heartbeat_ms=50, election_ms=500) as cluster:
         yield cluster
 
 
@@ -103,10 +103,12 @@ def test_watch_when_quorum_is_lost_then_silence_is_named_and_it_ends_with_the_qu
         node.watch()
         await asyncio.to_thread(far.arm)
         await node.sees(lambda view: view.arm is not None)
+        await until(lambda: "watch" in node.notes.times)
         for member in etcd.members:
             if member is not follower:
                 member.kill()
         await until(lambda: node.notes.errors.count(("read", "no_answer")) > 2)
+        await until(lambda: ("watch", "no_answer") in node.notes.errors)
         seen = len(node.views)
         await asyncio.to_thread(etcd.start)
         await node.sees(lambda view: view.arm is not None, since=seen)
