@@ -35,6 +35,7 @@ from grinder.core.inputs import apply_book, apply_control, apply_frame, apply_lo
 from grinder.core.losses import NOTHING_LOST, RiskMemory, after_day, loss_of_day
 from grinder.core.risk_faults import attempt
 from grinder.core.staleness import ACCOUNT_SNAPSHOT, feed_status, inputs_not_live
+from grinder.model.account import AccountState
 from grinder.model.channels import MARKET
 from grinder.model.control import AccountResponse, TripReason
 from grinder.model.frames import LoopState, PlanSummary
@@ -96,13 +97,16 @@ def step(
             return state, tuple(effects)
         state.batch.clear()
         apply_frame(state, frame, effects)
+        if isinstance(frame, AccountState):
+            _refresh_risk(state, effects)
     elif isinstance(event, Unsent):
         _take_back(state, event.count)
         return state, NO_EFFECTS
     else:
         state.batch.clear()
         _on_other(state, event, effects)
-    _refresh_risk(state, effects)
+        # Time alone makes samples old.
+        _refresh_risk(state, effects)
     _run_fsm(state, effects)
     _run_desks(state, effects)
     return state, tuple(effects)
