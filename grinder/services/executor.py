@@ -141,6 +141,7 @@ class ExecutorService:
             self._recovery,
             self._emergency,
             self._remedies,
+            self._journal_watch,
         )
         ours = TenureConfig(config.symbols, config.prefix, config.sends)
         self._tenure = Tenure(ports, board, self._lead, parts, ours, self._publish_snapshot, join)

@@ -21,6 +21,7 @@ from grinder.model.venue import OrderEvent
 from grinder.ports import Board
 from grinder.services.dead_man import DeadMansSwitch
 from grinder.services.emergency import EmergencyExit
+from grinder.services.journal_watch import JournalWatch
 from grinder.services.lead import Duties, Lead, Membership
 from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
@@ -49,6 +50,7 @@ class Parts(msgspec.Struct, frozen=True):
     recovery: Recovery
     emergency: EmergencyExit
     remedies: RemedyDesk
+    journal: JournalWatch
 
 
 class TenureConfig(msgspec.Struct, frozen=True):
@@ -213,4 +215,5 @@ class Tenure:
             return "this host sends nothing"
         if not self._ports.venue.connected:
             return "venue order path is down"
-        return self._parts.recovery.unread()
+        # Who leads can still protect without a journal; who does not lead leaves it to a host that has one.
+        return self._parts.recovery.unread() or ("" if self._lead.leads else self._parts.journal.problem)

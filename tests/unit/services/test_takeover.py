@@ -207,6 +207,14 @@ def test_fitness_when_a_question_that_every_host_asks_has_no_answer_then_said() 
     assert host.seat.duties.unfit().startswith("POSITION_MODE: not answered yet")
 
 
+def test_fitness_when_the_journal_has_trouble_then_a_standby_leaves_the_lead_to_others_and_a_leader_goes_on() -> None:
+    host = Host()
+    host.journal.trouble = "no space left"
+    assert host.seat.duties.unfit() == "order journal: no space left"
+    host.win(8)
+    assert host.seat.duties.unfit() == ""
+
+
 @pytest.mark.parametrize(
     ("after_ms", "reduce_only", "trips"), [(2_000, False, True), (500, False, False), (2_000, True, False)]
 )
