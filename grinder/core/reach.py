@@ -5,7 +5,6 @@ The fsm's is in ``core.exposure`` and shares nothing with this. Must never take 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
@@ -32,18 +31,19 @@ def reach_usd(
     Returns:
         None if something is held or could be in a symbol without a price.
     """
-    held: dict[str, Decimal] = defaultdict(Decimal)
-    ahead: dict[tuple[str, Side], Decimal] = defaultdict(Decimal)
+    held: dict[str, Decimal] = {}
+    buys: dict[str, Decimal] = {}
+    sells: dict[str, Decimal] = {}
     for position in positions:
-        held[position.symbol] += position.qty
+        held[position.symbol] = held.get(position.symbol, ZERO) + position.qty
     for order in orders:
         if not order.reduce_only:
-            ahead[order.symbol, order.side] += max(order.qty, order.at_most_qty) - order.filled_qty
-            held[order.symbol] += ZERO
+            ahead = buys if order.side is Side.BUY else sells
+            ahead[order.symbol] = ahead.get(order.symbol, ZERO) + max(order.qty, order.at_most_qty) - order.filled_qty
     total = ZERO
-    for symbol, qty in held.items():
-        buys, sells = ahead[symbol, Side.BUY], ahead[symbol, Side.SELL]
-        worst = max(abs(qty), abs(qty + buys), abs(qty - sells))
+    for symbol in {**held, **buys, **sells}:
+        qty = held.get(symbol, ZERO)
+        worst = max(abs(qty), abs(qty + buys.get(symbol, ZERO)), abs(qty - sells.get(symbol, ZERO)))
         if symbol not in symbols or worst == ZERO:
             continue
         price = price_of(symbol)
