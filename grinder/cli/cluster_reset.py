@@ -10,7 +10,7 @@ from typing import Final
 
 from grinder.cli.acts import Scene, conclude, keep_evidence
 from grinder.cli.cluster import Reach, reach
-from grinder.core.cluster_reset import arming, refusals
+from grinder.core.cluster_reset import arming, refusals, trips_since_armed
 from grinder.model.cluster import ArmCluster, ClusterView, Done, NoAnswer, NotDone
 from grinder.model.control import Exit, TripReason
 from grinder.model.evidence import KillEvent, kill_file
@@ -49,7 +49,8 @@ def _arm(where: Scene, cluster: Reach, view: ClusterView) -> tuple[Exit, list[st
     if refusal:
         return Exit.GATE, [f"STILL LATCHED: {refusal}; look at `grinder status`"]
     acks = request.record.acks
-    lines = [f"armed; acknowledged: {', '.join(acks) if acks else 'no trip'}"]
+    new = [trip.trip_id for trip in trips_since_armed(view)]
+    lines = [f"armed; acknowledged: {', '.join(new) or 'no trip'}; {len(acks) - len(new)} of before once more"]
     if request.record.epoch_base != view.epoch_base:
         lines.append(f"etcd had lost data: terms go on above {request.record.epoch_base + view.revision}")
     nodes, cleared = cluster.follow(view.nodes, lambda node: not node.trip_id, "is clear")

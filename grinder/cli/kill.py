@@ -9,6 +9,7 @@ import argparse
 import os
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -80,13 +81,15 @@ def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
     if not where.settings.ha_enabled:
         reactions, obeyed = _reactions_here(where, began_mono_s)
         return lines + reactions, durable and obeyed
-    with reach(where.settings) as cluster:
-        told, line = cluster.tell_trip(_trip_record(where, _own_trip(where, reason)))
+    with ThreadPoolExecutor(1) as beside:
+        telling = beside.submit(_tell, where, _own_trip(where, reason))
         reactions, obeyed = _reactions_here(where, began_mono_s)
-        lines += [line, *reactions]
-        if told:
+        told, line = telling.result()
+    lines += [line, *reactions]
+    if told:
+        with reach(where.settings) as cluster:
             nodes, latched = _reactions_there(cluster)
-            return lines + nodes, durable and obeyed and latched
+        return lines + nodes, durable and obeyed and latched
     lives = exists(where, Process.EXECUTOR)
     lines.append("the executor goes on trying" if lives else "nobody here goes on trying: say `grinder kill` again")
     return lines, False
@@ -94,10 +97,12 @@ def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
 
 def tell_cluster(where: Scene, reason: str) -> list[str]:
     """Trip the cluster, if this host belongs to one, and wait for no host of it; return lines for people."""
-    if not where.settings.ha_enabled:
-        return []
+    return [_tell(where, _own_trip(where, reason))[1]] if where.settings.ha_enabled else []
+
+
+def _tell(where: Scene, record: LatchRecord) -> tuple[bool, str]:
     with reach(where.settings) as cluster:
-        return [cluster.tell_trip(_trip_record(where, _own_trip(where, reason)))[1]]
+        return cluster.tell_trip(_trip_record(where, record))
 
 
 def kill_evidence(where: Scene, *outcome: str) -> str:
