@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from importlib.resources import files
 
 import msgspec
 import pytest
@@ -306,3 +308,12 @@ def test_override_when_the_cluster_has_one_then_the_more_severe_is_shown() -> No
     assert node.service.override is Override.EMERGENCY
     assert node.values()["grinder_ha_cluster_override"] == 2.0
     assert "operator override: EMERGENCY" in answers.readyz(node.service)[1]["reasons"]
+
+
+def test_page_when_it_shows_the_cluster_then_every_field_that_it_reads_is_answered() -> None:
+    node = Node()
+    node.lead()
+    page = files("grinder.adapters").joinpath("status_page.html").read_text()
+    read = set(re.findall(r"\bs\.ha\.(\w+)", page)) | set(re.findall(r"\bh\.(\w+)", page))
+    assert {"enabled", "term", "words", "lease_left_s", "permit_left_s", "permission", "override"} == read
+    assert read == set(answers.status(node.service)["ha"])
