@@ -133,16 +133,8 @@ class ExecutorService:
         self._withdrawal = Withdrawal(ports, self._store, self._desk, self._forbids)
         remedies = RemedyConfig(config.prefix, config.incarnation, config.remedy_notional_max)
         self._remedies = RemedyDesk(ports, board, self._store, self._desk, self._lead, remedies)
-        parts = Parts(
-            self._store,
-            self._settling,
-            self._desk,
-            self._dead_man,
-            self._recovery,
-            self._emergency,
-            self._remedies,
-            self._journal_watch,
-        )
+        orders = self._store, self._settling, self._desk, self._dead_man
+        parts = Parts(*orders, self._recovery, self._emergency, self._remedies, self._journal_watch)
         ours = TenureConfig(config.symbols, config.prefix, config.sends)
         self._tenure = Tenure(ports, board, self._lead, parts, ours, self._publish_snapshot, join)
         self._account: AccountState | None = None
