@@ -1,8 +1,9 @@
 """A campaign of faults against one cluster, and what came of it.
 
-    python -m tests.soak.cluster.cluster_campaign SEED FAULTS TIMING
+    python -m tests.soak.cluster.cluster_campaign SEED FAULTS TIMING SHARE
 
-TIMING: ``short``, ``normal`` or ``secure``. The report is printed as JSON. Folders stay where it found something.
+TIMING: one of TIMINGS. SHARE: of its time that each fault lasts. The report is printed as JSON.
+Folders stay where it found something.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 from grinder.model.units import NS_PER_S
 from tests.smoke.venues import ROWS
 from tests.soak.cluster.cluster_faults import QUICK, TABLE, Fault
-from tests.soak.cluster.cluster_rig import NORMAL, SECURE, SHORT, ClusterRig, Timing
+from tests.soak.cluster.cluster_rig import NORMAL, SECURE, SHORT, STEADY, ClusterRig, Timing
 from tests.soak.cluster.etcd_field import UnansweredError
 from tests.soak.cluster.permits import clean_ends, rows_of
 from tests.soak.cluster.skewed_clock import now_ns
@@ -28,7 +29,7 @@ from tests.soak.cluster.watcher import reigns_by
 from tests.soak.judge import judge_commands, paper_of, truth_of
 from tests.soak.mortals import archive_of
 
-TIMINGS = {"short": SHORT, "normal": NORMAL, "secure": SECURE}
+TIMINGS = {"short": SHORT, "steady": STEADY, "normal": NORMAL, "secure": SECURE}
 CLEARED_S_MAX = 30.0
 FLOWS_S_MAX = 15.0
 SETTLED_S_MAX = 60.0
@@ -63,10 +64,11 @@ class Report(msgspec.Struct):
 
 
 class Campaign:
-    """Faults one after the other, sometimes two at once."""
+    """Faults one after the other, sometimes two at once. ``share``: how much of its time each one lasts."""
 
-    def __init__(self, rig: ClusterRig) -> None:
+    def __init__(self, rig: ClusterRig, share: float = 1.0) -> None:
         self.rig = rig
+        self._share = share
         self.report = Report(rig.seed, rig.timing.ttl_s)
         self._struck: list[tuple[int, str]] = []
 
@@ -82,7 +84,7 @@ class Campaign:
 
     def _strike(self, fault: Fault) -> None:
         rig, random = self.rig, self.rig.random
-        lasts_s = random.uniform(*fault.lasts_s)
+        lasts_s = self._share * random.uniform(*fault.lasts_s)
         second = random.choice(QUICK) if random.random() < TWO_AT_ONCE else None
         self._struck.append((now_ns(), fault.name))
         with ExitStack() as struck:
@@ -168,10 +170,10 @@ def drawn(random: Random, count: int, *, secure: bool) -> list[Fault]:
     return pool[:count]
 
 
-def campaign(seed: int, count: int, timing: Timing) -> Report:
+def campaign(seed: int, count: int, timing: Timing, share: float = 1.0) -> Report:
     """Run one; what ended it early is among the findings."""
     rig = ClusterRig(seed, timing)
-    work = Campaign(rig)
+    work = Campaign(rig, share)
     try:
         work.run(drawn(rig.random, count, secure=timing.secure))
     except (AssertionError, UnansweredError) as error:
@@ -183,9 +185,9 @@ def campaign(seed: int, count: int, timing: Timing) -> Report:
     return work.report
 
 
-def main(seed: int, count: int, timing: str) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(campaign(seed, count, TIMINGS[timing])))
+def main(seed: int, count: int, timing: str, share: float) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(campaign(seed, count, TIMINGS[timing], share)))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))

@@ -42,7 +42,7 @@ from tests.soak.rig import VENUE_OPTIONS, environment_of
 COUNTDOWN_MS = 30_000
 """The shortest that may be set."""
 
-FIRST_S_MAX = 60.0
+FIRST_S_MAX = 90.0
 PAUSE_S = 0.01
 ROWS_EVERY_S = 5.0
 VENUE_END = "venue"
@@ -64,6 +64,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 SHORT = Timing(3, 500, 300, (50, 500))
 NORMAL = Timing(5, 1_000, 500, (100, 1_000))
+STEADY = Timing(3, 500, 300, (100, 1_000))
 SECURE = Timing(3, 500, 300, (50, 500), secure=True)
 
 

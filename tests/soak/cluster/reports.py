@@ -22,11 +22,12 @@ ENDS_S_MAX = 1_200
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One campaign to run: its seed, how many faults, and the name of its timing."""
+    """One campaign to run: its seed, how many faults, the name of its timing, the share of its time a fault lasts."""
 
     seed: int
     faults: int
     timing: str
+    share: float = 1.0
 
 
 def seed_of(default: int) -> int:
@@ -39,7 +40,7 @@ def run(wanted: Run) -> Report:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.soak.cluster.cluster_campaign"),
-            *(str(wanted.seed), str(wanted.faults), wanted.timing),
+            *(str(wanted.seed), str(wanted.faults), wanted.timing, str(wanted.share)),
         ],
         cwd=PROJECT,
         capture_output=True,
