@@ -61,7 +61,10 @@ class Stale(msgspec.Struct):
 
 
 class Etcd:
-    """``on_commit``: told of each change. ``gone_ns``: when leader keys went; ``unarmed_ns``: the permission."""
+    """``on_commit``: told of each change. ``gone_ns``: when leader keys went; ``unarmed_ns``: the permission.
+
+    ``came_back_ns``: when a permission that was over stood there again after a loss of data, 0 where none does.
+    """
 
     def __init__(self, schedule: Schedule, on_commit: Callable[[], None], on_loss: Callable[[], None]) -> None:
         self.schedule = schedule
@@ -79,6 +82,7 @@ class Etcd:
         self.snapshots: list[tuple[int, dict[str, Key], dict[int, int]]] = []
         self.gone_ns: dict[int, int] = {}
         self.unarmed_ns: int | None = 0
+        self.came_back_ns = 0
         self._lease_ids = 100
         self._election = 0
         self._view: ClusterView | None = None
@@ -283,7 +287,7 @@ class Etcd:
         self._become(keys, revision, leases, same_cluster=same_cluster)
 
     def _become(self, keys: dict[str, Key], revision: int, leases: dict[int, int], *, same_cluster: bool) -> None:
-        led = self._created("leader")
+        led, armed = self._created("leader"), self._created("arm")
         self.keys = {name: msgspec.structs.replace(key) for name, key in keys.items()}
         self.revision = revision
         self.leases = {lease_id: Life(ttl_s, self.schedule.now_ns + ttl_s * S) for lease_id, ttl_s in leases.items()}
@@ -295,7 +299,9 @@ class Etcd:
             self.gone_ns[led] = self.schedule.now_ns
         self.gone_ns.pop(self._created("leader"), None)
         self._note_arm()
-        self.on_loss()
+        if "arm" in keys and self._created("arm") != armed:
+            self.came_back_ns = self.schedule.now_ns
+            self.on_loss()
         self.on_commit()
 
     def _take_snapshot(self) -> None:
@@ -340,6 +346,8 @@ class Etcd:
             self.keys[name] = Key(value, created, self.revision, lease_id)
             if name == "leader":
                 self.gone_ns.pop(created, None)
+            elif name == "arm":
+                self.came_back_ns = 0
         self._view = None
         if not quiet:
             self._note_arm()

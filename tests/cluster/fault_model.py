@@ -89,10 +89,10 @@ def leader_cut_off(world: World, length_ns: int) -> None:
 
 
 def host_cut_off_with_leader(world: World, length_ns: int) -> None:
-    """The same, and a host reaches that member alone, and the venue."""
+    """The same, and a host reaches that member alone, is set up for no other, and reaches the venue."""
     host, etcd = world.one_host(), world.etcd
     if etcd.leader is not None:
-        host.member = etcd.leader
+        host.member, host.net.one_member = etcd.leader, True
         length_ns += world.schedule.between(0, 6 * S)
         host.net.no_way_out |= {member for member in range(MEMBERS) if member != etcd.leader}
         etcd.set_apart({etcd.leader}, acknowledges_ns=length_ns)

@@ -83,7 +83,7 @@ class HostClock:
 
 
 class Net:
-    """A host's ways to the members: cut for requests, cut for answers, slow, lossy."""
+    """A host's ways to the members: cut for requests, cut for answers, slow, lossy, or a way to one alone."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -92,6 +92,7 @@ class Net:
     def heal(self) -> None:
         self.no_way_out: set[int] = set()
         self.no_way_back: set[int] = set()
+        self.one_member = False
         self.loss = 0.0
         self.slow = 1
 
@@ -179,7 +180,7 @@ class Host:
         self.held = TripRecord(trip_id, self.name, reason, "test", detail, "", 0)
 
     def etcd_lost(self, revision: int) -> None:
-        """Note, for the judge, that etcd went back behind what this process has read of it."""
+        """Note, for the judge, that a permission came back while etcd went behind what this process has read of it."""
         if self.up and self.held is None and self.known_revision > revision:
             self.loss_boot_ns = self.clock.boot_ns()
 
@@ -385,7 +386,8 @@ class Call:
     def _late(self, tries: int) -> None:
         if self.done or tries != self.tries or self.life != self.host.life:
             return
-        self.host.member = (self.host.member + 1) % MEMBERS
+        if not self.host.net.one_member:
+            self.host.member = (self.host.member + 1) % MEMBERS
         if self.tries < TRIES:
             self.send()
         else:

@@ -66,7 +66,7 @@ class Venue:
         gone_ns = self.etcd.gone_ns.get(command.token)
         if gone_ns is not None and now_ns - gone_ns > self.ttl_s * S - MARGIN_MS * MS + SLACK_NS:
             self._wrong(f"long_deposed: {command.deed} of {host.name}, {(now_ns - gone_ns) // MS} ms")
-        forgetful = host.loss_boot_ns > 0 and command.life == host.life
+        forgetful = self.etcd.came_back_ns > 0 and host.loss_boot_ns > 0 and command.life == host.life
         proved_later = command.deadline_boot_ns > host.loss_boot_ns + RISK_WINDOW_MS * MS
         if command.deed is Deed.RISK and forgetful and proved_later:
             self._wrong(f"restored: {host.name} obeys a permission of before etcd lost data")
