@@ -102,6 +102,7 @@ def hold(state: Following, held: TripRecord | None, now_boot_ns: int) -> Followi
         held_boot_ns=now_boot_ns,
         lost=state.lost and held is None,
         told_revision=0,
+        awaiting=0,
         failures=0,
         retry_boot_ns=0,
         problem="",

@@ -153,6 +153,47 @@ def test_word_when_it_does_not_clear_upon_the_ack_then_it_counts_as_a_new_trip(w
     assert "arm" not in world.cluster.keys
 
 
+def test_word_when_it_is_set_while_a_followed_trip_is_on_its_way_into_the_file_then_it_is_a_trip_of_its_own(
+    world: World,
+) -> None:
+    world["b"].latch.broken = True
+    followed = world["a"].kill_command()
+    world.run(100)
+    world["b"].trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world.run(100)
+    world["b"].latch.broken = False
+    world.settle()
+    assert world["b"].latch.file.trip_id != followed
+    assert world["b"].latch.file.trip_id in [trip.trip_id for trip in world.view().trips]
+
+
+def test_word_when_its_process_never_clears_it_then_the_host_trips_the_cluster_again(world: World) -> None:
+    world["b"].trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world.settle()
+    first = world["b"].latch.file.trip_id
+    # The process hangs: it holds its slot, and looks at nothing.
+    world["b"].watches = [each for each in world["b"].watches if each._word is not Word.TRIP_SYNCER]
+    assert world.reset(first) == []
+    world.settle()
+    assert world["b"].latch.file.trip_id != first
+    assert world["b"].cleared == []
+    assert "arm" not in world.cluster.keys
+
+
+def test_operators_word_when_an_older_trip_is_acknowledged_before_the_file_follows_then_nothing_clears(
+    world: World,
+) -> None:
+    first = world["a"].kill_command()
+    world.settle()
+    world["b"].board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+    world.run(50)
+    assert world.reset(first) == []
+    world.run(6_000)
+    assert world["b"].cleared == []
+    assert world["b"].tripped
+    assert "arm" not in world.cluster.keys
+
+
 def test_operators_word_when_the_file_never_follows_then_it_counts_as_a_trip_of_its_own(world: World) -> None:
     first = world["a"].kill_command()
     world.settle()
