@@ -64,7 +64,7 @@ bench: setup etcd ## tick to order, order path, journal, trip to block, each bes
 	$(BIN)/python -m tests.bench.order_path
 	$(BIN)/python -m tests.bench.trip_to_block
 
-soak: setup etcd ## a thousand kill -9s, ten thousand trips, half an hour of trading (SOAK_S=seconds); prints what it counted
+soak: setup etcd ## a thousand kill -9s, ten thousand trips, a thousand faults of a cluster, half an hour of trading (SOAK_S=seconds)
 	$(PYTEST) -q -s -m soak tests
 
 docs: setup ## write the documentation that is made from tables
