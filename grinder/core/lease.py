@@ -307,7 +307,10 @@ def _take_campaign(lease: Lease, plan: LeasePlan, asked: Asked, reply: LeaseRepl
         # The lease may have run out while the answer was open; a new one is as good.
         over = give_back(lease, lease.lease_id, now.boot_ns + plan.ttl_s * NS_PER_S)
         return _retry(changed(over, phase=Phase.IDLE, lease_id=0), now)
-    known = changed(lease, leader=reply.leader, vacant=False, epoch_base=reply.epoch_base, failures=0)
+    revision = max(lease.revision, reply.leader.create_revision)
+    known = changed(
+        lease, leader=reply.leader, vacant=False, epoch_base=reply.epoch_base, revision=revision, failures=0
+    )
     term = reply.epoch_base + reply.leader.create_revision
     if reply.leader.lease_id != lease.lease_id:
         return changed(
