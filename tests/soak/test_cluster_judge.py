@@ -223,5 +223,8 @@ def test_permits_when_the_host_asked_to_resign_then_they_end_there() -> None:
     assert won().round(4).ask(4.5, Resign(LEASE, 5), Done(9)).permits == [(1.5, 0, 3), (4, 4.5, 4.5)]
 
 
-def test_permits_when_an_older_lease_is_given_back_then_they_stand() -> None:
-    assert won().round(4).ask(4.5, RevokeLease(LEASE - 1), Done(9)).permits[-1] == (4, 6, 6)
+@pytest.mark.parametrize("request_", [RevokeLease(LEASE), Resign(LEASE - 1, 4)], ids=["revoked", "of another lease"])
+def test_permits_when_a_host_gave_back_without_resigning_from_this_one_then_they_stand(
+    request_: RevokeLease | Resign,
+) -> None:
+    assert won().round(4).ask(4.5, request_, Done(9)).permits[-1] == (4, 6, 6)

@@ -27,7 +27,6 @@ from grinder.model.cluster import (
     LifeLeft,
     PermitAnswer,
     Resign,
-    RevokeLease,
 )
 from grinder.model.units import NS_PER_S
 from grinder.ports import LeaseStore
@@ -79,8 +78,8 @@ def permits_of(node: str, rows: list[Row], configured_ttl_s: int) -> list[Permit
     """Return the permits that these answers make, in order.
 
     The life of a lease counts from when its grant or keepalive was asked for; a permit to add risk needs a quorum's
-    word, given in the same etcd term as the life, that the leader key and ``arm`` are still there. What a host has
-    asked to give back it has no more.
+    word, given in the same etcd term as the life, that the leader key and ``arm`` are still there. Who asks to resign
+    has ended: the next one acts at once. A lease that is given back without that is waited for.
     """
     permits: list[tuple[int, Permit]] = []
     life: dict[int, tuple[int, int, int]] = {}
@@ -100,7 +99,7 @@ def permits_of(node: str, rows: list[Row], configured_ttl_s: int) -> list[Permit
             if known is not None and known[2] == told["raft_term"]:
                 risk = told["arm_holds"] and row.wanted["arm_revision"] != 0
                 permits.append((lease_id, _permit(node, won, known[0], known, risk=risk)))
-        elif kind in (Resign.__name__, RevokeLease.__name__):
+        elif kind == Resign.__name__:
             gone = row.wanted["lease_id"]
             permits = [(lease, _cut(permit, row.asked) if lease == gone else permit) for lease, permit in permits]
             life.pop(gone, None)
