@@ -149,7 +149,8 @@ def release(lease: Lease, plan: LeasePlan, now: Now, *, clean: bool) -> Step:
     tenure = lease.tenure
     if tenure is None or lease.phase is not Phase.LEADING:
         return go_on(lease, plan, now)
-    if not clean:
+    if not clean or now.boot_ns < tenure.act_boot_ns:
+        # A resignation on record lets the next one act at once, which in the lock delay would be too early.
         return go_on(demoted(lease, plan, now, lease.leaving or "released"), plan, now)
     over = changed(ended(lease, now, lease.leaving or "released"), own_deadline_boot_ns=lease.own_deadline_boot_ns)
     return go_on(changed(over, phase=Phase.RESIGNING, tenure=tenure, lease_id=lease.lease_id), plan, now)

@@ -25,7 +25,8 @@ from tests.cluster.venue_model import Command, Venue
 TIMEOUT_NS = 500 * MS
 TRIES = 2
 POLL_NS = 500 * MS
-TICK_NS = 120 * MS
+TICK_NS = 130 * MS
+STANDBY_TICK_NS = 330 * MS
 REPORT_NS = S
 REPORT_TTL_S = 5
 CLOCK_ERROR_US = 40_000
@@ -155,9 +156,8 @@ class Host:
         """Do something in this process, unless it is another one by now; after its pause if it has one."""
         if life != self.life:
             return
-        wait_ns = self.paused_until_ns - self.schedule.now_ns
-        if wait_ns > 0:
-            self.schedule.after(wait_ns, self.run, life, act, *arguments)
+        if self.paused_until_ns > self.schedule.now_ns:
+            self.schedule.after(self.paused_until_ns - self.schedule.now_ns, self.run, life, act, *arguments)
         else:
             act(*arguments)
 
@@ -203,7 +203,7 @@ class Host:
         if lease.finished(self.lease):
             self.crash()
             return
-        self._soon(TICK_NS, self._on_tick)
+        self._soon(TICK_NS if self.board.term else STANDBY_TICK_NS, self._on_tick)
 
     def _report(self, now: Now) -> None:
         """Tell the others the highest term that this host knows, and what its latch holds."""

@@ -176,12 +176,12 @@ class FollowsTripsAlone(Rules):
 
 
 CAUGHT_BY = {
-    DeadlineFromReply: ("pause_in_round", "partition"),
+    DeadlineFromReply: ("pause_in_round",),
     NoMargin: ("lease_revoked", "partition", "pause"),
     NoPermit: ("host_cut_off_with_leader",),
     NoLockDelay: ("lease_revoked", "partition"),
     StampAfterLook: ("pause_in_send",),
-    WholeWindow: ("partition", "host_cut_off_with_leader"),
+    WholeWindow: ("partition",),
     NoHighestTerm: ("wiped", "restored", "crash"),
     IgnoresLowerRevisions: ("wiped", "restored"),
     LatchIsPresence: ("trip", "latch_deleted", "wiped"),

@@ -193,6 +193,18 @@ class TestLeaving:
         talk.answer(RevokeLease, Done(30))
         assert lease.finished(talk.lease)
 
+    def test_stop_when_in_the_lock_delay_then_revoked_for_a_resignation_would_cut_the_delay_short(self) -> None:
+        talk = Talk(highest_term=15)
+        talk.revision = 16
+        talk.candidate(None)
+        talk.win(predecessor=OTHER)
+        talk.round()
+        assert "lock delay" in talk.standing.why
+        talk.take(lease.stop(talk.lease, talk.plan, talk.now))
+        talk.take(lease.release(talk.lease, talk.plan, talk.now, clean=True))
+        assert talk.waiting(Resign) == []
+        assert talk.waiting(RevokeLease) == [RevokeLease(100)]
+
     def test_stop_when_it_is_a_candidate_or_asks_for_a_lease_then_every_lease_is_given_back(self) -> None:
         talk = Talk()
         talk.candidate(OTHER)

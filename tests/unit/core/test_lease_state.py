@@ -49,9 +49,7 @@ def shown(token: int, ttl_s: int, asked_ms_ago: int, answered_ms_ago: int) -> Le
         (WON, shown(14, 0, 300, 299), FULL_MS),
     ],
 )
-def test_wait_when_won_then_as_long_as_the_leader_before_may_act(
-    won: CampaignEnded, lease: Lease, wait_ms: int
-) -> None:
+def test_wait_when_won_then_until_the_leader_before_has_stopped(won: CampaignEnded, lease: Lease, wait_ms: int) -> None:
     assert max(0, wait_after(won, lease, PLAN, NOW_NS).until_boot_ns - NOW_NS) == wait_ms * NS_PER_MS
 
 
