@@ -152,7 +152,9 @@ class ClusterRig:
     def mend(self) -> None:
         """Bring back everything that is down."""
         self.field.wire.heal()
-        self.field.cluster.start()
+        for member in self.field.cluster.members:
+            if not member.pid:
+                member.start()
         for host in self.hosts.values():
             host.resume()
             host.start()
