@@ -285,8 +285,7 @@ def _take_permit(lease: Lease, plan: LeasePlan, asked: Asked, reply: LeaseReply,
     if reply.raft_term != raft_term:
         return _retry(lease, now)
     lead_deadline_boot_ns = tenure.round_boot_ns + (lease.ttl_s * MS_PER_S - MARGIN_MS) * NS_PER_MS
-    if now.boot_ns >= lead_deadline_boot_ns:
-        return _retry(lease, now)
+    assert now.boot_ns < lead_deadline_boot_ns, "the deadline before, which is earlier, ends a leadership first"
     assert isinstance(asked.request, AskPermit)
     same_arm = asked.request.arm_revision == lease.arm_revision
     armed = reply.arm_holds and same_arm and lease.arm_revision > 0

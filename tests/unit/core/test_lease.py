@@ -222,6 +222,38 @@ class TestCampaign:
         talk.wait(RETRY_MS_MAX)
         assert len(talk.waiting(KeepAlive)) == 1
 
+    def test_candidate_when_the_leaders_lease_is_about_to_end_then_remembered_until_it_is_not(self) -> None:
+        talk = Talk()
+        talk.candidate(OTHER)
+        talk.answer(AskTimeToLive, LifeLeft(1, 2))
+        assert talk.lease.shown is not None
+        assert talk.lease.shown.token == 15
+        for reply in (SILENT, LifeLeft(4, 2)):
+            talk.wait(500)
+            talk.answer(AskTimeToLive, reply)
+        assert talk.lease.shown is None
+
+    def test_candidate_when_etcd_falls_silent_then_its_role_is_unknown(self) -> None:
+        talk = Talk()
+        talk.candidate(OTHER)
+        talk.wait(TTL_S * 1_000)
+        assert (talk.standing.role, talk.standing.why) == (HaRole.UNKNOWN, "etcd does not answer")
+
+    def test_candidate_when_nobody_leads_and_its_campaign_is_open_then_it_says_so(self) -> None:
+        talk = Talk()
+        talk.candidate(None)
+        assert (talk.standing.role, talk.standing.why) == (HaRole.STANDBY, "nobody leads")
+
+    def test_candidate_when_it_has_seen_no_view_then_it_does_not_stand(self) -> None:
+        talk = Talk()
+        talk.well()
+        talk.answer(GrantLease, SILENT)
+        talk.wait(1)
+        assert talk.waiting(GrantLease) == []
+        talk.wait(HEALTHY_MS)
+        talk.answer(GrantLease, Granted(100, TTL_S))
+        assert talk.standing.why == "etcd was not read yet"
+
 
 class TestRounds:
     def test_round_when_the_arm_is_another_then_no_risk_and_the_lead_goes_on(self) -> None:
@@ -256,6 +288,16 @@ class TestRounds:
         talk.answer(AskPermit, PermitAnswer(True, True, 21, 2))
         assert talk.standing.risk_deadline_boot_ns == 0
         assert len(talk.waiting(KeepAlive)) == 1
+
+    def test_round_when_its_last_answer_comes_after_the_deadline_it_would_prove_then_it_proves_nothing(self) -> None:
+        talk = Talk()
+        talk.candidate(None)
+        talk.boot_ns += 100 * NS_PER_MS
+        talk.win()
+        talk.answer(KeepAlive, LifeLeft(TTL_S, 2))
+        talk.boot_ns += LEAD_NS
+        talk.answer(AskPermit, PermitAnswer(True, True, talk.revision, 2))
+        assert talk.standing.lead_deadline_boot_ns == 0
 
     @pytest.mark.parametrize("reply", [SILENT, NotDone("busy")])
     def test_round_when_it_is_not_answered_then_deadlines_stay_and_it_is_tried_again(self, reply: NoAnswer) -> None:

@@ -164,6 +164,7 @@ class TestLeaving:
         assert (standing.role, standing.leaving, standing.risk_deadline_boot_ns) == (HaRole.ACTIVE, "stopping", 0)
         talk.wait(1_000)
         talk.round()
+        talk.take(lease.stop(talk.lease, talk.plan, talk.now))
         talk.take(lease.release(talk.lease, talk.plan, talk.now, clean=True))
         assert talk.standing.lead_deadline_boot_ns == 0
         assert talk.waiting(Resign) == [Resign(100, 20)]
@@ -227,7 +228,10 @@ class TestLeaving:
             talk.round()
             talk.wait(1_000)
         assert talk.standing.leaving == "not well: the feed is dead"
+        talk.see(leader("a", 20, 100))
+        talk.take(lease.health(talk.lease, talk.plan, "the fsm is dead", talk.now))
         talk.take(lease.release(talk.lease, talk.plan, talk.now, clean=True))
+        assert talk.standing.why == "resigning: not well: the feed is dead"
         talk.answer(Resign, Done(30))
         talk.answer(GrantLease, Granted(101, TTL_S))
         talk.see(None, revision=31)
