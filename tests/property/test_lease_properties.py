@@ -37,12 +37,15 @@ MOVES = st.tuples(
 
 
 class Play(Talk):
-    """``proved_ns``: when the rounds began that were answered whole; ``acted``: terms that were ACTIVE, in order."""
+    """``keepalives``: when the last one answered was asked, by lease and term of etcd.
+
+    ``proved_ns``: when the last round began that was answered whole; ``acted``: terms that were ACTIVE, in order.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.leases = 100
-        self.keepalive: tuple[int, int, int] | None = None
+        self.keepalives: dict[tuple[int, int], int] = {}
         self.proved_ns = 0
         self.acted: list[int] = []
 
@@ -74,12 +77,12 @@ class Play(Talk):
         if isinstance(request, Campaign):
             return CampaignEnded(leader("a", self.revision, request.lease_id + (amount == 7)), True, 0, 0)
         if isinstance(request, KeepAlive):
-            self.keepalive = (asked.asked_boot_ns, request.lease_id, raft_term)
+            key = (request.lease_id, raft_term)
+            self.keepalives[key] = max(self.keepalives.get(key, 0), asked.asked_boot_ns)
             return LifeLeft(0 if amount == 7 else TTL_S, raft_term)
         if isinstance(request, AskPermit):
-            good = self.keepalive is not None and self.keepalive[1:] == (request.lease_id, raft_term)
-            if good and amount not in (6, 7) and self.keepalive is not None:
-                self.proved_ns = max(self.proved_ns, self.keepalive[0])
+            if amount not in (6, 7):
+                self.proved_ns = max(self.proved_ns, self.keepalives.get((request.lease_id, raft_term), 0))
             return PermitAnswer(amount not in (6, 7), amount != 5, self.revision, raft_term)
         return LifeLeft(amount - 1, 2) if isinstance(request, AskTimeToLive) else Done(self.revision)
 
