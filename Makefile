@@ -58,11 +58,12 @@ cover: setup ## branch coverage of the pure floors; core must be whole
 		-m pytest -q -p no:cacheprovider tests/unit tests/property tests/scenarios
 	$(BIN)/coverage report --data-file build/coverage --skip-covered --show-missing
 
-bench: setup etcd ## tick to order, order path, journal, trip to block, each beside a bare floor of the same run
+bench: setup etcd ## tick to order, order path, journal, trip to block, failover, each beside a bare floor of the same run
 	$(BIN)/python -m tests.bench.tick_to_order
 	$(BIN)/python -m tests.bench.order_round_trip
 	$(BIN)/python -m tests.bench.order_path
 	$(BIN)/python -m tests.bench.trip_to_block
+	$(BIN)/python -m tests.bench.failover
 
 soak: setup etcd ## a thousand kill -9s, ten thousand trips, a thousand faults of a cluster, half an hour of trading (SOAK_S=seconds)
 	$(PYTEST) -q -s -m soak tests

@@ -102,12 +102,15 @@ def orders_of(cluster: ClusterUnderTest, term: int) -> int:
     return sum(order_id.term == term for _, order_id in accepted(cluster.venue))
 
 
-def require_taken_over(cluster: ClusterUnderTest, old: Node, old_term: int) -> Node:
-    """Require that another node leads under a higher term, has dealt with what rested, and orders flow; return it."""
-    new = next(node for node in cluster.nodes if node is not old)
-    cluster.until(lambda: new.look().leads, f"{new.name} leads")
+def require_taken_over(cluster: ClusterUnderTest, old_term: int) -> Node:
+    """Require that somebody leads under a higher term, has dealt with what rested, and orders flow; return who."""
+
+    def successor() -> Node | None:
+        return next((node for node in cluster.leaders() if node.word(Word.TERM) > old_term), None)
+
+    new = cluster.until(successor, f"a leader after term {old_term}")
+    assert new is not None
     term = new.word(Word.TERM)
-    assert term > old_term
     cluster.until(lambda: orders_of(cluster, term) > 0, f"orders of term {term}")
 
     def entries() -> set[int]:
@@ -158,13 +161,15 @@ def stop_tree(node: Node) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_executor, kill_tree])
-def test_leader_when_it_dies_then_the_other_takes_over_and_orders_flow(
+def test_leader_when_it_dies_then_a_new_term_takes_over_and_orders_flow(
     cluster: ClusterUnderTest, kill: Callable[[Node], None]
 ) -> None:
     old = cluster.leader()
     term = old.word(Word.TERM)
     kill(old)
-    require_taken_over(cluster, old, term)
+    new = require_taken_over(cluster, term)
+    # An executor is back before its own lease has run out: it may win again, under a new term and after a recovery.
+    assert kill is kill_executor or new is not old
 
 
 @pytest.mark.parametrize("stop", [stop_executor, stop_tree])
@@ -175,7 +180,7 @@ def test_leader_when_stopped_in_order_then_it_hands_over_at_once(
     term = old.word(Word.TERM)
     stop(old)
     assert cluster.ctl("get", "--print-value-only", f"{KEYS}resigned").strip() == str(term), "nobody need wait"
-    require_taken_over(cluster, old, term)
+    assert require_taken_over(cluster, term) is not old
     old.ctl("start", "executor") if stop is stop_executor else old.bring_back()
 
 
@@ -186,7 +191,7 @@ def test_leader_when_its_executor_hangs_for_longer_than_the_lease_then_it_is_dep
     term, pid = old.word(Word.TERM), old.pid("executor")
     os.kill(pid, signal.SIGSTOP)
     try:
-        require_taken_over(cluster, old, term)
+        assert require_taken_over(cluster, term) is not old
         before = orders_of(cluster, term)
     finally:
         os.kill(pid, signal.SIGCONT)
