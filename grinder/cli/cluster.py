@@ -74,7 +74,11 @@ class Reach(msgspec.Struct, frozen=True):
         return False, f"the cluster was NOT told ({why}): other hosts may go on trading"
 
     def follow(
-        self, nodes: tuple[NodeRecord, ...], holds: Callable[[NodeRecord], bool], word: str
+        self,
+        nodes: tuple[NodeRecord, ...],
+        holds: Callable[[NodeRecord], bool],
+        word: str,
+        over: Callable[[ClusterView], str] = lambda view: "",
     ) -> tuple[list[str], bool]:
         """Wait until each of these hosts answers; one whose lease runs out meanwhile has died.
 
@@ -82,33 +86,29 @@ class Reach(msgspec.Struct, frozen=True):
             nodes: those to wait for.
             holds: whether what a host says of itself is the answer.
             word: what it then is, for people.
+            over: why there is nothing to wait for any more, or an empty string.
 
         Returns:
             A line per host, and whether all that live answered.
         """
-        began, waiting, lines, said = self.clock(), {node.node for node in nodes}, [], ""
+        began, waiting, lines, silent = self.clock(), {node.node for node in nodes}, [], "did NOT answer"
         while waiting:
-            reply = self.perform(ReadCluster())
+            view = self.perform(ReadCluster())
             took_s = self.clock() - began
-            if isinstance(reply, ClusterView):
-                said = ""
-                present = {node.node: node for node in reply.nodes}
-                for name in sorted(waiting):
-                    if name not in present:
-                        lines.append(f"{name} is gone: it let its lease run out")
-                    elif holds(present[name]):
-                        lines.append(f"{name} {word}, seen after {took_s:.1f} s")
-                    else:
-                        continue
-                    waiting.discard(name)
-            else:
-                said = f" ({reply.why})" if isinstance(reply, NoAnswer) else ""
-            if waiting and took_s > NODES_S_MAX:
+            if isinstance(view, ClusterView):
+                present = {node.node: node for node in view.nodes}
+                lines += [f"{name} is gone: it let its lease run out" for name in sorted(waiting - present.keys())]
+                answered = sorted(name for name in waiting & present.keys() if holds(present[name]))
+                lines += [f"{name} {word}, seen after {took_s:.1f} s" for name in answered]
+                waiting = (waiting & present.keys()) - set(answered)
+                silent = over(view) or "did NOT answer"
+            elif isinstance(view, NoAnswer):
+                silent = f"did NOT answer ({view.why})"
+            if took_s > NODES_S_MAX or (isinstance(view, ClusterView) and over(view)):
                 break
             if waiting:
                 self.sleep(POLL_S)
-        lines += [f"{name} did NOT answer{said}" for name in sorted(waiting)]
-        return lines, not waiting
+        return [*lines, *(f"{name} {silent}" for name in sorted(waiting))], not waiting
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):

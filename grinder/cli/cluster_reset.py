@@ -10,7 +10,7 @@ from typing import Final
 
 from grinder.cli.acts import Scene, conclude, keep_evidence
 from grinder.cli.cluster import Reach, reach
-from grinder.core.cluster_reset import arming, refusals, trips_since_armed
+from grinder.core.cluster_reset import arming, refusals, standing_trip, trips_since_armed
 from grinder.model.cluster import ArmCluster, ClusterView, Done, NoAnswer, NotDone
 from grinder.model.control import Exit, TripReason
 from grinder.model.evidence import KillEvent, kill_file
@@ -53,11 +53,17 @@ def _arm(where: Scene, cluster: Reach, view: ClusterView) -> tuple[Exit, list[st
     lines = [f"armed; acknowledged: {', '.join(new) or 'no trip'}; {len(acks) - len(new)} of before once more"]
     if request.record.epoch_base != view.epoch_base:
         lines.append(f"etcd had lost data: terms go on above {request.record.epoch_base + view.revision}")
-    nodes, cleared = cluster.follow(view.nodes, lambda node: not node.trip_id, "is clear")
+    arm_id = request.record.arm_id
+
+    def tripped_again(seen: ClusterView) -> str:
+        armed = seen.arm is not None and seen.arm.value.arm_id == arm_id
+        return "" if armed else f"is latched: the cluster tripped again, {standing_trip(seen) or 'and was armed again'}"
+
+    nodes, cleared = cluster.follow(view.nodes, lambda node: not node.trip_id, "is clear", tripped_again)
     if cleared:
         head = "cleared; after an emergency the loop of the leader waits in PAUSED for `grinder resume --ack` there"
         return Exit.OK, [head, *lines, *nodes]
-    return Exit.GATE, ["ARMED, BUT NOT EVERY HOST IS CLEAR: look at `grinder status` there", *lines, *nodes]
+    return Exit.GATE, ["NOT EVERY HOST IS CLEAR: look at `grinder status` there", *lines, *nodes]
 
 
 def _refused(cluster: Reach, request: ArmCluster) -> str:

@@ -87,7 +87,6 @@ class ClusterLatchService:
         self._nameless = 0
         self._following = False
         self._words: frozenset[Word] | None = None
-        self._unproven = False
         self._operator: tuple[int, int] | None = None
         self._again_after: LatchRecord | None = None
         self._attempt = ""
@@ -137,8 +136,7 @@ class ClusterLatchService:
         before, tripped, version = self._words, self._record.tripped or self._following, self._record.version
         self._words = words
         if before is None:
-            self._unproven = bool(words) and tripped
-            return
+            before = frozenset(word for word in words if self._told_by_file(word))
         for word in sorted(words - before) if tripped else ():
             if WRITERS[word] is OPERATOR:
                 # An operator's command writes the file itself, right after the word.
@@ -151,6 +149,13 @@ class ClusterLatchService:
             elif now_mono_ns - self._operator[1] > OPERATOR_WRITES_MS * NS_PER_MS:
                 self._operator = None
                 self._trip_again(TripReason.MANUAL, OPERATOR)
+
+    def _told_by_file(self, word: Word) -> bool:
+        """Tell whether a word that this start finds is the trip in the file; any other nobody can have acknowledged."""
+        record, writer = self._record, WRITERS[word]
+        if writer is OPERATOR:
+            return record.reason is TripReason.MANUAL
+        return record.reason is not TripReason.CLUSTER and record.who == writer.value
 
     def _trip_again(self, reason: TripReason, who: Process | None) -> None:
         self._again_after = self._record
@@ -189,8 +194,6 @@ class ClusterLatchService:
             self._ports.log.event("CLUSTER_TRIPS_AGAIN", why=verdict.again)
             self._trip_again(TripReason.CLUSTER, Process.EXECUTOR)
         self._proof = verdict.acknowledged
-        if self._proof is None and self._state.read is not None:
-            self._unproven = False
 
     def _on_reply(self, number: int, reply: LatchReply) -> None:
         before = self._state.problem
@@ -212,11 +215,6 @@ class ClusterLatchService:
         """Clear this host as far as the proof of this moment goes, and not while a trip is on its way into the file."""
         proof, held = self._proof, self._state.held
         if proof is None or held is None or self._operator is not None or self._again_after is not None:
-            return
-        if self._unproven:
-            # These words were set while no executor looked; whether the operator knew of them, nobody can tell.
-            self._unproven = False
-            self._trip_again(self._word_reason(), Process.EXECUTOR)
             return
         stage = self._ports.latch.clearing.stage
         if stage is ClearStage.UNDER_WAY:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -311,7 +312,7 @@ def test_sigkill_when_it_comes_right_after_a_trip_then_both_are_tripped_once_the
     pair: Pair, folder: Path
 ) -> None:
     chance = random.Random(15)
-    for _ in range(5):
+    for _ in range(3):
         pair.a.stop()
         command = [sys.executable, "-m", "tests.latch_hosts", str(folder), "a", pair.etcd.endpoints, pair.name]
         with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as host:
@@ -326,6 +327,20 @@ def test_sigkill_when_it_comes_right_after_a_trip_then_both_are_tripped_once_the
         pair.a.start()
         pair.both(tripped, "both tripped")
         wait_for(lambda: pair.reset() == Exit.OK, "cleared", every_s=0.3)
+
+
+def test_reset_when_a_host_trips_at_the_same_moment_then_all_are_tripped_by_that(pair: Pair) -> None:
+    chance = random.Random(7)
+    for _ in range(3):
+        assert main(["kill", "--cluster", "--reason", "drill"]) == Exit.OK
+        named = standing_trip(pair.view())
+        late = threading.Timer(chance.random() * 0.05, pair.a.trip, (Process.FSM, TripReason.DRAWDOWN_LIMIT))
+        late.start()
+        main(["reset", "--ack", named, "--cluster"])
+        late.join()
+        wait_for(lambda: pair.a.record.reason is TripReason.DRAWDOWN_LIMIT, "its trip is in the file")
+        pair.both(tripped, "both tripped")
+        wait_for(lambda: pair.reset() == Exit.OK, "cleared", every_s=0.2)
 
 
 @pytest.mark.parametrize("page", ["04_KILL_SWITCH.md", "27_FSM_OPERATOR_OVERRIDE.md"])

@@ -23,7 +23,7 @@ from grinder.adapters.board import (
 )
 from grinder.adapters.records import RECORD_BYTES, Record
 from grinder.model.board import WRITERS, Heartbeat, Word
-from grinder.model.control import Process
+from grinder.model.control import Override, Process
 from grinder.model.errors import BoardError
 from grinder.model.limits import BOARD_RECORD_BYTES_MAX
 from grinder.model.market import BookTop, MarkPrice
@@ -96,6 +96,17 @@ def test_begin_when_process_comes_back_then_its_words_are_clear_but_the_trip_sta
     assert board.read(Word.TRIP_EXECUTOR) == 3
     assert (board.read(Word.STARTS_EXECUTOR), board.read(Word.PID_EXECUTOR)) == (2, 11)
     assert board.read(Word.INCARNATION_EXECUTOR) == 101
+    board.close()
+
+
+def test_begin_when_an_executor_comes_back_then_the_override_of_its_cluster_is_not_lifted(tmp_path: Path) -> None:
+    create_board(tmp_path)
+    board = attach_process(tmp_path, Process.EXECUTOR, ())
+    board.write(Word.CLUSTER_OVERRIDE, Override.PAUSE)
+    board.write(Word.TERM, 7)
+    board.begin(11, 101)
+    assert board.read(Word.CLUSTER_OVERRIDE) == Override.PAUSE
+    assert board.read(Word.TERM) == 0
     board.close()
 
 

@@ -248,6 +248,22 @@ def test_etcd_when_it_is_wiped_then_every_host_trips_and_the_trips_are_recorded_
     assert held in [trip.trip_id for trip in world.view().trips]
 
 
+def test_etcd_when_it_lost_the_revisions_that_made_terms_then_the_reset_raises_the_epoch_above_them(
+    world: World,
+) -> None:
+    world["b"].term = 5_000
+    world.settle()
+    assert world["a"].tripped
+    world.cluster.wipe()
+    world.settle()
+    assert world.reset() == []
+    view = world.view()
+    assert view.epoch_base + view.revision > 5_000
+    world.settle()
+    assert not world["a"].tripped
+    assert not world["b"].tripped
+
+
 def test_etcd_when_it_is_brought_back_to_an_armed_state_then_who_is_tripped_stays_so_and_the_others_trip(
     world: World,
 ) -> None:
