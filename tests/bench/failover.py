@@ -312,8 +312,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=4)
     options.add_argument("--trips", type=int, default=20)
     chosen = options.parse_args()
-    # Not before the host's other programs, unlike the other benches: under real-time scheduling the threads that speak to
-    # etcd wait for the loop they speak for.
+    # Not before the host's other programs, unlike the other benches: under real-time scheduling the threads that ask
+    # etcd wait for the loop they ask for.
     with processor_awake():
         cluster = ClusterUnderTest(**FOLLOWING)
         try:
