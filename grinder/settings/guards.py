@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.lease_state import MARGIN_MS, RISK_WINDOW_MS
 from grinder.model.control import ExchangePort, Process, TradingMode
 from grinder.model.limits import LEVELS_MAX, ORDERS_TRACKED_MAX, SYMBOLS_MAX
 from grinder.model.remedy import Stage
@@ -23,12 +24,6 @@ from grinder.settings.variable import OrderTransport
 LOOP_ACK: Final = "YES_I_KNOW"
 REAL_PORT_ACK: Final = "YES_I_REALLY_WANT_MAINNET"
 MAX_ORDERS_ACK: Final = "YES_I_ACCEPT_MULTI_ORDER"
-
-LEASE_MARGIN_MS: Final = 1_000
-"""Time before the lease ends at which a leader stops acting, milliseconds. Source: design, leader lease."""
-
-RISK_WINDOW_MS: Final = 2_000
-"""Time after a permit was asked for in which new risk may be taken, milliseconds. Source: design, leader lease."""
 
 RUN_DIR_BYTES_MAX: Final = 80
 """Longest run folder, bytes: a unix socket path ends at 107."""
@@ -179,10 +174,10 @@ def _lease_outlives_renewal(settings: Settings) -> Problems:
     renewal_ms = settings.ha_renew_interval_ms + 2 * settings.ha_request_timeout_ms
     ttl_ms = settings.ha_lease_ttl_s * MS_PER_S
     shape = "GRINDER_HA_RENEW_INTERVAL_MS + 2 x GRINDER_HA_REQUEST_TIMEOUT_MS"
-    if renewal_ms + LEASE_MARGIN_MS >= ttl_ms:
+    if renewal_ms + MARGIN_MS >= ttl_ms:
         yield (
-            f"GRINDER_HA_LEASE_TTL_S: {shape} + {LEASE_MARGIN_MS} ms must be less than the lease: "
-            f"{renewal_ms + LEASE_MARGIN_MS} ms against {ttl_ms} ms"
+            f"GRINDER_HA_LEASE_TTL_S: {shape} + {MARGIN_MS} ms must be less than the lease: "
+            f"{renewal_ms + MARGIN_MS} ms against {ttl_ms} ms"
         )
     if renewal_ms > RISK_WINDOW_MS:
         yield f"GRINDER_HA_RENEW_INTERVAL_MS: {shape} must be at most {RISK_WINDOW_MS} ms; it is {renewal_ms} ms"

@@ -87,6 +87,8 @@ def run_on_all_cores(first: int, count: int) -> Report:
     with multiprocessing.get_context("spawn").Pool() as pool:
         for number, part in enumerate(pool.imap_unordered(run, batches), start=1):
             report.add(part)
+            for seed, found in part.found.items():
+                print(f"{SEED_VARIABLE}={seed}: {found[0]}", flush=True)
             if number % 20 == 0 or number == len(batches):
                 rate = report.seeds / (time.monotonic() - began)
                 print(f"{report.seeds} of {count} seeds, {rate:.0f} a second, {report.wrong} wrong", flush=True)
