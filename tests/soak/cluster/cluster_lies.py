@@ -8,7 +8,7 @@ What the judge found is printed as JSON: the kinds.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -39,9 +39,9 @@ SLOW_S = 0.42
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """What shows a lie: the rule, what happens to the cluster, and how long it lasts each time, seconds."""
+    """What shows a lie: rules of which one is then broken, what happens to the cluster, and its settings."""
 
-    rule: Broken
+    rules: frozenset[Broken]
     play: Callable[[ClusterRig], None]
     timing: Timing = SHORT
 
@@ -103,16 +103,22 @@ def tripped_and_started(rig: ClusterRig) -> None:
     rig.live(3.0)
 
 
+_LATE = frozenset({Broken.RISK_PAST_PERMIT, Broken.ACT_PAST_LEAD})
 SCENES: dict[str, Scene] = {
-    FROM_REPLY: Scene(Broken.RISK_PAST_PERMIT, slow_then_cut, NORMAL),
-    NO_PERMIT: Scene(Broken.RISK_PAST_PERMIT, struck(etcd.cut_off("both", with_member=True), 5.0)),
-    STAMPS_LATE: Scene(Broken.RISK_PAST_PERMIT, struck(hosts.paused_at_send, 5.0)),
-    NO_DELAY: Scene(Broken.ACTED_EARLY, deleted_unheard),
-    PUTS_LATCH: Scene(Broken.TRIP_UNHEARD, tripped_beside),
-    NO_HEALTH: Scene(Broken.LED_UNWELL, unfed),
-    ADOPTS_LATE: Scene(Broken.STRANGER_RESTS, struck(hosts.host_killed, 6.0)),
-    FORGETS_TRIP: Scene(Broken.UNTRIPPED, tripped_and_started),
+    FROM_REPLY: Scene(_LATE, slow_then_cut, NORMAL),
+    NO_PERMIT: Scene(_LATE, struck(etcd.cut_off("both", with_member=True), 5.0)),
+    STAMPS_LATE: Scene(_LATE, struck(hosts.paused_at_send, 5.0)),
+    NO_DELAY: Scene(frozenset({Broken.ACTED_EARLY}), deleted_unheard),
+    PUTS_LATCH: Scene(frozenset({Broken.TRIP_UNHEARD}), tripped_beside),
+    NO_HEALTH: Scene(frozenset({Broken.LED_UNWELL}), unfed),
+    ADOPTS_LATE: Scene(frozenset({Broken.STRANGER_RESTS}), struck(hosts.host_killed, 6.0)),
+    FORGETS_TRIP: Scene(frozenset({Broken.UNTRIPPED}), tripped_and_started),
 }
+
+
+def seen(lie: str, kinds: Iterable[str]) -> bool:
+    """Tell whether a lie is among what was found."""
+    return any(broken.name in kinds for broken in SCENES[lie].rules)
 
 
 def found(lie: str) -> set[str]:
@@ -126,7 +132,7 @@ def found(lie: str) -> set[str]:
             scene.play(rig)
             rig.mend()
             kinds |= {broken.name for broken, _ in judge(rig.world())}
-            if scene.rule.name in kinds:
+            if seen(lie, kinds):
                 break
             rig.until_flow(FLOWS_S_MAX)
     finally:
