@@ -63,7 +63,8 @@ class Stale(msgspec.Struct):
 class Etcd:
     """``on_commit``: told of each change. ``gone_ns``: when leader keys went; ``unarmed_ns``: the permission.
 
-    ``came_back_ns``: when a permission that was over stood there again after a loss of data, 0 where none does.
+    ``arm_in_force``: revision of the permission that was given last and not taken back. ``came_back_ns``: when another
+    one stood there again after a loss of data, 0 where none does.
     """
 
     def __init__(self, schedule: Schedule, on_commit: Callable[[], None], on_loss: Callable[[], None]) -> None:
@@ -83,6 +84,7 @@ class Etcd:
         self.gone_ns: dict[int, int] = {}
         self.unarmed_ns: int | None = 0
         self.came_back_ns = 0
+        self.arm_in_force = 0
         self._lease_ids = 100
         self._election = 0
         self._view: ClusterView | None = None
@@ -287,7 +289,7 @@ class Etcd:
         self._become(keys, revision, leases, same_cluster=same_cluster)
 
     def _become(self, keys: dict[str, Key], revision: int, leases: dict[int, int], *, same_cluster: bool) -> None:
-        led, armed = self._created("leader"), self._created("arm")
+        led = self._created("leader")
         self.keys = {name: msgspec.structs.replace(key) for name, key in keys.items()}
         self.revision = revision
         self.leases = {lease_id: Life(ttl_s, self.schedule.now_ns + ttl_s * S) for lease_id, ttl_s in leases.items()}
@@ -299,7 +301,7 @@ class Etcd:
             self.gone_ns[led] = self.schedule.now_ns
         self.gone_ns.pop(self._created("leader"), None)
         self._note_arm()
-        if "arm" in keys and self._created("arm") != armed:
+        if "arm" in keys and self._created("arm") != self.arm_in_force:
             self.came_back_ns = self.schedule.now_ns
             self.on_loss()
         self.on_commit()
@@ -339,6 +341,8 @@ class Etcd:
         self.revision += 1
         for name in gone:
             key = self.keys.pop(name)
+            if name == "arm":
+                self.arm_in_force = 0
             if name == "leader":
                 self.gone_ns[key.create_revision] = self.schedule.now_ns
         for name, (value, lease_id) in written.items():
@@ -347,7 +351,7 @@ class Etcd:
             if name == "leader":
                 self.gone_ns.pop(created, None)
             elif name == "arm":
-                self.came_back_ns = 0
+                self.came_back_ns, self.arm_in_force = 0, created
         self._view = None
         if not quiet:
             self._note_arm()
