@@ -294,7 +294,7 @@ class ClusterLatchService:
             return "the override is EMERGENCY; lower it there with `grinder override PAUSE --ack`"
         if override_of(self._ports.board.read(Word.CLUSTER_OVERRIDE)) is Override.EMERGENCY:
             return "the cluster's override is EMERGENCY; lower it with `grinder override PAUSE --ack --cluster`"
-        clearing, held = self._ports.latch.clearing, self._state.held
-        if held is not None and self._attempt == held.trip_id and clearing.stage is ClearStage.FAILED:
+        clearing = self._ports.latch.clearing
+        if self._proof is not None and self._attempt == self._proof.trip_id and clearing.stage is ClearStage.FAILED:
             return clearing.problem
         return self._state.problem

@@ -253,3 +253,22 @@ def test_file_when_it_cannot_be_read_then_its_trip_has_a_name_that_no_earlier_on
         world.settle()
         assert not world["a"].latch.file.tripped
     assert len(set(names)) == 2
+
+
+def test_reset_when_an_earlier_clearing_failed_on_a_host_then_that_does_not_stand_in_the_way_of_the_next(
+    world: World,
+) -> None:
+    world["a"].kill_command()
+    world.settle()
+    world["b"].latch.broken = True
+    assert world.reset() == []
+    world.settle()
+    assert world["b"].tripped
+    second = world["a"].kill_command()
+    world.settle()
+    world["b"].latch.broken = False
+    world.settle()
+    assert world.reset(second) == []
+    world.settle()
+    assert not world["a"].tripped
+    assert not world["b"].tripped
