@@ -198,7 +198,13 @@ def _refresh_inputs(state: EngineState) -> None:
             missing.append(name)
         elif name in _SEEN_ANEW:
             state.failed.discard(name)
+    before_not_live = state.inputs_not_live
     state.inputs_not_live = (*missing, *(name for name in RiskInput if name in state.failed and name not in missing))
+    if before_not_live and not state.inputs_not_live:
+        # What was denied for want of an input waits no longer: after a takeover each second counts.
+        for symbol in state.symbols.values():
+            symbol.blocked_mono_ns.clear()
+            symbol.dirty = True
 
 
 def _refresh_risk(state: EngineState, effects: list[Effect]) -> None:

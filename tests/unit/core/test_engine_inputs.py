@@ -383,3 +383,14 @@ def test_account_when_it_goes_on_demanding_a_pause_then_it_asks_for_a_person_onc
     assert not world.state.fsm.awaiting_resume
     take(world, account(response=AccountResponse.NONE), account(response=AccountResponse.PAUSED))
     assert world.state.fsm.awaiting_resume
+
+
+def test_slots_when_denied_for_want_of_an_input_then_they_are_asked_for_again_as_soon_as_it_is_live() -> None:
+    world = active()
+    world.state.symbols[SYMBOL].blocked_mono_ns.update({("b1", Side.BUY): world.now_ns + 900 * MS})
+    world.ready = False
+    world.control()
+    assert world.state.inputs_not_live
+    world.ready = True
+    world.control()
+    assert world.state.symbols[SYMBOL].blocked_mono_ns == {}
