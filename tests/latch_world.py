@@ -107,7 +107,7 @@ class MemoryLatch:
         assert self._clear is not None
         if stage is not ClearStage.CLEARED and self._operator_code:
             self.board.write(Word.TRIP_OPERATOR, self._operator_code)
-        self.clearing = Clearing(self._clear[0], stage)
+        self.clearing = Clearing(self._clear[0], stage, "" if stage is ClearStage.CLEARED else "in vain")
         self._clear = None
 
     def _new(self, reason: TripReason, who: str, name: str = "", detail: str = "") -> LatchRecord:
