@@ -17,6 +17,7 @@ from tests.soak.cluster import strikes_etcd as etcd
 from tests.soak.cluster import strikes_hosts as hosts
 from tests.soak.cluster.cluster_rig import NORMAL, SHORT, ClusterRig, Timing
 from tests.soak.cluster.etcd_field import NODES, end_of
+from tests.soak.cluster.hosts import PAUSE_FILE
 from tests.soak.cluster.node import (
     ADOPTS_LATE,
     FORGETS_TRIP,
@@ -54,6 +55,17 @@ def struck(strike: Strike, lasts_s: float) -> Callable[[ClusterRig], None]:
             rig.live(lasts_s)
 
     return play
+
+
+def held_at_send(rig: ClusterRig) -> None:
+    """The leader is stopped between its last look and the send until its lead is long over."""
+    rig.live(FLOWS_S_MAX, lambda: bool(rig.leader()))
+    host = rig.hosts[rig.leader() or NODES[0]]
+    pause = host.state_dir / PAUSE_FILE
+    pause.touch()
+    rig.live(2.0, lambda: not pause.exists())
+    rig.live(4.0)
+    host.resume(Process.EXECUTOR)
 
 
 def slow_then_cut(rig: ClusterRig) -> None:
@@ -107,7 +119,7 @@ _LATE = frozenset({Broken.RISK_PAST_PERMIT, Broken.ACT_PAST_LEAD})
 SCENES: dict[str, Scene] = {
     FROM_REPLY: Scene(_LATE, slow_then_cut, NORMAL),
     NO_PERMIT: Scene(_LATE, struck(etcd.cut_off("both", with_member=True), 5.0)),
-    STAMPS_LATE: Scene(_LATE, struck(hosts.paused_at_send, 5.0)),
+    STAMPS_LATE: Scene(_LATE, held_at_send),
     NO_DELAY: Scene(frozenset({Broken.ACTED_EARLY}), deleted_unheard),
     PUTS_LATCH: Scene(frozenset({Broken.TRIP_UNHEARD}), tripped_beside),
     NO_HEALTH: Scene(frozenset({Broken.LED_UNWELL}), unfed),
@@ -131,9 +143,12 @@ def found(lie: str) -> set[str]:
         for _ in range(TRIES):
             scene.play(rig)
             rig.mend()
+            # What was held up until now is on its way.
+            rig.live(1.0)
             kinds |= {broken.name for broken, _ in judge(rig.world())}
             if seen(lie, kinds):
                 break
+            rig.clear(FLOWS_S_MAX)
             rig.until_flow(FLOWS_S_MAX)
     finally:
         rig.close()
