@@ -29,7 +29,7 @@ from tests.etcd_relay import HOST, Relays, Wire, free_port, socket_owner
 ROOT: Final = Path(__file__).parents[1]
 BIN: Final = ROOT / "build" / "etcd" / "bin"
 LACKING: Final = ROOT / "build" / "etcd.lacking"
-START_TIMEOUT_S: Final = 20.0
+START_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 10.0
 LOOK_PERIOD_S: Final = 0.01
 GUARD: Final = """

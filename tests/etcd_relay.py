@@ -22,7 +22,10 @@ LOOK_PERIOD_S: Final = 0.01
 RESENT_S: Final = (0.02, 0.4)
 """How much later bytes come whose packet was lost: a quick retransmission, or the sender's timeout."""
 
-JOIN_TIMEOUT_S: Final = 5.0
+JOIN_TIMEOUT_S: Final = 20.0
+CLOSE_ROUNDS: Final = 10
+"""Turns of the loop after which whoever waited is accepted, and whose task was ended is closed."""
+
 REFUSED_BELOW: Final = 32_000
 """Ports from here on may be taken by outgoing connections while their owner is down."""
 
@@ -140,6 +143,7 @@ class Relays:
             task = self._loop.create_task(self._relay(source, name, target_port, (reader, writer)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: writer.transport.abort())
 
         server = await asyncio.start_server(accept, HOST, port or free_port())
         self._servers.append(server)
@@ -181,12 +185,16 @@ class Relays:
             pass
 
     async def _close(self) -> None:
+        # Who is being accepted while a server closes would be left open by asyncio: they come first.
+        for _ in range(CLOSE_ROUNDS):
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(CLOSE_ROUNDS):
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)
 
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(JOIN_TIMEOUT_S)

@@ -32,7 +32,7 @@ from tests.etcd_certificates import Identity
 from tests.etcd_kit import Cluster
 
 TIMEOUT_S = 0.5
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 ME = LeaderRecord(node="a", host="host-a", boot_id="boot", pid=7, utc_ms=1, ttl_s=5)
 OTHER = LeaderRecord(node="b", host="host-b", boot_id="boot", pid=8, utc_ms=2, ttl_s=5)
 

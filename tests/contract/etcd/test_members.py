@@ -35,7 +35,7 @@ BOUND_S = ETCD_MEMBERS_TRIED_MAX * 2 * TIMEOUT_S + 1.0
 
 @pytest.fixture(scope="module")
 def etcd() -> Iterator[Cluster]:
-    with Cluster(3, partitions=True, heartbeat_ms=50, election_ms=500) as cluster:
+    with Cluster(3, partitions=True) as cluster:
         yield cluster
 
 

@@ -39,7 +39,7 @@ from tests.contract.etcd.rig import (
 )
 from tests.etcd_kit import Cluster
 
-CHANGES = 50
+CHANGES = 100
 
 Steps = Callable[[Node, Clients], Awaitable[None]]
 

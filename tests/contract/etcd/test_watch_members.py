@@ -18,7 +18,7 @@ HUNG_BOUND_S = 2.5
 
 @pytest.fixture(scope="module")
 def etcd() -> Iterator[Cluster]:
-    with Cluster(3, partitions=True, heartbeat_ms=50, election_ms=500) as cluster:
+    with Cluster(3, partitions=True) as cluster:
         yield cluster
 
 
