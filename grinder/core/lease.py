@@ -25,7 +25,6 @@ from grinder.core.lease_state import (
     RETRY_MS_MAX,
     RETRY_MS_MIN,
     RISK_WINDOW_MS,
-    SHOWN_S_MAX,
     Asked,
     Lease,
     LeasePlan,
@@ -354,9 +353,9 @@ def _polled(lease: Lease, asked: Asked, reply: LeaseReply, now: Now) -> Lease:
         return lease
     if reply.ttl_s < 0:
         return changed(lease, vacant=True)
-    if reply.ttl_s > SHOWN_S_MAX:
+    if reply.ttl_s > 0:
         return changed(lease, shown=None)
-    return changed(lease, shown=Shown(leader.create_revision, reply.ttl_s, asked.asked_boot_ns, now.boot_ns))
+    return changed(lease, shown=Shown(leader.create_revision, asked.asked_boot_ns, now.boot_ns))
 
 
 def _went_back(lease: Lease, view: ClusterView) -> bool:

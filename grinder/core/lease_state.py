@@ -12,7 +12,7 @@ import msgspec
 
 from grinder.model.cluster import CampaignEnded, LeaderRecord, LeaseRequest, Stored
 from grinder.model.control import HaRole
-from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
+from grinder.model.units import MS_PER_S, NS_PER_MS
 
 MARGIN_MS: Final = 1_000
 """Time before the end of a confirmed lease at which a leader stops acting, milliseconds. Source: design, section 6."""
@@ -24,10 +24,10 @@ DRIFT_MS: Final = 20
 """Added to every wait for another host's deadline, milliseconds: two clocks 0.05 % apart over a lease of 40 s."""
 
 POLL_MS: Final = 500
-SHOWN_S_MAX: Final = 1
 SHOWN_AGE_MS_MAX: Final = 1_200
-"""Period at which a standby asks what is left of the leader's lease, milliseconds. A lease that showed at most so many
-seconds, so short a time before it was seen gone, has run out by itself; any other was taken away early."""
+"""Period at which a standby asks what is left of the leader's lease, milliseconds, and how long before its end was seen
+an answer still says something of it. Less than a second was left: then the leader's own deadline, a margin before the
+end, had passed. A whole second says nothing: a short lease whose renewals are slow is down to that, and well."""
 
 SUSPEND_MS_MIN: Final = 50
 """Growth of CLOCK_BOOTTIME over CLOCK_MONOTONIC that is a suspend, milliseconds."""
@@ -46,7 +46,7 @@ LEAVE_MS_MAX: Final = 15_000
 REVOCATIONS_MAX: Final = 8
 """Most leases that wait to be given back; an older one runs out by itself."""
 
-assert SHOWN_S_MAX * MS_PER_S <= MARGIN_MS
+assert MARGIN_MS >= MS_PER_S
 assert 2 * POLL_MS < SHOWN_AGE_MS_MAX
 assert RETRY_MS_MIN < RETRY_MS_MAX <= MARGIN_MS < RISK_WINDOW_MS
 
@@ -103,10 +103,9 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """That the lease of the leader with this token was about to end, by an answer of etcd."""
+    """That the lease of the leader with this token had less than a second left, by an answer of etcd."""
 
     token: int
-    ttl_s: int
     asked_boot_ns: int
     answered_boot_ns: int
 
@@ -235,8 +234,8 @@ def wait_after(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: i
 def _wait_for_predecessor(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: int) -> Wait:
     """Return the wait for the leader right before.
 
-    Nobody was before, it resigned, or its lease was about to run out when last seen: then none, or only until the time
-    that it gave itself is over. Otherwise its lease was taken away early, and it may not know yet.
+    Nobody was before, it resigned, or its lease was about to run out when last seen, so that it had stopped by itself:
+    then none. Otherwise its lease was taken away early, and it may not know yet.
     """
     before = won.predecessor
     if before is None:
@@ -253,8 +252,7 @@ def _wait_for_predecessor(won: CampaignEnded, lease: Lease, plan: LeasePlan, now
         return Wait(now_boot_ns, "this node led before")
     shown = lease.shown
     if shown is not None and shown.token == token and now_boot_ns - shown.asked_boot_ns <= SHOWN_AGE_MS_MAX * NS_PER_MS:
-        over_boot_ns = shown.answered_boot_ns + (shown.ttl_s + 1) * NS_PER_S - MARGIN_MS * NS_PER_MS
-        return Wait(_later(over_boot_ns, DRIFT_MS), "the lease before ran out")
+        return Wait(_later(shown.answered_boot_ns, DRIFT_MS), "the lease before ran out")
     return Wait(full_boot_ns, "the lease before ended early")
 
 

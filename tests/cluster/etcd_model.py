@@ -85,6 +85,7 @@ class Etcd:
         self.unarmed_ns: int | None = 0
         self.came_back_ns = 0
         self.arm_in_force = 0
+        self.losses = 0
         self._lease_ids = 100
         self._election = 0
         self._view: ClusterView | None = None
@@ -293,6 +294,7 @@ class Etcd:
         self.keys = {name: msgspec.structs.replace(key) for name, key in keys.items()}
         self.revision = revision
         self.leases = {lease_id: Life(ttl_s, self.schedule.now_ns + ttl_s * S) for lease_id, ttl_s in leases.items()}
+        self.losses += 1
         self.cluster_id += 0 if same_cluster else 1
         self.raft_term += 1
         self.stale = None

@@ -42,6 +42,7 @@ class Venue:
     def __init__(self, etcd: Etcd, ttl_s: int) -> None:
         self.etcd = etcd
         self.ttl_s = ttl_s
+        self.hosts: list[Host] = []
         self.found: list[str] = []
         self.counts: Counter[str] = Counter()
         self.newest_term = 0
@@ -56,7 +57,7 @@ class Venue:
             self.counts["refused"] += 1
             return
         self.counts["switch" if command.switch else command.deed] += 1
-        if command.term < self.newest_term:
+        if command.term < self.newest_term and not self._forgotten(self.newest_term):
             self._wrong(f"older_term: {command.deed} of term {command.term} after {self.newest_term}")
         self.newest_term = max(self.newest_term, command.term)
         if self.hosts_of_term.setdefault(command.term, (host.name, command.life)) != (host.name, command.life):
@@ -74,6 +75,12 @@ class Venue:
         late_ns = 0 if unarmed_ns is None else now_ns - unarmed_ns - RISK_WINDOW_MS * MS
         if command.deed is Deed.RISK and late_ns > SLACK_NS:
             self._wrong(f"unarmed: {host.name}, {late_ns // MS} ms after the permission must have ended")
+
+    def _forgotten(self, term: int) -> bool:
+        """Tell whether nobody can know of a term: its host died, no other lives that saw it, and etcd lost it."""
+        forgotten = self.etcd.losses > 0 and not any(host.up and host.kept_term >= term for host in self.hosts)
+        self.counts["forgotten"] += int(forgotten)
+        return forgotten
 
     def untripped(self, host: Host, trip_id: str) -> None:
         """Judge that a host opened its latch."""

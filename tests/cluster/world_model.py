@@ -51,6 +51,7 @@ class World:
         world = (self.schedule, self.etcd, self.venue)
         self.rules = rules or Rules()
         self.hosts = [Host(name, world, self.ttl_s, self.rules) for name in HOSTS]
+        self.venue.hosts = self.hosts
         self.arms = 0
         self.plan = self._plan(faults)
         for at_ns, name, length_ns in self.plan:

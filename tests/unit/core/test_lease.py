@@ -225,10 +225,10 @@ class TestCampaign:
     def test_candidate_when_the_leaders_lease_is_about_to_end_then_remembered_until_it_is_not(self) -> None:
         talk = Talk()
         talk.candidate(OTHER)
-        talk.answer(AskTimeToLive, LifeLeft(1, 2))
+        talk.answer(AskTimeToLive, LifeLeft(0, 2))
         assert talk.lease.shown is not None
         assert talk.lease.shown.token == 15
-        for reply in (SILENT, LifeLeft(4, 2)):
+        for reply in (SILENT, LifeLeft(1, 2)):
             talk.wait(500)
             talk.answer(AskTimeToLive, reply)
         assert talk.lease.shown is None
