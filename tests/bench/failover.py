@@ -254,7 +254,7 @@ class Drill:
 
 def kill_executor(node: Node) -> None:
     """kill -9 of the process that leads; supervisord starts it again."""
-    os.kill(node.pid("executor"), signal.SIGKILL)
+    os.kill(node.word(Word.PID_EXECUTOR), signal.SIGKILL)
 
 
 def stop_executor(node: Node) -> None:
