@@ -18,7 +18,7 @@ from tests.soak.cluster.node import NO_DELAY, STAMPS_LATE
 from tests.soak.cluster.reports import Report, Run, lies_found, printed, seed_of, side_by_side
 
 FEW_SEED = 6107
-FEW_RIGS, FEW_FAULTS, FEW_SHARE = 2, 11, 0.5
+FEW_RIGS, FEW_FAULTS, FEW_SHARE = 2, 10, 0.35
 TIMINGS = ("short", "steady", "normal", "secure")
 RIGS, FAULTS_PER_RIG, RIGS_AT_ONCE = 24, 44, 3
 FAULTS_MIN = 1_000
