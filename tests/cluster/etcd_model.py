@@ -305,6 +305,7 @@ class Etcd:
         self._note_arm()
         if "arm" in keys and self._created("arm") != self.arm_in_force:
             self.came_back_ns = self.schedule.now_ns
+            self.arm_in_force = self._created("arm")
             self.on_loss()
         self.on_commit()
 
