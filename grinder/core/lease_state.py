@@ -248,7 +248,8 @@ def _wait_for_predecessor(won: CampaignEnded, lease: Lease, plan: LeasePlan, now
         return Wait(full_boot_ns, "etcd does not know of a later leader")
     if won.resigned == token:
         return Wait(now_boot_ns, "the leader before resigned")
-    if lease.own_token == token:
+    if lease.own_token == token and now_boot_ns < _later(lease.own_deadline_boot_ns, MARGIN_MS):
+        # Only while its own lease may still have lived: of a later leader, an etcd that was restored may know nothing.
         return Wait(now_boot_ns, "this node led before")
     shown = lease.shown
     if shown is not None and shown.token == token and now_boot_ns - shown.asked_boot_ns <= SHOWN_AGE_MS_MAX * NS_PER_MS:

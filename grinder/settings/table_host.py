@@ -37,8 +37,8 @@ VENUE: Final = Section(
             "1000",
             (100, RECV_WINDOW_MS_MAX),
             "ms",
-            "Age at which the venue must refuse a signed request. In a cluster a command gets 1000 at most, and no more "
-            "than is left of the leader's permit.",
+            "Age at which the venue must refuse a signed request. In a cluster a command gets 1000 at most, and no "
+            "more than is left of the leader's permit.",
         ),
         integer(
             "GRINDER_DEAD_MAN_COUNTDOWN_MS",
@@ -122,8 +122,8 @@ CLUSTER: Final = Section(
             "5",
             (2, 60),
             "s",
-            "Life of the leader's lease: what a crash costs. With 2, an election among the members of etcd may cost the "
-            "leader its lease; 3 wants members in one rack.",
+            "Life of the leader's lease: what a crash costs. With 2, an election among the members of etcd may cost "
+            "the leader its lease; 3 wants members in one rack.",
         ),
         integer(
             "GRINDER_HA_RENEW_INTERVAL_MS",
