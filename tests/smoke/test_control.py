@@ -28,7 +28,7 @@ TRIPS = (Word.TRIP_OPERATOR, Word.TRIP_FSM, Word.TRIP_EXECUTOR)
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[TreeUnderTest]:
-    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000")
     tree.start()
     yield tree
     tree.remove()

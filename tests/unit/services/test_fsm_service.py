@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from grinder.core.events import Control, Effect, Event, Unsent
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.losses import NOTHING_LOST, LossConfig, RiskMemory
+from grinder.core.orders import new_order
 from grinder.core.recording import Header
 from grinder.model.account import AccountState, Balance, Instruments, Source
 from grinder.model.board import Word
@@ -19,6 +21,7 @@ from grinder.model.orders import (
     OrderBudget,
     OrderKind,
     OrdersSnapshot,
+    OrderState,
     Place,
     ResyncOrders,
     Side,
@@ -302,6 +305,12 @@ def test_service_when_stopped_then_the_board_permits_nothing() -> None:
 
 def test_service_when_a_book_causes_an_intent_then_its_latency_is_observed() -> None:
     bench = Bench().trading()
+    for place in bench.intents.of(Place):
+        assert isinstance(place, Place)
+        bench.give(msgspec.structs.replace(new_order(place), state=OrderState.OPEN).update())
+    for step in range(10):
+        bench.clock.advance_ms(100)
+        bench.tick(60_300 + step)
     observed = bench.telemetry.observed[("grinder_tick_to_intent_seconds",)]
     assert observed
     assert all(value >= 0.0 for value in observed)
