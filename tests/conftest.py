@@ -43,8 +43,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped
     return Grouped(config, log)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have groups handed out in the order of the items, not by how many tests they have."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out long runs."""
+    """Leave out long runs; put the pages first, so that none of them is left to one worker while the others idle."""
+    items.sort(key=lambda item: group_of(item.nodeid) == item.nodeid)
     if not config.option.markexpr:
         long_runs = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if item not in long_runs]
