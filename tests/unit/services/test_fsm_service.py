@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from grinder.core.events import Control, Effect, Event, Unsent
-from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.losses import NOTHING_LOST, LossConfig, RiskMemory
 from grinder.core.orders import new_order
 from grinder.core.recording import Header
@@ -25,7 +24,6 @@ from grinder.model.orders import (
     Place,
     ResyncOrders,
     Side,
-    parse_order_id,
 )
 from grinder.services.fsm import FsmConfig, FsmPorts, FsmService, IdsUsedUpError
 from tests.engine_world import config, instrument
@@ -383,26 +381,3 @@ def test_service_when_the_cluster_overrides_then_the_more_severe_of_all_counts()
     bench.board.words[Word.OVERRIDE] = (6 << 8) | Override.EMERGENCY
     bench.service.on_timer()
     assert bench.board.words[Word.FSM_STATE] == CODES[FsmState.EMERGENCY]
-
-
-def test_service_when_this_host_leads_then_the_engine_has_the_term_of_the_board() -> None:
-    board = FakeBoard()
-    board.words |= {Word.ROLE: ROLE_ACTIVE, Word.TERM: 17}
-    bench = Bench(board=board).trading()
-    ids = [parse_order_id(frame.client_order_id) for frame in bench.intents.of(Place) if isinstance(frame, Place)]
-    assert {None if parts is None else parts.term for parts in ids} == {17}
-    board.words[Word.ROLE] = 1
-    bench.service.on_timer()
-    assert (bench.service.state.term, len(bench.service.state.view)) == (0, 0)
-
-
-def test_service_when_a_snapshot_is_of_an_older_term_then_it_proves_nothing() -> None:
-    board = FakeBoard()
-    board.words |= {Word.ROLE: ROLE_ACTIVE, Word.TERM: 17}
-    bench = Bench(board=board).trading()
-    board.words[Word.TERM] = 18
-    snapshot = OrdersSnapshot((), 7, 1_000, True, "", 0)
-    bench.give(snapshot, term=17)
-    assert not bench.service.state.view.synced
-    bench.give(snapshot)
-    assert bench.service.state.view.synced
