@@ -123,7 +123,7 @@ def require_taken_over(cluster: ClusterUnderTest, old_term: int) -> Node:
 
 def test_cluster_when_it_trades_then_one_leads_and_the_other_stands_by_warm(cluster: ClusterUnderTest) -> None:
     leader, standby = cluster.leader(), cluster.standby()
-    assert page(leader, "/readyz")[0] == 200
+    wait_for(lambda: page(leader, "/readyz")[0] == 200, "the leader is ready", 30)
     code, body = page(standby, "/readyz")
     assert code == 503
     assert any(f"standby: {leader.name} leads" in reason for reason in body["reasons"]), body
