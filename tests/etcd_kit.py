@@ -24,7 +24,8 @@ from typing import Final, Self
 import pytest
 
 from tests.etcd_certificates import Identity
-from tests.etcd_relay import HOST, Relays, Wire, free_port, socket_owner
+from tests.etcd_relay import Relays, Wire, socket_owner
+from tests.free_ports import HOST, free_ports
 
 ROOT: Final = Path(__file__).parents[1]
 BIN: Final = ROOT / "build" / "etcd" / "bin"
@@ -69,7 +70,7 @@ class Member:
     def __init__(self, name: str, folder: Path, cluster: Cluster) -> None:
         self.name = name
         self.folder = folder
-        self.client_port, self.peer_port, self.metrics_port, self.advertised_port = (free_port() for _ in range(4))
+        self.client_port, self.peer_port, self.metrics_port, self.advertised_port = free_ports(4)
         self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
 

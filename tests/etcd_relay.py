@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,7 +15,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
 
-HOST: Final = "127.0.0.1"
+from tests.free_ports import HOST, free_port
+
 CHUNK: Final = 65536
 LOOK_PERIOD_S: Final = 0.01
 RESENT_S: Final = (0.02, 0.4)
@@ -25,22 +25,6 @@ RESENT_S: Final = (0.02, 0.4)
 JOIN_TIMEOUT_S: Final = 20.0
 CLOSE_ROUNDS: Final = 10
 """Turns of the loop after which whoever waited is accepted, and whose task was ended is closed."""
-
-REFUSED_BELOW: Final = 32_000
-"""Ports from here on may be taken by outgoing connections while their owner is down."""
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on and that no outgoing connection takes by chance."""
-    for _ in range(1000):
-        port = 12_000 + int.from_bytes(os.urandom(2)) % (REFUSED_BELOW - 12_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free port")
 
 
 def socket_owner(port: int, pids: dict[str, int]) -> str:

@@ -36,7 +36,8 @@ from grinder.model.orders import Side, TimeInForce
 from grinder.model.venue import Confirmed, OrderType, PlaceOrder, QueryInstruments, VenueReply, VenueRequest
 from grinder.settings import OrderTransport
 from tests.bench.floor import FrameConnection
-from tests.bench.tick_to_order import SYMBOL, free_port, processor_awake, real_time, share, started, venue, wait_until
+from tests.bench.tick_to_order import SYMBOL, processor_awake, real_time, share, started, venue, wait_until
+from tests.free_ports import free_port
 
 AT_A_TIME = 16
 """Requests under way at a time where requests per second are counted."""

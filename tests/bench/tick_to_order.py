@@ -26,6 +26,8 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from tests.free_ports import free_port
+
 SYMBOL = "BTCUSDT"
 ORDER_OPS = frozenset({"order.place", "order.modify"})
 FLOOR_OPS = frozenset({"time"})
@@ -41,14 +43,6 @@ Samples = list[float]
 def fetch(url: str) -> dict[str, object] | list[dict[str, object]]:
     with urlopen(url, timeout=5) as answer:
         return msgspec.json.decode(answer.read())
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

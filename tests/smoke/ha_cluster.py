@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import TypeVar
 
 from grinder.adapters.board import attach_reader
@@ -20,6 +18,7 @@ from grinder.adapters.kept_program import environment_of
 from grinder.cli.nodes import NodeLook, Seat, look_at
 from grinder.model.board import Word
 from tests.etcd_kit import BIN, require_etcd
+from tests.free_ports import free_ports
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROJECT
 from tests.smoke.venues import VenueView
@@ -112,7 +111,7 @@ class ClusterUnderTest:
     def __init__(self, *options: str, **settings: str) -> None:
         require_etcd()
         self.folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="ha-"))
-        first = _free_range(PORTS)
+        first = free_ports(PORTS)[0]
         own = ("--weight-limit-1m", "100000000", *options)
         ports = ("--metrics-port", str(first), "--venue-port", str(first + 3), "--etcd-port", str(first + 4))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
@@ -211,20 +210,3 @@ class ClusterUnderTest:
 
     def _environments(self) -> list[Path]:
         return sorted(self.folder.glob("node-?.env"))
-
-
-def _free_range(count: int) -> int:
-    """Return the first of so many ports in a row at which nobody listens now."""
-    random = Random()
-    for _ in range(100):
-        first = random.randrange(20_000, 30_000)
-        sockets = []
-        try:
-            sockets = [socket.create_server(("127.0.0.1", port)) for port in range(first, first + count)]
-            return first
-        except OSError:
-            continue
-        finally:
-            for each in sockets:
-                each.close()
-    raise AssertionError("no free ports")

@@ -17,8 +17,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.etcd_kit import BIN, require_etcd
+from tests.free_ports import free_ports
 from tests.smoke.conditions import wait_for
-from tests.smoke.trees import PROJECT, TreeUnderTest, free_ports
+from tests.smoke.trees import PROJECT, TreeUnderTest
 
 HA = PROJECT / "conf" / "ha"
 MEMBERS = ("a", "b", "c")

@@ -11,23 +11,15 @@ import pytest
 
 from grinder.adapters.lock import SlotLock
 from grinder.model.control import Exit
-from tests.smoke.trees import PROJECT, free_ports
+from tests.free_ports import free_ports
+from tests.smoke.trees import PROJECT
 
 BOUND_S = 60
-PORT_TRIES = 5
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run it on free ports; again on others where somebody took one before it did."""
-    for _ in range(PORT_TRIES):
-        done = run_once(folder, *options)
-        if "--venue-port" in options or "cannot be listened on" not in done.stderr:
-            break
-    return done
-
-
-def run_once(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    page, venue, member = free_ports(3)
+    """Run it on free ports."""
+    page, _, venue, member, _ = free_ports(5)
     ports = ("--metrics-port", str(page), "--venue-port", str(venue), "--etcd-port", str(member))
     return subprocess.run(
         [sys.executable, "-m", "procs.run_cluster", "--folder", str(folder), *ports, "--members", "1", *options],

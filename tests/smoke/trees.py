@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,20 +20,12 @@ from grinder.adapters.board import attach_reader
 from grinder.adapters.supervisor_client import Program, SupervisorClient, SupervisorError
 from grinder.model.board import Word
 from grinder.model.control import FsmState
+from tests.free_ports import free_ports
 from tests.smoke.conditions import wait_for
 from tests.smoke.venues import VenueView
 
 PROJECT = Path(__file__).parent.parent.parent
 PROGRAMS = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class TreeUnderTest:

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from tests.free_ports import free_port
 from tests.smoke.conditions import wait_for
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -95,7 +96,7 @@ class OwnVenue(VenueView):
     def __init__(self, *options: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "procs.venue", "--port", "0", *options],
+            [sys.executable, "-m", "procs.venue", "--port", str(free_port()), *options],
             cwd=PROJECT,
             env=clean,
             stdout=subprocess.DEVNULL,
