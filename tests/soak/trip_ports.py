@@ -18,15 +18,15 @@ from grinder.adapters.binance.account import AccountLink
 from grinder.adapters.loop import run_async
 from grinder.adapters.run_identity import run_identity
 from grinder.adapters.runtime import Boot
-from grinder.model.board import TRIP_WORDS, Heartbeat, Word
+from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.channels import ACCOUNT, INTENTS
 from grinder.model.control import Process
-from grinder.model.market import BookTop, MarkPrice
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import PlaceOrder, VenueReply, VenueRequest
 from grinder.ports import Clock, PriceBoard, Venue
 from grinder.services.executor import ExecutorService
 from procs.executor import executor_config, executor_ports, open_journal
+from tests.soak.passing_board import PassingBoard
 
 HELD_MS = 300
 """How long the venue of ``sends_late`` holds a placement, milliseconds."""
@@ -35,18 +35,15 @@ CACHED_MS = 100
 """Age up to which the board of ``looks_seldom`` tells what it once read."""
 
 
-class BlindBoard:
+class BlindBoard(PassingBoard):
     """Implements ports.PriceBoard; its trip words are those it read ``age_ms_max`` ago at most, or always clear."""
 
     def __init__(self, inner: PriceBoard, clock: Clock, age_ms_max: int | None) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._clock = clock
         self._age_ns_max = None if age_ms_max is None else age_ms_max * NS_PER_MS
         self._read_mono_ns = 0
         self._trips: tuple[int, ...] = (0,) * len(TRIP_WORDS)
-
-    def read(self, word: Word) -> int:
-        return self._inner.read(word)
 
     def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
         if words is not TRIP_WORDS:
@@ -55,27 +52,6 @@ class BlindBoard:
         if self._age_ns_max is not None and now - self._read_mono_ns > self._age_ns_max:
             self._read_mono_ns, self._trips = now, self._inner.read_all(words)
         return self._trips
-
-    def write(self, word: Word, value: int) -> None:
-        self._inner.write(word, value)
-
-    def beat(self, heartbeat: Heartbeat) -> None:
-        self._inner.beat(heartbeat)
-
-    def heartbeat(self, process: Process) -> Heartbeat | None:
-        return self._inner.heartbeat(process)
-
-    def publish_book(self, book: BookTop) -> None:
-        self._inner.publish_book(book)
-
-    def publish_mark(self, mark: MarkPrice) -> None:
-        self._inner.publish_mark(mark)
-
-    def book(self, symbol: str) -> BookTop | None:
-        return self._inner.book(symbol)
-
-    def mark(self, symbol: str) -> MarkPrice | None:
-        return self._inner.mark(symbol)
 
 
 class LateVenue:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from grinder.adapters.binance.sign import Parameters, Signer, Stamp
-from grinder.model.board import Heartbeat, Word, word_of
+from grinder.model.board import Word, word_of
 from grinder.model.cluster import (
     AskPermit,
     AskTimeToLive,
@@ -33,10 +33,10 @@ from grinder.model.cluster import (
     TripCluster,
 )
 from grinder.model.control import Process
-from grinder.model.market import BookTop, MarkPrice
 from grinder.model.venue import Confirmed, QueryOpenOrders, VenueReply, VenueRequest
 from grinder.ports import LatchStore, LeaseStore, PriceBoard, Venue
 from tests.soak.cluster.skewed_clock import now_ns
+from tests.soak.passing_board import PassingBoard
 
 OnReply = Callable[[LeaseReply], None]
 BLIND_S = 6.0
@@ -129,41 +129,7 @@ class PuttingLatchStore:
         on_view(view)
 
 
-class LyingBoard:
-    """Implements ports.PriceBoard: passes everything on; what lies is overridden."""
-
-    def __init__(self, inner: PriceBoard) -> None:
-        self._inner = inner
-
-    def read(self, word: Word) -> int:
-        return self._inner.read(word)
-
-    def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
-        return self._inner.read_all(words)
-
-    def write(self, word: Word, value: int) -> None:
-        self._inner.write(word, value)
-
-    def beat(self, heartbeat: Heartbeat) -> None:
-        self._inner.beat(heartbeat)
-
-    def heartbeat(self, process: Process) -> Heartbeat | None:
-        return self._inner.heartbeat(process)
-
-    def publish_book(self, book: BookTop) -> None:
-        self._inner.publish_book(book)
-
-    def publish_mark(self, mark: MarkPrice) -> None:
-        self._inner.publish_mark(mark)
-
-    def book(self, symbol: str) -> BookTop | None:
-        return self._inner.book(symbol)
-
-    def mark(self, symbol: str) -> MarkPrice | None:
-        return self._inner.mark(symbol)
-
-
-class LateBoard(LyingBoard):
+class LateBoard(PassingBoard):
     """Every deadline is later by what the keepalive was on its way."""
 
     def __init__(self, inner: PriceBoard, clock: RepliedClock) -> None:
@@ -175,7 +141,7 @@ class LateBoard(LyingBoard):
         super().write(word, value + self._clock.late_ns if deadline and value else value)
 
 
-class HealthyBoard(LyingBoard):
+class HealthyBoard(PassingBoard):
     """Feed, fsm and syncer are always well."""
 
     _BEATS = frozenset(word_of("HEARTBEAT", process) for process in (Process.FEED, Process.FSM, Process.SYNCER))
