@@ -5,12 +5,14 @@ Reads the board at the moment of the decision. Must never leave an intent unansw
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from grinder.core.interlocks import PRICE_AGE_NS_MAX, Ask, Command, Facts, Limits, deny, forbidden
+from grinder.core.interlocks import PRICE_AGE_NS_MAX, RISK, Ask, Command, Facts, Limits, deny, forbidden
 from grinder.core.orders import Order, amend_sent, new_order
 from grinder.core.reach import reach_usd
 from grinder.model.account import Position
@@ -91,7 +93,7 @@ class IntentGate:
         if parts is not None and parts.term != envelope.term:
             # Decided under one term and sent under another: of neither.
             ask = msgspec.structs.replace(ask, term=NO_TERM)
-        reason = self._judge(ask, conditions, new_order(place))
+        reason = self._judge(ask, conditions, partial(new_order, place))
         if reason is None:
             if self._desk.place(place, "" if place.reduce_only else self._run_id):
                 return
@@ -108,7 +110,8 @@ class IntentGate:
         protective = order is not None and order.reduce_only
         command = Command.AMEND_REDUCE if protective else Command.AMEND_RISK
         ask = _ask(command, amend, envelope, amend.price, amend.qty, False, order)
-        reason = self._judge(ask, conditions, None if order is None else amend_sent(order, amend.price, amend.qty))
+        wanted = None if order is None else partial(amend_sent, order, amend.price, amend.qty)
+        reason = self._judge(ask, conditions, wanted)
         if reason is None:
             assert order is not None
             if self._desk.amend(order, amend.price, amend.qty):
@@ -147,11 +150,11 @@ class IntentGate:
         parts = parse_order_id(client_order_id)
         return parts if parts is not None and parts.prefix == self._prefix else None
 
-    def _judge(self, ask: Ask, conditions: Conditions, wanted: Order | None) -> DenyReason | None:
-        """Return why a command may not be sent; ``wanted``: its order as it would be then."""
+    def _judge(self, ask: Ask, conditions: Conditions, wanted: Callable[[], Order] | None) -> DenyReason | None:
+        """Return why a command may not be sent; ``wanted`` makes its order as it would be then, where that counts."""
         facts = self._facts(ask, conditions)
-        if wanted is not None and not wanted.reduce_only and self._limits.max_position_usd is not None:
-            facts = msgspec.structs.replace(facts, reach_usd=self._reach_usd(wanted, conditions.positions))
+        if wanted is not None and ask.command in RISK and self._limits.max_position_usd is not None:
+            facts = msgspec.structs.replace(facts, reach_usd=self._reach_usd(wanted(), conditions.positions))
         if facts.now_mono_ns > ask.deadline_mono_ns:
             self._ports.telemetry.count("grinder_executor_late_intents_total", ask.command.value)
         return deny(ask, facts, self._limits)
@@ -162,7 +165,7 @@ class IntentGate:
         trips, words = self._board.read_all(TRIP_WORDS), self._board.read_all(_FACT_WORDS)
         override, cluster_override, fsm_state, fsm_beat_mono_ns, *rest = words
         role, term, risk_deadline_boot_ns, lead_deadline_boot_ns, checked_mono_ns, error_us = rest
-        risky = ask.command in (Command.PLACE_RISK, Command.AMEND_RISK)
+        risky = ask.command in RISK
         return Facts(
             now_mono_ns=now,
             now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,

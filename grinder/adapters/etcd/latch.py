@@ -18,6 +18,7 @@ from grinder.adapters.etcd.transaction import (
     commit,
     created_at,
     delete,
+    ended,
     get,
     modified_at,
     nested,
@@ -32,7 +33,6 @@ from grinder.model.cluster import (
     Done,
     LatchReply,
     LatchRequest,
-    NoAnswer,
     NotDone,
     OverrideCluster,
     OverrideRecord,
@@ -85,12 +85,7 @@ class LatchClient:
 
     def perform(self, request: LatchRequest) -> LatchReply:
         """Ask and wait for the answer, at most twice the timeout of one call for each member."""
-        try:
-            return self._perform[type(request)](request)
-        except EtcdRefusedError as error:
-            return NotDone(str(error))
-        except EtcdSilentError as error:
-            return NoAnswer(str(error))
+        return ended(self._perform[type(request)], request)
 
     def _read(self, request: ReadCluster) -> LatchReply:
         return read_cluster(self._connection, self._keys, self._clock)

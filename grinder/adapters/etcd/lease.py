@@ -13,7 +13,7 @@ from typing import Any, Final
 from grinder.adapters.etcd.compat import rpc
 from grinder.adapters.etcd.connection import Connection
 from grinder.adapters.etcd.keys import Keys, Reading, encode, stored_leader
-from grinder.adapters.etcd.transaction import commit, created_at, delete, get, pairs, put
+from grinder.adapters.etcd.transaction import commit, created_at, delete, ended, get, pairs, put
 from grinder.model.cluster import (
     AskPermit,
     AskTimeToLive,
@@ -26,7 +26,6 @@ from grinder.model.cluster import (
     LeaseReply,
     LeaseRequest,
     LifeLeft,
-    NoAnswer,
     NotDone,
     PermitAnswer,
     Resign,
@@ -55,12 +54,7 @@ class LeaseClient:
 
     def perform(self, request: LeaseRequest) -> LeaseReply:
         """Ask and wait for the answer, at most the timeout of one call for each member (a resignation: twice)."""
-        try:
-            return self._perform[type(request)](request)
-        except EtcdRefusedError as error:
-            return NotDone(str(error))
-        except EtcdSilentError as error:
-            return NoAnswer(str(error))
+        return ended(self._perform[type(request)], request)
 
     def _grant(self, request: GrantLease) -> LeaseReply:
         lease_id = secrets.randbits(LEASE_ID_BITS) + 1

@@ -1,11 +1,16 @@
-"""Compares and operations of an etcd transaction, spelled as one says them."""
+"""Compares and operations of an etcd transaction, spelled as one says them; and how a request that failed ended."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from grinder.adapters.etcd.compat import rpc
 from grinder.adapters.etcd.connection import Connection
+from grinder.model.cluster import NoAnswer, NotDone
+from grinder.model.errors import EtcdRefusedError, EtcdSilentError
+
+Reply = TypeVar("Reply")
 
 
 def created_at(key: bytes, revision: int) -> Any:
@@ -61,3 +66,13 @@ def commit(connection: Connection, compares: list[Any], success: list[Any], fail
 def pairs(answer: Any, *indices: int) -> list[Any]:
     """Return the keys that ``get`` operations at these places found."""
     return [pair for index in indices for pair in answer.responses[index].response_range.kvs]
+
+
+def ended(perform: Callable[[Any], Reply], request: Any) -> Reply | NotDone | NoAnswer:
+    """Carry a request out; what a member said against it was not done, all else has no answer."""
+    try:
+        return perform(request)
+    except EtcdRefusedError as error:
+        return NotDone(str(error))
+    except EtcdSilentError as error:
+        return NoAnswer(str(error))
