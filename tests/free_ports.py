@@ -1,4 +1,4 @@
-"""TCP ports of loopback for tests that start programs: nobody else's, and kept from other tests while this process lives."""
+"""TCP ports of loopback for tests that start programs: nobody else's, and kept from other tests while we live."""
 
 from __future__ import annotations
 
