@@ -24,13 +24,27 @@ ADOPT_MS: Final = 10_000
 """Agreement this long shows that the start was right; a small difference that has stood still this long after it became
 certain is taken as the truth, milliseconds."""
 
+_GRACE_NS: Final = GRACE_MS[MismatchRule.POSITION_DIFFERS_FROM_FILLS] * NS_PER_MS
+
 
 class _Differing(msgspec.Struct, frozen=True):
-    """A difference: since when there is one, its value, and since when it has had that value."""
+    """A difference that stands: its value, since when, and when it was seen last.
 
-    since_mono_ns: int
+    Each trade is told by the account a moment before it comes as a fill: what is another difference for a moment and
+    then the same one again has stood still.
+    """
+
     value: Decimal
     still_since_mono_ns: int
+    seen_mono_ns: int
+
+    def after(self, difference: Decimal, now_mono_ns: int) -> _Differing:
+        """Return what stands after a look that saw a difference."""
+        if difference == self.value:
+            return _Differing(self.value, self.still_since_mono_ns, now_mono_ns)
+        if now_mono_ns - self.seen_mono_ns <= _GRACE_NS:
+            return self
+        return _Differing(difference, now_mono_ns, now_mono_ns)
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -113,13 +127,11 @@ class PositionBelief:
             return None
         self._agreed_since.pop(symbol, None)
         seen = self._differs.get(symbol)
-        if seen is None:
-            seen = _Differing(now_mono_ns, difference, now_mono_ns)
-        elif seen.value != difference:
-            seen = _Differing(seen.since_mono_ns, difference, now_mono_ns)
-        self._differs[symbol] = seen
+        first = _Differing(difference, now_mono_ns, now_mono_ns)
+        seen = self._differs[symbol] = first if seen is None else seen.after(difference, now_mono_ns)
         notional = abs(difference) * mark_price if mark_price > ZERO else None
-        if self._is_truth(symbol, seen, venue_qty, notional, now_mono_ns):
+        stands = seen.value == difference
+        if stands and self._is_truth(symbol, seen, venue_qty, notional, now_mono_ns):
             self._expected[symbol] = venue_qty
             self._begun[symbol] = held
             self._differs.pop(symbol, None)
@@ -134,13 +146,12 @@ class PositionBelief:
     def _is_truth(
         self, symbol: str, seen: _Differing, venue_qty: Decimal, notional: Decimal | None, now_mono_ns: int
     ) -> bool:
-        still_ms = (now_mono_ns - seen.still_since_mono_ns) // NS_PER_MS
-        grace_ms = GRACE_MS[MismatchRule.POSITION_DIFFERS_FROM_FILLS]
+        still_ns = now_mono_ns - seen.still_since_mono_ns
         if symbol not in self._settled:
-            return still_ms >= grace_ms
+            return still_ns >= _GRACE_NS
         # A venue that is flat leaves nothing at risk, however large the difference was.
         small = venue_qty == ZERO or (notional is not None and notional < self._adopt_usd_max)
-        return small and still_ms >= grace_ms + ADOPT_MS
+        return small and still_ns >= _GRACE_NS + ADOPT_MS * NS_PER_MS
 
 
 class StreamBelief:

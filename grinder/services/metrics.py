@@ -197,6 +197,7 @@ class MetricsService:
             stale_symbols=stale,
             account_sync_enabled=self.config.account_sync_enabled,
             account_snapshot_mono_ns=snapshot_mono_ns,
+            awaiting_resume=self._board.read(Word.AWAITING_RESUME) != 0,
         )
         return judge(inputs, self._clock.mono_ns())
 

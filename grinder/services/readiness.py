@@ -30,7 +30,8 @@ class ReadinessInputs(msgspec.Struct, frozen=True):
     """What readiness depends on. Times are CLOCK_MONOTONIC nanoseconds.
 
     ``account_snapshot_mono_ns``: the last clean snapshot, 0 before the first. ``account_sync_enabled``: whether there
-    is one to wait for. ``standing``: the role in words, with the leader's name where it is known.
+    is one to wait for. ``standing``: the role in words, with the leader's name where it is known. ``awaiting_resume``:
+    the loop takes no new risk until an operator has acknowledged what happened.
     """
 
     processes: dict[Process, ProcessHealth]
@@ -41,6 +42,7 @@ class ReadinessInputs(msgspec.Struct, frozen=True):
     stale_symbols: tuple[str, ...]
     account_sync_enabled: bool
     account_snapshot_mono_ns: int
+    awaiting_resume: bool
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -78,6 +80,8 @@ def judge(inputs: ReadinessInputs, now_mono_ns: int) -> Readiness:
         reasons.append("kill switch: latched")
     if inputs.override is not Override.NONE:
         reasons.append(f"operator override: {inputs.override.name}")
+    if inputs.awaiting_resume:
+        reasons.append("loop: waits for `grinder resume --ack`")
     reasons.extend(f"market: {symbol} is stale" for symbol in inputs.stale_symbols)
     if inputs.account_sync_enabled:
         age_ms = (now_mono_ns - inputs.account_snapshot_mono_ns) // NS_PER_MS

@@ -78,6 +78,39 @@ def test_positions_when_the_difference_keeps_moving_then_it_lasts_and_is_not_tak
         assert found.key == SYMBOL
 
 
+def test_positions_when_trades_go_on_under_a_small_difference_then_it_is_taken_over_all_the_same() -> None:
+    belief = believing("1")
+    held = D(4)
+    assert look(belief, str(held), 3_000) is not None
+    for step in range(1, 15):
+        now_ms = 3_000 + step * 1_000
+        # The account tells of a trade before its fill comes: another difference for a moment, then the same again.
+        held += 1
+        assert look(belief, str(held), now_ms) is not None
+        belief.on_fill(fill("1"))
+        assert look(belief, str(held), now_ms + 50) is not None
+    assert look(belief, str(held), 3_000 + 5_000 + ADOPT_MS) is None
+
+
+def test_positions_when_another_difference_shows_for_a_moment_then_it_is_not_what_is_taken_over() -> None:
+    belief = believing("1")
+    assert look(belief, "4", 3_000) is not None
+    assert look(belief, "4", 3_000 + 4_900 + ADOPT_MS) is not None
+    # Stood still for long enough by now, but what shows at this moment is something else.
+    found = look(belief, "6", 3_000 + 5_000 + ADOPT_MS)
+    assert found is not None
+    assert found.difference == D(5)
+
+
+def test_positions_when_the_difference_becomes_another_for_good_then_that_one_must_stand_still_too() -> None:
+    belief = believing("1")
+    assert look(belief, "4", 3_000) is not None
+    assert look(belief, "6", 4_000) is not None
+    assert look(belief, "6", 8_100) is not None
+    assert look(belief, "6", 8_000 + 5_000 + ADOPT_MS) is not None
+    assert look(belief, "6", 8_200 + 5_000 + ADOPT_MS) is None
+
+
 def test_positions_when_a_remedy_closes_the_excess_then_its_fill_is_not_counted_against_what_was_expected() -> None:
     belief = believing("1")
     assert look(belief, "4", 3_000) is not None

@@ -93,6 +93,16 @@ def test_readyz_when_latched_overridden_or_stale_then_each_has_its_reason() -> N
     assert body["reasons"] == ["kill switch: latched", "operator override: PAUSE", "market: BTCUSDT is stale"]
 
 
+def test_readyz_when_the_loop_waits_for_an_operator_then_it_says_for_what() -> None:
+    rig = Rig()
+    rig.make_ready()
+    rig.board.write(Word.AWAITING_RESUME, 1)
+    code, body = answers.readyz(rig.service)
+    assert (code, body["reasons"]) == (503, ["loop: waits for `grinder resume --ack`"])
+    rig.board.write(Word.AWAITING_RESUME, 0)
+    assert answers.readyz(rig.service)[0] == 200
+
+
 def test_readyz_when_ha_is_on_and_nothing_was_proved_then_standby_is_never_claimed_active() -> None:
     rig = Rig(msgspec.structs.replace(CONFIG, ha_enabled=True))
     rig.make_ready()
