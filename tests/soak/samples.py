@@ -41,7 +41,9 @@ def of_process(at_s: float, name: str, pid: int) -> list[Sample]:
     try:
         pages = int((folder / "statm").read_text().split()[1])
         threads = len(list((folder / "task").iterdir()))
-        links = [os.readlink(entry.path) for entry in os.scandir(folder / "fd")]
+        # Closed here and now: a process that ends meanwhile leaves the iterator half read.
+        with os.scandir(folder / "fd") as entries:
+            links = [os.readlink(entry.path) for entry in entries]
     except OSError:
         return []
     sockets = sum(link.startswith("socket:") for link in links)

@@ -1,6 +1,7 @@
 """A whole tree trades on paper for half an hour, at speed and with venue faults on: what it holds does not grow.
 
-Figures: ``build/soak/samples.csv`` (every sample), ``build/soak/summary.txt`` (first, last, highest, slope per hour).
+Figures: ``build/soak/samples.csv`` (every sample), ``build/soak/summary.txt`` (first, last, highest, slope per hour). A
+line is printed each minute; where it fails, logs, state and answers of tree and venue are in ``build/soak/failed``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.truth import require_sound
 from tests.soak.faults import stir, switch_on
+from tests.soak.progress import Progress, keep, situation
 from tests.soak.samples import MIB, Line, Sample, lines, of_files, of_process, summary, write_csv
 
 DURATION_VARIABLE = "SOAK_S"
@@ -28,6 +30,8 @@ SAMPLE_S = 5.0
 STIR_S = 10.0
 WARM_UP_SHARE = 0.2
 SEED = 4
+SEED_VARIABLE = "SOAK_SEED"
+FOLDER = Path(PROJECT) / "build" / "soak"
 OURS = ("feed", "fsm", "executor", "syncer", "metrics")
 
 RISE_MAX = {"rss_mib": 6.0, "fds": 8.0, "threads": 1.0, "sockets": 8.0}
@@ -49,8 +53,10 @@ def tree() -> Iterator[TreeUnderTest]:
         GRINDER_FSM_COOLDOWN_MS="1000",
         GRINDER_DRAWDOWN_LIMIT="1",
     )
-    yield busy
-    busy.remove()
+    try:
+        yield busy
+    finally:
+        busy.remove()
 
 
 def sample(tree: TreeUnderTest, began_s: float) -> list[Sample]:
@@ -77,39 +83,50 @@ def grown(found: list[Line]) -> list[str]:
     return rising + large
 
 
+def trade(tree: TreeUnderTest, duration_s: float) -> tuple[list[Sample], int, int]:
+    """Let a tree trade under faults; return samples, what was moved, and how much of it in the last tenth."""
+    random = Random(int(os.environ.get(SEED_VARIABLE, "") or SEED))
+    before = late = orders_moved(tree)
+    began_s = time.monotonic()
+    progress, samples = Progress(before), list[Sample]()
+    stir_due_s = sample_due_s = began_s
+    while (at_s := time.monotonic() - began_s) < duration_s:
+        if time.monotonic() >= stir_due_s:
+            stir_due_s += STIR_S
+            stir(tree.venue, random)
+        sample_due_s += SAMPLE_S
+        samples += sample(tree, began_s)
+        moved = orders_moved(tree)
+        progress.look(at_s, moved, lambda: situation(tree))
+        if at_s < duration_s * 0.9:
+            late = moved
+        time.sleep(max(0.0, sample_due_s - time.monotonic()))
+    moved = orders_moved(tree)
+    return samples, moved - before, moved - late
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_tree_when_it_trades_for_long_with_faults_then_memory_descriptors_and_files_stay_flat(
     tree: TreeUnderTest,
 ) -> None:
     duration_s = float(os.environ.get(DURATION_VARIABLE, "") or DURATION_S)
-    folder = Path(PROJECT) / "build" / "soak"
-    random = Random(SEED)
-    tree.start()
-    wait_for(tree.ready, "ready", 60)
-    switch_on(tree.venue)
-    before, pids = orders_moved(tree), tree.pids()
-    began_s = time.monotonic()
-    samples: list[Sample] = []
-    late = 0
-    stir_due_s = sample_due_s = began_s
-    while time.monotonic() - began_s < duration_s:
-        if time.monotonic() >= stir_due_s:
-            stir_due_s += STIR_S
-            stir(tree.venue, random)
-        sample_due_s += SAMPLE_S
-        samples += sample(tree, began_s)
-        if time.monotonic() - began_s < duration_s * 0.9:
-            late = orders_moved(tree)
-        time.sleep(max(0.0, sample_due_s - time.monotonic()))
-    moved = orders_moved(tree)
-    found = lines(samples, after_s=duration_s * WARM_UP_SHARE)
-    write_csv(folder / "samples.csv", samples)
-    text = f"{duration_s:.0f} s, {moved - before} orders placed, amended or cancelled\n{summary(found)}\n"
-    (folder / "summary.txt").write_text(text)
-    print(text)
-    assert tree.pids() == pids
-    assert moved > late, "it traded to the end"
-    assert grown(found) == []
-    tree.venue.delete("faults")
-    require_sound(tree, tree.venue)
+    try:
+        tree.start()
+        wait_for(tree.ready, "ready", 60)
+        switch_on(tree.venue)
+        pids = tree.pids()
+        samples, moved, moved_late = trade(tree, duration_s)
+        found = lines(samples, after_s=duration_s * WARM_UP_SHARE)
+        write_csv(FOLDER / "samples.csv", samples)
+        text = f"{duration_s:.0f} s, {moved} orders placed, amended or cancelled\n{summary(found)}\n"
+        (FOLDER / "summary.txt").write_text(text)
+        print(text)
+        assert tree.pids() == pids
+        assert moved_late > 0, "it traded to the end"
+        assert grown(found) == []
+        tree.venue.delete("faults")
+        require_sound(tree, tree.venue)
+    except BaseException:
+        keep(tree, FOLDER / "failed")
+        raise
