@@ -94,6 +94,7 @@ def syncer_ports(boot: Boot, link: AccountLink, audit: AuditSink | None = None) 
         audit=audit or NoAudit(),
         budget=BudgetFile(budget_path(boot.settings), boot.clock),
         advice_in=advice_in,
+        weight_used=link.venue.weight_used,
     )
 
 

@@ -21,6 +21,7 @@ import pytest
 from yarl import URL
 
 from grinder.adapters.clock import SystemClock
+from grinder.ports import Clock
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.floor import ExchangeConfig
 from grinder.sim.exchange.operations import OPERATIONS
@@ -93,9 +94,9 @@ class Core:
 
 
 @asynccontextmanager
-async def running(config: VenueConfig) -> AsyncIterator[Server]:
-    """Run a venue on a free port."""
-    server = build_server(msgspec.structs.replace(config, port=0), SystemClock())
+async def running(config: VenueConfig, clock: Clock | None = None) -> AsyncIterator[Server]:
+    """Run a venue on a free port. ``clock``: its time; this host's where none is given."""
+    server = build_server(msgspec.structs.replace(config, port=0), clock or SystemClock())
     await server.start()
     try:
         yield server

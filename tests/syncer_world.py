@@ -90,6 +90,7 @@ class SyncerWorld:
         budget: MemoryBudget | None = None,
         venue: type[FakeVenue] = FakeVenue,
         interval_ms: int = 30_000,
+        weight_used: float = 0.0,
         ha_enabled: bool = False,
     ) -> None:
         self.clock = FakeClock()
@@ -107,6 +108,7 @@ class SyncerWorld:
         self.budget = budget or MemoryBudget(self.clock)
         self.renewals: list[str] = []
         self.market_live = True
+        self.weight_used = weight_used
         ports = SyncerPorts(
             self.venue,
             self.publisher,
@@ -119,6 +121,7 @@ class SyncerWorld:
             self.audit,
             self.budget,
             advice_in,
+            lambda: self.weight_used,
         )
         reconcile = ReconcileConfig(policy is not None, interval_ms, policy or EXECUTING)
         config = SyncerConfig(enabled, 2_000, evidence, SYMBOLS, "grd", ha_enabled, grades or Grades(), reconcile)

@@ -53,6 +53,10 @@ ORDERS_SNAPSHOT_PERIOD_MS: Final = 1_000
 INSTRUMENTS_PERIOD_MS: Final = 2_000
 """Period at which the syncer repeats instruments and account state for late joiners, milliseconds."""
 
+ACCOUNT_SYNC_INTERVAL_MS_MIN: Final = 500
+ACCOUNT_SYNC_INTERVAL_MS_MAX: Final = 5_000
+"""Bounds of the period of account snapshots, milliseconds."""
+
 ACCOUNT_STALE_MS: Final = 15_000
 """Age at which account truth is too old for new risk, milliseconds."""
 

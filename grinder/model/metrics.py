@@ -264,6 +264,8 @@ EXECUTOR: Final[tuple[Metric, ...]] = (
 SYNCER: Final[tuple[Metric, ...]] = (
     Metric("grinder_account_sync_pending_notional", _G, "Value of resting orders not filled yet, quote currency"),
     Metric("grinder_account_sync_snapshots_total", _C, "Clean account snapshots"),
+    Metric("grinder_account_sync_stretched", _G, "1 while snapshots come seldom: the venue's weight runs short"),
+    Metric("grinder_venue_weight_used_ratio", _G, "Part of the venue's request weight of this minute that is used"),
     Metric("grinder_account_sync_response", _G, "Mismatches demand: 0 nothing, 1 DEGRADED, 2 PAUSED, 3 EMERGENCY"),
     Metric("grinder_account_sync_responses_total", _C, "Changes of that demand", ("response", "rule")),
     Metric("grinder_venue_clock_offset_seconds", _G, "Venue clock minus this host's, seconds"),

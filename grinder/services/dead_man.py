@@ -13,6 +13,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
+from grinder.core.venue_budget import (
+    COUNTDOWN_WEIGHT,
+    COUNTDOWN_WEIGHT_PER_MIN_MAX,
+    RENEWALS_PER_COUNTDOWN,
+    renew_after_ms,
+)
 from grinder.model.limits import DEAD_MAN_COUNTDOWN_MS_MAX, DEAD_MAN_COUNTDOWN_MS_MIN, SYMBOLS_MAX
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import ArmCountdown, Confirmed, VenueReply
@@ -20,29 +26,16 @@ from grinder.services.order_store import ExecutorPorts
 
 COUNTDOWN_MS: Final = 120_000
 """Countdown where nothing else is set, milliseconds. Source: the venue's example; R25 of the field's requirements."""
-RENEWALS_PER_COUNTDOWN: Final = 4
 RETRY_MS: Final = 5_000
 REPLY_MS_MAX: Final = 15_000
 """A request without any reply for this long has failed, milliseconds."""
 ALARM_MS: Final = 10_000
 """How long orders may rest under a switch that was never wound up, milliseconds."""
 
-WEIGHT: Final = 10
-WEIGHT_PER_MIN_MAX: Final = 480
-"""Weight of one request, and what all renewals together may use: a fifth of the venue's 2400 a minute."""
 _MIN_MS: Final = 60_000
 
 assert RETRY_MS < DEAD_MAN_COUNTDOWN_MS_MIN // RENEWALS_PER_COUNTDOWN
-assert 2 * WEIGHT * SYMBOLS_MAX * _MIN_MS <= WEIGHT_PER_MIN_MAX * COUNTDOWN_MS
-
-
-def renew_after_ms(countdown_ms: int, symbols: int) -> int:
-    """Return the time between two renewals of one symbol: a quarter of the countdown, never more than half of it.
-
-    ``symbols``: how many are wound up; many of them share the weight, and are renewed less often.
-    """
-    fair_ms = symbols * WEIGHT * _MIN_MS // WEIGHT_PER_MIN_MAX
-    return min(countdown_ms // 2, max(countdown_ms // RENEWALS_PER_COUNTDOWN, fair_ms))
+assert 2 * COUNTDOWN_WEIGHT * SYMBOLS_MAX * _MIN_MS <= COUNTDOWN_WEIGHT_PER_MIN_MAX * COUNTDOWN_MS
 
 
 class _Switch:

@@ -17,6 +17,7 @@ import msgspec
 
 from grinder.core.orders import Order, adopted
 from grinder.core.origin import FoundOrders, Origin, Treatment, origin_of, treatment
+from grinder.core.venue_budget import CONDITIONAL_MS, EXECUTOR_MODE_MS, RULES_MS, SWEEP_MS
 from grinder.model.account import Balance, OpenOrder, Position
 from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.instrument import Instrument
@@ -67,12 +68,12 @@ class Step(msgspec.Struct, frozen=True):
 
 
 STEPS: Final = (
-    Step("POSITION_MODE", 1, QueryPositionMode(), 120_000),
-    Step("INSTRUMENTS", 1, QueryInstruments(), 600_000),
+    Step("POSITION_MODE", 1, QueryPositionMode(), EXECUTOR_MODE_MS),
+    Step("INSTRUMENTS", 1, QueryInstruments(), RULES_MS),
     Step("CLOCK", 1, QueryServerTime(), 0),
     Step("POSITIONS", 2, QueryPositions(), 0),
-    Step("OPEN_ORDERS", 2, QueryOpenOrders(), 30_000),
-    Step("CONDITIONAL_ORDERS", 2, QueryOpenConditional(), 60_000),
+    Step("OPEN_ORDERS", 2, QueryOpenOrders(), SWEEP_MS),
+    Step("CONDITIONAL_ORDERS", 2, QueryOpenConditional(), CONDITIONAL_MS),
     Step("BALANCE", 2, QueryBalance(), 0),
 )
 """What the start asks (R10). Orders of either kind are looked at at least once a minute (R11), which costs little: 40

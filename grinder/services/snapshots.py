@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from grinder.core.account import Snapshot
+from grinder.core.venue_budget import REGULAR_SHARE, STRETCHED_MS, SWEEP_MS, SYNCER_MODE_MS
 from grinder.model.account import Balance, OpenOrder, Position
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import (
@@ -27,13 +28,8 @@ from grinder.model.venue import (
 )
 from grinder.ports import Clock, Venue
 
-MODE_PERIOD_MS: Final = 600_000
 ANSWER_MS_MAX: Final = 10_000
 """A snapshot that is not whole after this long is given up, milliseconds; the venue adapter answers before that."""
-
-SWEEP_MS: Final = 30_000
-"""How often the orders of every symbol are asked for, milliseconds. In between, only those of the traded symbols: the
-whole list weighs 40, one symbol 1. Source: venue documentation, GET /fapi/v1/openOrders, 2026-05-28."""
 
 
 class SnapshotReader:
@@ -41,6 +37,8 @@ class SnapshotReader:
 
     ``on_snapshot`` gets each whole one, ``on_mode`` the position mode (True: hedge), ``on_error`` a short stable reason
     and the name of the query for each that failed. ``venue_utc_ms``: the venue's clock as well as it is known.
+    ``weight_used``: part of the venue's request weight of this minute that is used; where it is too much, snapshots
+    come seldom, for an exit may need the rest.
     """
 
     def __init__(
@@ -51,6 +49,7 @@ class SnapshotReader:
         interval_ms: int,
         *,
         venue_utc_ms: Callable[[], int],
+        weight_used: Callable[[], float],
         on_snapshot: Callable[[Snapshot], None],
         on_mode: Callable[[bool], None],
         on_error: Callable[[str, str], None],
@@ -60,6 +59,7 @@ class SnapshotReader:
         self._symbols = symbols
         self._interval_ns = interval_ms * NS_PER_MS
         self._venue_utc_ms = venue_utc_ms
+        self._weight_used = weight_used
         self._on_snapshot = on_snapshot
         self._on_mode = on_mode
         self._on_error = on_error
@@ -73,9 +73,15 @@ class SnapshotReader:
         self._asked_utc_ms = 0
         self._due_mono_ns = 0
         self._mode_due_mono_ns = 0
+        self.stretched = False
+
+    @property
+    def period_ms(self) -> int:
+        """Return the time between two snapshots now, milliseconds."""
+        return max(self._interval_ns // NS_PER_MS, STRETCHED_MS if self.stretched else 0)
 
     def read_soon(self) -> None:
-        """Read at the next timer, whatever the period says."""
+        """Read at the next timer, unless the venue's weight runs short."""
         self._due_mono_ns = 0
 
     def on_timer(self) -> None:
@@ -87,7 +93,9 @@ class SnapshotReader:
         if self._waiting and now - self._asked_mono_ns > ANSWER_MS_MAX * NS_PER_MS:
             self._waiting = 0
             self._on_error("no_answer", "snapshot")
-        if self._waiting or now < self._due_mono_ns:
+        self.stretched = self._weight_used() >= REGULAR_SHARE
+        asked_lately = self._round > 0 and now - self._asked_mono_ns < STRETCHED_MS * NS_PER_MS
+        if self._waiting or now < self._due_mono_ns or (self.stretched and asked_lately):
             return
         self._due_mono_ns = now + self._interval_ns
         self._parts = {}
@@ -105,7 +113,7 @@ class SnapshotReader:
 
     def _take_mode(self, reply: VenueReply) -> None:
         if isinstance(reply, Confirmed) and isinstance(reply.value, bool):
-            self._mode_due_mono_ns = self._clock.mono_ns() + MODE_PERIOD_MS * NS_PER_MS
+            self._mode_due_mono_ns = self._clock.mono_ns() + SYNCER_MODE_MS * NS_PER_MS
             self._on_mode(reply.value)
         else:
             self._on_error(_reason(reply), QueryPositionMode.__name__)

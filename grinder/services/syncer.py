@@ -75,6 +75,7 @@ class SyncerPorts(msgspec.Struct, frozen=True):
     """What the syncer has of the world. ``stream``: its own user stream.
 
     ``advice_in``: what the venue's refusal means that a frame of the orders channel gives as its reason.
+    ``weight_used``: part of the venue's request weight of this minute that this address has used.
     """
 
     venue: Venue
@@ -88,6 +89,7 @@ class SyncerPorts(msgspec.Struct, frozen=True):
     audit: AuditSink
     budget: BudgetStore
     advice_in: Callable[[str], Advice | None]
+    weight_used: Callable[[], float]
 
 
 class SyncerService:
@@ -111,6 +113,7 @@ class SyncerService:
             config.symbols,
             config.interval_ms,
             venue_utc_ms=self._facts.venue_utc_ms,
+            weight_used=ports.weight_used,
             on_snapshot=self._on_snapshot,
             on_mode=self._on_mode,
             on_error=self._on_error,
@@ -132,6 +135,7 @@ class SyncerService:
         self._publish_due_mono_ns = 0
         self._rules: Instruments | None = None
         self._seen: dict[str, int] = {}
+        self._stretched = False
         self._stopped = False
 
     def on_start(self) -> None:
@@ -197,6 +201,7 @@ class SyncerService:
         if self._config.enabled:
             self._hear_operator()
             self._reader.on_timer()
+            self._tell_pace()
             self._comparison.compare_positions(self._account)
             self._respond()
             self._reconcile.on_timer(self._account)
@@ -270,6 +275,16 @@ class SyncerService:
             reason = _TRIPS.get(rule, TripReason.ACCOUNT_MISMATCH)
             self._ports.board.write(Word.TRIP_SYNCER, TRIP_CODES[reason])
             self._ports.log.event("KILL_SWITCH_TRIPPED", reason=reason, rule=rule)
+
+    def _tell_pace(self) -> None:
+        """Say when snapshots come seldom for the venue's weight, and when no longer."""
+        self._ports.telemetry.gauge("grinder_venue_weight_used_ratio", self._ports.weight_used())
+        if self._reader.stretched != self._stretched:
+            self._stretched = self._reader.stretched
+            name = "ACCOUNT_SYNC_STRETCHED" if self._stretched else "ACCOUNT_SYNC_AT_PACE"
+            used, every_ms = round(self._ports.weight_used(), 3), self._reader.period_ms
+            self._ports.log.event(name, weight_used=used, every_ms=every_ms)
+            self._ports.telemetry.gauge("grinder_account_sync_stretched", float(self._stretched))
 
     def _on_mode(self, hedge_mode: bool) -> None:
         self._account = msgspec.structs.replace(self._account, hedge_mode=hedge_mode)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from grinder.core.venue_budget import CLOCK_MS, RULES_MS, STATUS_MS
 from grinder.core.venue_clock import VenueClock, sample
 from grinder.model.account import Instruments
 from grinder.model.board import Word
@@ -27,17 +28,14 @@ from grinder.ports import Board, Clock, Log, Telemetry, Venue
 
 FIRST_SAMPLES: Final = 5
 FIRST_SAMPLE_MS: Final = 200
-SAMPLE_MS: Final = 5_000
 """At the start the clock is asked for quickly a few times, later every few seconds."""
 
-RULES_MS: Final = 600_000
 RULES_RETRY_MS: Final = 2_000
 REASK_MS: Final = 2_000
 """A refusal does not have rules or status asked for sooner than this after the last time, milliseconds."""
 
-STATUS_MS: Final = 60_000
 STATUS_RETRY_MS: Final = 10_000
-"""How often the trading status and the account's set-up are asked for, milliseconds, and how soon after a failure."""
+"""How soon the trading status is asked for after a failure, milliseconds."""
 
 OFFSET_ALARM_US: Final = 500_000
 """An offset beyond this is told. Source: R32."""
@@ -134,7 +132,7 @@ class VenueFacts:
     def _on_time(self, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> None:
         now = self._clock.mono_ns()
         self._asking_time = False
-        wait_ms = FIRST_SAMPLE_MS if self._samples < FIRST_SAMPLES else SAMPLE_MS
+        wait_ms = FIRST_SAMPLE_MS if self._samples < FIRST_SAMPLES else CLOCK_MS
         self._time_due_mono_ns = now + wait_ms * NS_PER_MS
         if not isinstance(reply, Confirmed) or type(reply.value) is not int:
             return

@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
+from grinder.core import venue_budget
 from grinder.core.lease_state import MARGIN_MS, RISK_WINDOW_MS
 from grinder.model.control import ExchangePort, Process, TradingMode
-from grinder.model.limits import LEVELS_MAX, ORDERS_TRACKED_MAX, SYMBOLS_MAX
+from grinder.model.limits import ACCOUNT_SYNC_INTERVAL_MS_MAX, LEVELS_MAX, ORDERS_TRACKED_MAX, SYMBOLS_MAX
 from grinder.model.remedy import Stage
 from grinder.model.units import BPS, MS_PER_S
 from grinder.settings import endpoints
@@ -212,6 +213,27 @@ def _mismatches_are_graded(settings: Settings) -> Problems:
         yield f"GRINDER_MISMATCH_EMERGENCY_USD: must be at least GRINDER_MISMATCH_PAUSED_USD, {least}"
 
 
+def _sync_can_be_paid_for(settings: Settings) -> Problems:
+    """Who asks the venue for more than it grants is banned, and then no cancel and no exit gets through either."""
+    if not settings.account_sync_enabled:
+        return
+    symbols, countdown_ms = len(settings.symbols), settings.dead_man_countdown_ms
+    regular = venue_budget.regular(symbols, settings.account_sync_interval_ms, countdown_ms)
+    weight, weight_max = venue_budget.weight_per_min(regular), venue_budget.weight_per_min_max()
+    if weight <= weight_max:
+        return
+    least_ms = venue_budget.least_interval_ms(symbols, countdown_ms)
+    name = "GRINDER_ACCOUNT_SYNC_INTERVAL_MS"
+    cure = f"must be at least {least_ms} ms for so many symbols"
+    if not 0 < least_ms <= ACCOUNT_SYNC_INTERVAL_MS_MAX:
+        cure = "no interval is long enough: trade fewer symbols, or raise GRINDER_DEAD_MAN_COUNTDOWN_MS"
+    yield (
+        f"{name}: {settings.account_sync_interval_ms} ms with {symbols} symbols makes the regular requests weigh "
+        f"{weight} a minute; {weight_max} of the venue's {venue_budget.WEIGHT_PER_MIN} may go there, the rest is kept "
+        f"for cancels and an exit; {cure}"
+    )
+
+
 def _reconciling_has_an_account(settings: Settings) -> Problems:
     if settings.reconcile_enabled and not settings.account_sync_enabled:
         yield "RECONCILE_ENABLED: needs GRINDER_ACCOUNT_SYNC_ENABLED"
@@ -274,6 +296,15 @@ RULES: Final = (
             "GRINDER_MISMATCH_EMERGENCY_USD",
         ),
         _mismatches_are_graded,
+    ),
+    Rule(
+        (
+            "GRINDER_ACCOUNT_SYNC_ENABLED",
+            "GRINDER_ACCOUNT_SYNC_INTERVAL_MS",
+            "GRINDER_SYMBOLS",
+            "GRINDER_DEAD_MAN_COUNTDOWN_MS",
+        ),
+        _sync_can_be_paid_for,
     ),
     Rule(("RECONCILE_ENABLED", "GRINDER_ACCOUNT_SYNC_ENABLED"), _reconciling_has_an_account),
     Rule(("MAX_CALLS_PER_RUN", "MAX_CALLS_PER_DAY", "MAX_NOTIONAL_PER_RUN", "MAX_NOTIONAL_PER_DAY"), _budgets_fit),

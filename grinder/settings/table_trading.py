@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from grinder.model.control import ExchangePort, Override, Process, TradingMode
-from grinder.model.limits import LEVELS_MAX
+from grinder.model.limits import ACCOUNT_SYNC_INTERVAL_MS_MAX, ACCOUNT_SYNC_INTERVAL_MS_MIN, LEVELS_MAX
 from grinder.settings.rows import choice, decimal, folder, integer, switch, text
 from grinder.settings.variable import Kind, Section, TpQuantityMode, Variable
 
@@ -284,7 +284,13 @@ ACCOUNT: Final = Section(
     "Account and evidence",
     (
         switch("GRINDER_ACCOUNT_SYNC_ENABLED", "Reconcile positions and open orders with the venue."),
-        integer("GRINDER_ACCOUNT_SYNC_INTERVAL_MS", "2000", (500, 5_000), "ms", "Period of the account snapshots."),
+        integer(
+            "GRINDER_ACCOUNT_SYNC_INTERVAL_MS",
+            "2000",
+            (ACCOUNT_SYNC_INTERVAL_MS_MIN, ACCOUNT_SYNC_INTERVAL_MS_MAX),
+            "ms",
+            "Period of the account snapshots; more symbols need a longer one, for the venue bounds what may be asked.",
+        ),
         switch(
             "GRINDER_ACCOUNT_SYNC_EVIDENCE",
             "Write the files of the first account snapshot, and of each at which the set of mismatches changed.",

@@ -148,7 +148,7 @@ class Acts:
 def acknowledged(rounds: int) -> Acts:
     """Let an operator act on a whole tree that trades, at a venue that never has enough of its exits."""
     market = OwnVenue("--weight-limit-1m", UNLIMITED, "--order-limit-10s", UNLIMITED, "--order-limit-1m", UNLIMITED)
-    tree = TreeUnderTest(**market.environment(), GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    tree = TreeUnderTest(**market.environment(), GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="700")
     acts = Acts(tree)
     try:
         tree.door = tree.front_door()

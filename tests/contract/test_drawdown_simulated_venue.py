@@ -73,6 +73,7 @@ class Watched:
             Audit(),
             MemoryBudget(self.clock),  # type: ignore[arg-type]
             advice_in,
+            self.wire.weight_used,
         )
         reconcile = ReconcileConfig(False, 1_000, EXECUTING)
         rules = SyncerConfig(True, INTERVAL_MS, False, (SYMBOL,), "grd", False, Grades(), reconcile)

@@ -146,6 +146,7 @@ class TwoServices:
             self.audit,
             MemoryBudget(self.clock),  # type: ignore[arg-type]
             advice_in,
+            self.syncer_link.venue.weight_used,
         )
         reconcile = ReconcileConfig(policy is not None, 1_000, policy or EXECUTING)
         self.syncer = SyncerService(ports, SyncerConfig(True, 1_000, False, (SYMBOL,), "grd", False, grades, reconcile))

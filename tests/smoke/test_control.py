@@ -256,7 +256,7 @@ def test_drawdown_trip_when_the_whole_tree_is_killed_and_its_folder_wiped_then_t
         GRINDER_PAPER_SPACING_BPS="1",
         GRINDER_PAPER_SIZE_PER_LEVEL="BTCUSDT=0.06,ETHUSDT=1",
         GRINDER_MAX_NOTIONAL_PER_ORDER="10000",
-        GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500",
+        GRINDER_ACCOUNT_SYNC_INTERVAL_MS="1000",
         GRINDER_FSM_COOLDOWN_MS="1000",
     )
     try:

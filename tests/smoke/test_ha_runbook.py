@@ -46,7 +46,7 @@ BLOCKS = [
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterUnderTest]:
-    whole = ClusterUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    whole = ClusterUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="700")
     try:
         whole.start()
         yield whole

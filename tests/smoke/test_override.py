@@ -25,7 +25,7 @@ HELD_S = 1 + RECHECK_MS / 1_000
 @pytest.fixture
 def tree() -> Iterator[TreeUnderTest]:
     tree = TreeUnderTest(
-        GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500", GRINDER_PAPER_SPACING_BPS="1"
+        GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="1000", GRINDER_PAPER_SPACING_BPS="1"
     )
     tree.start()
     yield tree

@@ -21,7 +21,7 @@ QUIET = {
     "GRINDER_PAPER_SPACING_BPS": "200",
     "GRINDER_LIVE_ADAPTIVE_SPACING_ENABLED": "0",
     "GRINDER_FSM_COOLDOWN_MS": "1000",
-    "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "500",
+    "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "1000",
 }
 """A grid so wide that the market does not reach it: what trades here, trades by hand."""
 BLOCKED = "grinder_reconcile_action_blocked_total"

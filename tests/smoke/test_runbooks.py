@@ -56,7 +56,7 @@ def environment_of(tree: TreeUnderTest) -> dict[str, str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CLUSTER_PAGE])
 def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(page: str) -> None:
     blocks = [block for block in blocks_of(page) if not block.why and not block.cluster]
-    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="1000")
     try:
         if any(NEEDS_TREE.search(block.text) for block in blocks):
             tree.start()

@@ -53,7 +53,7 @@ def environment_of(root: Path, venue: OwnVenue) -> dict[str, str]:
         "GRINDER_SYMBOLS": SYMBOL,
         "GRINDER_FSM_ENABLED": "1",
         "GRINDER_ACCOUNT_SYNC_ENABLED": "1",
-        "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "500",
+        "GRINDER_ACCOUNT_SYNC_INTERVAL_MS": "600",
         "GRINDER_MAX_NOTIONAL_PER_ORDER": "1000000",
         "GRINDER_MAX_ORDERS_PER_RUN": "1000000",
         "GRINDER_ORDER_PREFIX": PREFIX,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from grinder.adapters.binance.wire import Urgency
+from grinder.core.venue_budget import REGULAR_SHARE, WEIGHT_PER_MIN
 from grinder.model.units import MS_PER_S, NS_PER_MS
 from grinder.model.venue import Advice, RateUse, Rejected
 
@@ -24,7 +25,7 @@ TOO_MANY_ORDERS: Final = -1015
 """Error code: the order count of a window is used up."""
 
 DEFAULT_LIMITS: Final = (
-    RateUse(WEIGHT, 60, 2_400, 0),
+    RateUse(WEIGHT, 60, WEIGHT_PER_MIN, 0),
     RateUse(ORDERS, 10, 300, 0),
     RateUse(ORDERS, 60, 1_200, 0),
 )
@@ -36,7 +37,7 @@ SHARE: Final = {Urgency.RISK: 0.80, Urgency.QUERY: 0.90}
 POOLS_MAX: Final = 16
 """Most rate limits kept; the venue has three."""
 
-assert SHARE[Urgency.RISK] < SHARE[Urgency.QUERY] < 1
+assert REGULAR_SHARE < SHARE[Urgency.RISK] < SHARE[Urgency.QUERY] < 1
 
 
 class _Pool:
@@ -154,6 +155,13 @@ class Limits:
         """Return for how long requests other than protective ones still wait, milliseconds, 0 if they do not."""
         until = max(self._banned_until_mono_ns, self._paused_until_mono_ns)
         return max(0, -(-(until - mono_ns) // NS_PER_MS))
+
+    def weight_used(self, *, venue_utc_ms: int) -> float:
+        """Return the used part of the fullest weight limit, 1 where it is used up: by every process and host behind
+        this address, as far as the venue has told.
+        """
+        weights = [use for use in self.uses(venue_utc_ms=venue_utc_ms) if use.kind == WEIGHT]
+        return max(use.used / use.limit for use in weights)
 
     def uses(self, *, venue_utc_ms: int) -> tuple[RateUse, ...]:
         """Return every limit with what is used of it now."""

@@ -131,6 +131,10 @@ class BinanceVenue:
         """Return the venue's rate limits with what is used of them now."""
         return self._limits.uses(venue_utc_ms=self.rest.venue_utc_ms())
 
+    def weight_used(self) -> float:
+        """Return the part of the venue's request weight that this address has used in this minute, 1 for all of it."""
+        return self._limits.weight_used(venue_utc_ms=self.rest.venue_utc_ms())
+
     def submit(self, request: VenueRequest, on_reply: OnReply) -> None:
         """Send a request by the fastest path that is up; ``on_reply`` is called exactly once, later."""
         operation, urgency = operation_of(request), urgency_of(request)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from grinder.core.interlocks import ROLE_ACTIVE
+from grinder.core.venue_budget import COUNTDOWN_WEIGHT, COUNTDOWN_WEIGHT_PER_MIN_MAX, renew_after_ms
 from grinder.model.board import Word
 from grinder.model.limits import DEAD_MAN_COUNTDOWN_MS_MAX, DEAD_MAN_COUNTDOWN_MS_MIN, SYMBOLS_MAX
 from grinder.model.reasons import DenyReason
 from grinder.model.venue import Advice, ArmCountdown, PlaceOrder, Rejected
-from grinder.services.dead_man import COUNTDOWN_MS, WEIGHT, WEIGHT_PER_MIN_MAX, renew_after_ms
+from grinder.services.dead_man import COUNTDOWN_MS
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import SYMBOL, Outcome
 
@@ -64,8 +65,8 @@ def test_renewal_when_there_are_many_symbols_then_within_the_weight_and_half_the
 ) -> None:
     renew_ms = renew_after_ms(countdown_ms, symbols)
     assert countdown_ms // 4 <= renew_ms <= countdown_ms // 2
-    weight_per_min = symbols * WEIGHT * 60_000 / renew_ms
-    assert weight_per_min <= WEIGHT_PER_MIN_MAX or renew_ms == countdown_ms // 2
+    weight_per_min = symbols * COUNTDOWN_WEIGHT * 60_000 / renew_ms
+    assert weight_per_min <= COUNTDOWN_WEIGHT_PER_MIN_MAX or renew_ms == countdown_ms // 2
     assert weight_per_min < 2_400 * 0.6
 
 

@@ -124,6 +124,34 @@ def test_orders_when_the_whole_list_weighs_much_then_swept_now_and_then_and_kept
     assert asked.count(SYMBOL) >= 14
 
 
+def test_snapshots_when_the_venues_weight_runs_short_then_they_come_seldom_and_it_is_told() -> None:
+    world = SyncerWorld()
+    world.run(10_000)
+    asked = len(world.venue.sent(QueryPositions))
+    assert asked >= 5
+    world.weight_used = 0.6
+    world.run(30_000)
+    assert len(world.venue.sent(QueryPositions)) == asked + 3
+    assert world.telemetry.gauges["grinder_account_sync_stretched",] == 1.0
+    assert world.telemetry.gauges["grinder_venue_weight_used_ratio",] == 0.6
+    assert world.service.readiness() == ""
+    world.weight_used = 0.59
+    world.run(10_000)
+    assert len(world.venue.sent(QueryPositions)) >= asked + 8
+    assert world.telemetry.gauges["grinder_account_sync_stretched",] == 0.0
+    told = [(name, fields["every_ms"]) for name, fields in world.log.events if "SYNC" in name]
+    assert told == [("ACCOUNT_SYNC_STRETCHED", 10_000), ("ACCOUNT_SYNC_AT_PACE", 2_000)]
+
+
+def test_snapshots_when_the_weight_runs_short_before_the_first_then_one_is_read_at_once() -> None:
+    world = SyncerWorld(weight_used=0.8)
+    world.run(300)
+    assert world.service.readiness() == ""
+    world.service.on_user_event(UserStreamUp())
+    world.run(300)
+    assert len(world.venue.sent(QueryPositions)) == 1
+
+
 def test_orders_when_one_is_missing_at_the_venue_then_told() -> None:
     world = SyncerWorld()
     live = OrderUpdate(order_id(1), SYMBOL, Side.BUY, OrderKind.GRID, OrderState.OPEN, D(99), D(1), ZERO, False, "", 0)

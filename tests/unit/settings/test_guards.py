@@ -45,6 +45,38 @@ def test_load_when_every_gate_is_passed_then_the_real_port_is_open() -> None:
     assert settings.binance_api_secret.reveal() == "the-secret"
 
 
+def syncing(symbols: int, **given: str) -> dict[str, str]:
+    names = ",".join(f"S{number}USDT" for number in range(symbols))
+    return {"GRINDER_ACCOUNT_SYNC_ENABLED": "1", "GRINDER_SYMBOLS": names} | given
+
+
+def test_account_sync_when_it_weighs_more_than_the_venue_grants_then_refused_with_what_would_fit() -> None:
+    too_often = syncing(2, GRINDER_ACCOUNT_SYNC_INTERVAL_MS="500")
+    assert problems(too_often) == (
+        "GRINDER_ACCOUNT_SYNC_INTERVAL_MS: 500 ms with 2 symbols makes the regular requests weigh 1726 a minute; 1440 "
+        "of the venue's 2400 may go there, the rest is kept for cancels and an exit; must be at least 624 ms for so "
+        "many symbols",
+    )
+    assert load(syncing(2, GRINDER_ACCOUNT_SYNC_INTERVAL_MS="624")).account_sync_interval_ms == 624
+    assert load(too_often | {"GRINDER_ACCOUNT_SYNC_ENABLED": "0"}).account_sync_interval_ms == 500
+
+
+@pytest.mark.parametrize(("symbols", "fits"), [(17, True), (18, False)])
+def test_account_sync_when_the_symbols_are_many_then_the_default_no_longer_fits(symbols: int, fits: bool) -> None:
+    given = syncing(symbols)
+    if fits:
+        assert len(load(given).symbols) == symbols
+    else:
+        (problem,) = problems(given)
+        assert "2000 ms with 18 symbols" in problem
+        assert "at least 2015 ms" in problem
+
+
+def test_account_sync_when_no_period_is_long_enough_then_says_what_else_weighs() -> None:
+    (problem,) = problems(syncing(32, GRINDER_DEAD_MAN_COUNTDOWN_MS="30000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="5000"))
+    assert "trade fewer symbols, or raise GRINDER_DEAD_MAN_COUNTDOWN_MS" in problem
+
+
 @pytest.mark.parametrize("mode", ["paper", "live_trade"])
 @pytest.mark.parametrize(("ack", "state"), [(None, "not set"), ("", "not set"), ("yes_i_know", "something else")])
 def test_loop_ack_when_not_given_exactly_then_refused(mode: str, ack: str | None, state: str) -> None:

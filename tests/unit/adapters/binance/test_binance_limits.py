@@ -44,6 +44,16 @@ def test_queries_may_use_more_than_risk_and_leave_a_reserve() -> None:
     assert refusal(limits, Urgency.QUERY, weight=5) == "rate_limit"
 
 
+def test_weight_used_is_what_the_venue_says_of_all_behind_the_address_until_the_minute_ends() -> None:
+    limits = Limits()
+    limits.charge(5, 0, venue_utc_ms=START_MS)
+    limits.observe([RateUse(WEIGHT, 60, 0, 1_200), RateUse(ORDERS, 10, 0, 300)], venue_utc_ms=START_MS)
+    assert limits.weight_used(venue_utc_ms=START_MS) == 0.5
+    limits.configure([RateUse(WEIGHT, 60, 12_000, 0)])
+    assert limits.weight_used(venue_utc_ms=START_MS) == 0.1
+    assert limits.weight_used(venue_utc_ms=START_MS + MINUTE_MS) == 0.0
+
+
 def test_a_request_that_costs_nothing_of_a_full_limit_passes() -> None:
     limits = Limits()
     limits.observe([RateUse(WEIGHT, 60, 0, 2_400)], venue_utc_ms=START_MS)
