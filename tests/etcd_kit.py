@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -30,9 +31,14 @@ from tests.free_ports import HOST, free_ports
 ROOT: Final = Path(__file__).parents[1]
 BIN: Final = ROOT / "build" / "etcd" / "bin"
 LACKING: Final = ROOT / "build" / "etcd.lacking"
-START_TIMEOUT_S: Final = 60.0
-END_TIMEOUT_S: Final = 10.0
+START_TIMEOUT_S: Final = 90.0
+END_TIMEOUT_S: Final = 60.0
+"""With patience for a machine that is busy with other tests."""
+
 LOOK_PERIOD_S: Final = 0.01
+AGAIN_S: Final = 0.3
+"""How long a member that ended at its start is left alone before it is started again."""
+
 GUARD: Final = """
 pids=" "
 while read -r what pid; do
@@ -70,6 +76,7 @@ class Member:
     def __init__(self, name: str, folder: Path, cluster: Cluster) -> None:
         self.name = name
         self.folder = folder
+        self.data = folder / "data"
         self.client_port, self.peer_port, self.metrics_port, self.advertised_port = free_ports(4)
         self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,8 +88,8 @@ class Member:
 
     @property
     def pid(self) -> int:
-        """Its process id, 0 while it is down."""
-        return self._process.pid if self._process is not None else 0
+        """Its process id, 0 while it is down; also when it ended by itself."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else 0
 
     @property
     def log(self) -> str:
@@ -91,7 +98,8 @@ class Member:
 
     def start(self) -> None:
         """Start it; it may not be ready yet."""
-        assert self._process is None, f"{self.name} runs"
+        assert not self.pid, f"{self.name} runs"
+        self._end(signal.SIGKILL)
         self.folder.mkdir(exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -122,8 +130,8 @@ class Member:
 
     def wipe(self) -> None:
         """Remove its data; it must be down."""
-        assert self._process is None, f"{self.name} runs"
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        assert not self.pid, f"{self.name} runs"
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def healthy(self) -> bool:
         """Tell whether it answers linearizable reads: it runs, has a leader, and a quorum stands."""
@@ -219,13 +227,26 @@ class Cluster:
         for member in self.members:
             if not member.pid:
                 member.start()
-        self.wait_healthy()
+        self._wait_healthy(self.members)
 
     def wait_healthy(self) -> None:
         """Wait until every member that runs answers linearizable reads."""
-        for member in self.members:
-            if member.pid:
-                wait_until(member.healthy, START_TIMEOUT_S, f"{member.name} healthy\n{member.log[-2000:]}")
+        self._wait_healthy(tuple(member for member in self.members if member.pid))
+
+    def _wait_healthy(self, members: tuple[Member, ...]) -> None:
+        """Wait for members; one that ended meanwhile, its port taken for a moment, is started again."""
+
+        def well(member: Member) -> bool:
+            if not member.pid:
+                time.sleep(AGAIN_S)
+                member.start()
+            return member.healthy()
+
+        for member in members:
+            try:
+                wait_until(partial(well, member), START_TIMEOUT_S, f"{member.name} healthy")
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{member.log[-2000:]}") from None
 
     def kill(self) -> None:
         """End every member at once; the data stays."""
@@ -261,7 +282,7 @@ class Cluster:
         tool = BIN / ("etcdutl" if (BIN / "etcdutl").exists() else "etcdctl")
         for member in self.members:
             member.wipe()
-            target = ("--name", member.name, "--data-dir", str(member.folder / "data"))
+            target = ("--name", member.name, "--data-dir", str(member.data))
             urls = ("--initial-advertise-peer-urls", f"http://{HOST}:{member.advertised_port}")
             group = ("--initial-cluster", self._initial_cluster, "--initial-cluster-token", self.folder.name)
             command = [str(tool), "snapshot", "restore", str(snapshot), *target, *urls, *group]
@@ -309,7 +330,7 @@ class Cluster:
         tls += [] if files is None else [f"--cert-file={files.cert}", f"--key-file={files.key}"]
         return [
             f"--name={member.name}",
-            f"--data-dir={member.folder / 'data'}",
+            f"--data-dir={member.data}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",
             f"--listen-peer-urls=http://{HOST}:{member.peer_port}",

@@ -18,6 +18,9 @@ from typing import Any, Final, Self
 from tests.free_ports import HOST, free_port
 
 CHUNK: Final = 65536
+WAITING_MAX: Final = 1024
+"""How many chunks are on their way at once; then the sender waits."""
+
 LOOK_PERIOD_S: Final = 0.01
 RESENT_S: Final = (0.02, 0.4)
 """How much later bytes come whose packet was lost: a quick retransmission, or the sender's timeout."""
@@ -157,16 +160,36 @@ class Relays:
                 writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str, target: str) -> None:
+        """Carry what comes, in order, each chunk as late as the wire has it: many may be on their way at once."""
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING_MAX)
+        reading = asyncio.ensure_future(self._read(reader, waiting, source, target))
         try:
-            while data := await reader.read(CHUNK):
-                if late_s := self.wire.late_s(source, target):
-                    await asyncio.sleep(late_s)
+            while True:
+                due_s, data = await waiting.get()
+                if not data:
+                    return
+                await asyncio.sleep(max(0.0, due_s - self._loop.time()))
                 while not self.wire.open(source, target):
                     await asyncio.sleep(LOOK_PERIOD_S)
                 writer.write(data)
                 await writer.drain()
         except OSError:
             pass
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(
+        self, reader: asyncio.StreamReader, waiting: asyncio.Queue[tuple[float, bytes]], source: str, target: str
+    ) -> None:
+        """Take what comes; an empty chunk says that no more will."""
+        data = b"?"
+        while data:
+            try:
+                data = await reader.read(CHUNK)
+            except OSError:
+                data = b""
+            await waiting.put((self._loop.time() + self.wire.late_s(source, target), data))
 
     async def _close(self) -> None:
         # Who is being accepted while a server closes would be left open by asyncio: they come first.

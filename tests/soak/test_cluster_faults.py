@@ -19,8 +19,8 @@ from tests.soak.cluster.reports import Report, Run, lies_found, printed, seed_of
 
 FEW_SEED = 6107
 FEW_RIGS, FEW_FAULTS, FEW_SHARE = 2, 10, 0.35
-TIMINGS = ("short", "steady", "normal", "secure")
-RIGS, FAULTS_PER_RIG, RIGS_AT_ONCE = 24, 44, 3
+TIMINGS = ("short", "steady", "disks", "secure")
+RIGS, FAULTS_PER_RIG, RIGS_AT_ONCE = 24, 40, 3
 FAULTS_MIN = 1_000
 QUICKLY_SEEN = (STAMPS_LATE, NO_DELAY)
 
@@ -63,7 +63,8 @@ def test_cluster_when_a_thousand_faults_strike_then_every_rule_of_leadership_hol
     require_sound(reports)
     assert sum(sum(report.faults.values()) for report in reports) >= FAULTS_MIN
     struck = {name for report in reports for name in report.faults}
-    assert {fault.name for fault in TABLE} - struck == set()
+    left_out = {name for report in reports for name in report.left_out}
+    assert {fault.name for fault in TABLE} - struck <= left_out
 
 
 @pytest.mark.soak

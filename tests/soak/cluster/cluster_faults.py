@@ -2,8 +2,8 @@
 
 A fault strikes, may last, and is lifted. Which host, which member, how long: drawn from the rig's own randomness.
 
-Not here, for they take privileges or the machine's own disks: the stalled and the full disk of a member (9, 12). What a
-member does to others while its disk stalls is what a paused one does (14).
+Where a host does not let tests mount file systems, members have no disks of their own, and the faults that want them
+are left out (9, 12). A full disk under a host's own latch and journal is not here: their own tests fill it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from tests.soak.cluster.strikes_etcd import members
 from tests.soak.cluster.strikes_hosts import BRIEF_S, Strike, leader_or_any
 from tests.soak.faults import ACTS, ORDER_FAULTS, QUERY_FAULTS
 
-SHORT_S, LONG_S, TOLD_S = (0.5, 3.0), (2.0, 6.0), (0.5, 4.0)
+SHORT_S, LONG_S, TOLD_S, STALL_S = (0.5, 3.0), (2.0, 6.0), (0.5, 4.0), (2.0, 9.0)
 
 
 class Fault(msgspec.Struct, frozen=True):
     """One row. ``lasts_s``: how long between strike and lift; ``weight``: how often it is drawn beside the others.
 
     ``number``: in the list of failure tests. ``latches``: hosts are tripped by it, and an operator must clear them.
-    ``secure``: only where members want certificates. ``quick``: may strike while another one lasts.
+    ``secure``: only where members want certificates; ``disks``: only where they have disks of their own. ``quick``: may
+    strike while another one lasts.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Fault(msgspec.Struct, frozen=True):
     weight: int = 2
     latches: bool = False
     secure: bool = False
+    disks: bool = False
     quick: bool = False
 
 
@@ -116,6 +118,8 @@ TABLE: tuple[Fault, ...] = (
     Fault("etcd leader killed", 7, etcd.member("kill", leader=True), SHORT_S, weight=3),
     Fault("etcd leader paused", 7, etcd.member("pause", leader=True), SHORT_S, weight=3),
     Fault("quorum lost", 8, etcd.quorum_lost, SHORT_S, weight=3),
+    Fault("disk of a member stalls", 9, etcd.disk_stalled, STALL_S, weight=3, disks=True),
+    Fault("disk of a member full", 12, etcd.disk_full, LONG_S, weight=3, disks=True),
     Fault("leader key deleted", 10, etcd.leader_deleted, LONG_S, weight=4, quick=True),
     Fault("arm deleted", 13, etcd.disarmed, BRIEF_S, latches=True),
     Fault("no space in etcd, then a trip", 11, etcd.no_space, TOLD_S, latches=True),

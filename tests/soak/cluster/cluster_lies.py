@@ -15,6 +15,7 @@ import msgspec
 from grinder.model.control import Process
 from tests.soak.cluster import strikes_etcd as etcd
 from tests.soak.cluster import strikes_hosts as hosts
+from tests.soak.cluster.cluster_campaign import UNREADY
 from tests.soak.cluster.cluster_rig import NORMAL, SHORT, ClusterRig, Timing
 from tests.soak.cluster.etcd_field import NODES, end_of
 from tests.soak.cluster.hosts import PAUSE_FILE
@@ -34,6 +35,7 @@ from tests.soak.cluster.verdicts import Broken, Span, judge
 
 SEED = 41
 TRIES = 4
+STARTS = 3
 FLOWS_S_MAX = 30.0
 SLOW_S = 0.42
 """How long etcd's answers take to a host that counts from them; within the deadline of a request."""
@@ -133,13 +135,29 @@ def seen(lie: str, kinds: Iterable[str]) -> bool:
     return any(broken.name in kinds for broken in SCENES[lie].rules)
 
 
+def begun(timing: Timing, lie: str) -> ClusterRig:
+    """Return a rig in which orders flow; another one where the machine was too slow for the first."""
+    for tries_left in reversed(range(STARTS)):
+        try:
+            rig = ClusterRig(SEED, timing, dict.fromkeys(NODES, lie))
+            try:
+                rig.begin()
+            except BaseException:
+                rig.close()
+                raise
+            return rig
+        except UNREADY:
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
 def found(lie: str) -> set[str]:
     """Play the scene of a lie until its rule is seen to be broken, TRIES times at most; return what was found."""
     scene = SCENES[lie]
-    rig = ClusterRig(SEED, scene.timing, dict.fromkeys(NODES, lie))
+    rig = begun(scene.timing, lie)
     kinds: set[str] = set()
     try:
-        rig.begin()
         for _ in range(TRIES):
             scene.play(rig)
             rig.mend()

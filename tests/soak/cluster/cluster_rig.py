@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -29,8 +30,9 @@ from grinder.model.units import NS_PER_MS, NS_PER_S
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_relay import HOST, Relays
 from tests.smoke.venues import ROWS, OwnVenue
-from tests.soak.cluster.etcd_field import CLUSTER, NODES, EtcdField, UnansweredError, end_of
+from tests.soak.cluster.etcd_field import CLUSTER, MEMBER_OF, NODES, EtcdField, UnansweredError, end_of
 from tests.soak.cluster.hosts import Host
+from tests.soak.cluster.member_disks import disks_if_permitted
 from tests.soak.cluster.node import LIE_VARIABLE
 from tests.soak.cluster.permits import permits_of, rows_of
 from tests.soak.cluster.skewed_clock import mono_to_boot_ns, now_ns
@@ -42,7 +44,8 @@ from tests.soak.rig import VENUE_OPTIONS, environment_of
 COUNTDOWN_MS = 30_000
 """The shortest that may be set."""
 
-FIRST_S_MAX = 90.0
+FIRST_S_MAX = 120.0
+ROOM_S_MAX = 60.0
 PAUSE_S = 0.01
 ROWS_EVERY_S = 5.0
 VENUE_END = "venue"
@@ -53,19 +56,28 @@ _STANDING = re.compile(r"trip is (\S+), not")
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Settings of a lease and of the members. ``secure``: members take clients with a certificate only."""
+    """Settings of a lease and of the members.
+
+    ``secure``: members take clients with a certificate only. ``disks``: they have disks of their own, if that may be.
+    """
 
     ttl_s: int
     renew_ms: int
     request_ms: int
     etcd_ms: tuple[int, int]
     secure: bool = False
+    disks: bool = False
 
 
 SHORT = Timing(3, 500, 300, (50, 500))
 NORMAL = Timing(5, 1_000, 500, (100, 1_000))
 STEADY = Timing(3, 500, 300, (100, 1_000))
 SECURE = Timing(3, 500, 300, (50, 500), secure=True)
+DISKS = msgspec.structs.replace(NORMAL, disks=True)
+
+
+class NotReadyError(AssertionError):
+    """Something that hosts live on did not start."""
 
 
 class ClusterRig:
@@ -77,21 +89,39 @@ class ClusterRig:
         self.timing = timing
         self.root = Path(tempfile.mkdtemp(dir="/tmp", prefix="cluster-"))
         self.authority = Authority(self.root) if timing.secure else None
-        self.field = EtcdField(seed, timing.etcd_ms, self.authority)
-        self.venue = OwnVenue("--seed", str(seed), *VENUE_OPTIONS)
-        self.venue.post("keys", {"key": KEYS["b"][0], "secret": KEYS["b"][1], "account": KEYS["a"][0]})
-        self._relays = Relays(self.field.wire)
-        self._relays.__enter__()
-        self._nursery = Nursery(self.root / "output", "tests.soak.cluster.node")
-        self.hosts = {
-            node: Host(node, self.root / node, self._nursery, self._environment(node, lies or {})) for node in NODES
-        }
-        self.watcher = Watcher({node: host.latch_path for node, host in self.hosts.items()}, self.field)
+        self._open = ExitStack()
+        try:
+            self._build(lies or {})
+        except BaseException:
+            self.close()
+            raise
         self.acknowledged: list[Acknowledged] = []
         self.unwell: list[Span] = []
         self.told: list[Span] = []
         self._rows: list[dict[str, Any]] = []
         self._rows_due_s = 0.0
+
+    def _build(self, lies: dict[str, str]) -> None:
+        """Start what hosts live on, and have the hosts ready to be started; what is open is closed in reverse."""
+        disks = disks_if_permitted(tuple(MEMBER_OF.values())) if self.timing.disks else None
+        if disks is not None:
+            self._open.callback(disks.close)
+        self.field = EtcdField(self.seed, self.timing.etcd_ms, self.authority, disks)
+        self._open.callback(self.field.close)
+        self._relays = Relays(self.field.wire)
+        self._open.enter_context(self._relays)
+        self.venue = venue_started(self.seed)
+        self._open.callback(self.venue.close)
+        self.venue.post("keys", {"key": KEYS["b"][0], "secret": KEYS["b"][1], "account": KEYS["a"][0]})
+        self._nursery = Nursery(self.root / "output", "tests.soak.cluster.node")
+        self._open.callback(self._nursery.close)
+        self.hosts = {
+            node: Host(node, self.root / node, self._nursery, self._environment(node, lies)) for node in NODES
+        }
+        for host in self.hosts.values():
+            self._open.callback(host.kill)
+        self.watcher = Watcher({node: host.latch_path for node, host in self.hosts.items()}, self.field)
+        self._open.callback(self.watcher.close)
 
     def _environment(self, node: str, lies: dict[str, str]) -> dict[str, str]:
         port = self._relays.add(VENUE_END, self.venue.port, owner=lambda _: end_of(node))
@@ -223,6 +253,18 @@ class ClusterRig:
             trip_id = named.group(1) if named else trip_id
             self.live(0.2)
 
+    def make_room(self) -> None:
+        """Let etcd take puts again; it may have to elect a leader first."""
+
+        def made() -> bool:
+            try:
+                self.field.clear_alarms()
+            except UnansweredError:
+                return False
+            return True
+
+        assert self.live(ROOM_S_MAX, made), "etcd does not make room"
+
     def fetch_rows(self) -> None:
         """Take what the venue was asked since the last time."""
         self._rows_due_s = time.monotonic() + ROWS_EVERY_S
@@ -288,15 +330,21 @@ class ClusterRig:
 
     def close(self, *, keep: bool = False) -> None:
         """End everything; ``keep``: leave the folders for whoever wants to look."""
-        self.watcher.close()
-        for host in self.hosts.values():
-            host.kill()
-        self._nursery.close()
-        self.venue.close()
-        self._relays.close()
-        self.field.close()
+        self._open.close()
         if not keep:
             shutil.rmtree(self.root, ignore_errors=True)
+
+
+def venue_started(seed: int) -> OwnVenue:
+    """Return a venue.
+
+    Raises:
+        NotReadyError: it ended before it said where it is.
+    """
+    try:
+        return OwnVenue("--seed", str(seed), *VENUE_OPTIONS)
+    except (IndexError, ValueError) as error:
+        raise NotReadyError("the venue did not start") from error
 
 
 def certificate_paths(root: Path) -> tuple[Path, ...]:

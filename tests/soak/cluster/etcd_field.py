@@ -7,6 +7,7 @@ operator would by hand.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import ssl
 from random import Random
@@ -17,6 +18,7 @@ import msgspec
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_kit import Cluster, Member
 from tests.etcd_relay import HOST, Relays
+from tests.soak.cluster.member_disks import MemberDisks
 
 NODES = ("a", "b")
 MEMBER_OF = {"a": "m1", "b": "m2", "witness": "m3"}
@@ -24,7 +26,15 @@ MEMBER_OF = {"a": "m1", "b": "m2", "witness": "m3"}
 
 CLUSTER = "soak"
 FOLDER = f"/grinder/v1/{CLUSTER}/"
+JUNK = "/junk/"
+JUNK_BYTES, JUNK_KEYS = 512 * 1024, 8
+QUOTA_BYTES = 24 * 1024 * 1024
+"""Of members that have disks of their own: filled up in a second, and many times what a campaign leaves behind."""
+
 ASKED_S_MAX = 1.0
+ROOM_S_MAX = 10.0
+"""How long a member may take to put its data together again."""
+
 QUICK_MS = (50, 500)
 NORMAL_MS = (100, 1_000)
 """Heartbeat and election timeout of members, milliseconds: as a near network allows, and etcd's default."""
@@ -44,18 +54,36 @@ def end_of(node: str) -> str:
 class EtcdField:
     """The members, and what lies between them and the hosts."""
 
-    def __init__(self, seed: int, timing_ms: tuple[int, int], authority: Authority | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        timing_ms: tuple[int, int],
+        authority: Authority | None = None,
+        disks: MemberDisks | None = None,
+    ) -> None:
         """Start them.
 
         Args:
             seed: of what is lost on the way.
             timing_ms: heartbeat and election timeout, milliseconds.
             authority: whose certificates clients must have; None: they talk in the clear.
+            disks: where members keep their data, within a quota; None: all on the disk of this machine.
         """
         heartbeat_ms, election_ms = timing_ms
         own = None if authority is None else authority.identity("rig")
         self._tls = None if own is None else _context(own)
-        self.cluster = Cluster(3, partitions=True, heartbeat_ms=heartbeat_ms, election_ms=election_ms, identity=own)
+        self.disks = disks
+        self.cluster = Cluster(
+            3,
+            partitions=True,
+            heartbeat_ms=heartbeat_ms,
+            election_ms=election_ms,
+            identity=own,
+            quota_bytes=0 if disks is None else QUOTA_BYTES,
+        )
+        for member in self.cluster.members if disks is not None else ():
+            assert disks is not None
+            member.data = disks.folder(member.name) / "data"
         self.cluster.__enter__()
         self.wire = self.cluster.wire
         self.wire.random = Random(seed)
@@ -63,6 +91,7 @@ class EtcdField:
         self._relays = Relays(self.wire)
         self._relays.__enter__()
         self.endpoints = {node: self._endpoints(node) for node in NODES}
+        self._junk = 0
 
     def _endpoints(self, node: str) -> str:
         """Return every member as a node is told of them, the one of its own host first."""
@@ -120,13 +149,37 @@ class EtcdField:
         """Revoke a lease by hand."""
         self.ask("lease/revoke", {"ID": lease_id})
 
+    def write_junk(self, size_bytes: int = JUNK_BYTES) -> None:
+        """Put something, large if it shall take room, that nobody reads.
+
+        Raises:
+            UnansweredError: etcd refuses it, for want of space or of a quorum.
+        """
+        self._junk = (self._junk + 1) % JUNK_KEYS
+        junk = base64.b64encode(bytes(size_bytes)).decode()
+        self.ask("kv/put", {"key": coded(f"{JUNK}{self._junk}"), "value": junk})
+
     def raise_no_space(self) -> None:
-        """Raise the alarm under which etcd refuses every put, as a full quota does."""
+        """Have etcd refuse every put: its quota is filled up, or where it has none of ours the alarm raised by hand."""
+        if self.disks is not None:
+            with contextlib.suppress(UnansweredError):
+                for _ in range(2 * QUOTA_BYTES // JUNK_BYTES):
+                    self.write_junk()
+            return
         member_id = self.ask("maintenance/status")["header"]["member_id"]
         self.ask("maintenance/alarm", {"action": "ACTIVATE", "memberID": member_id, "alarm": "NOSPACE"})
 
     def clear_alarms(self) -> None:
-        """Let puts pass again."""
+        """Let puts pass again, once there is room.
+
+        Raises:
+            UnansweredError: etcd did not do all of that.
+        """
+        if self.disks is not None:
+            self.ask("kv/deleterange", {"key": coded(JUNK), "range_end": coded(JUNK[:-1] + "0")})
+            self.compact()
+            for member in self._living():
+                self._ask(member, "maintenance/defragment", within_s=ROOM_S_MAX)
         for alarm in self.ask("maintenance/alarm", {"action": "GET"}).get("alarms", ()):
             self.ask("maintenance/alarm", {"action": "DEACTIVATE", **alarm})
 

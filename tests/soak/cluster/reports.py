@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,16 +39,14 @@ def seed_of(default: int) -> int:
 
 def run(wanted: Run) -> Report:
     """Run one campaign in a process of its own."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.soak.cluster.cluster_campaign"),
-            *(str(wanted.seed), str(wanted.faults), wanted.timing, str(wanted.share)),
-        ],
-        cwd=PROJECT,
-        capture_output=True,
-        timeout=ENDS_S_MAX,
-        check=False,
-    )
+    command = [
+        *(sys.executable, "-m", "tests.soak.cluster.cluster_campaign"),
+        *(str(wanted.seed), str(wanted.faults), wanted.timing, str(wanted.share)),
+    ]
+    try:
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=ENDS_S_MAX, check=False)
+    except subprocess.TimeoutExpired:
+        return Report(wanted.seed, 0, found=[f"ENDED EARLY: not over in {ENDS_S_MAX} s"])
     if done.returncode != 0:
         return Report(wanted.seed, 0, found=[f"ENDED EARLY: {done.stderr.decode()[-3_000:]}"])
     return msgspec.json.decode(done.stdout, type=Report)
@@ -61,11 +61,20 @@ def lies_found(lie: str) -> list[str]:
 
 
 def side_by_side(runs: list[Run], at_once: int, tell: Callable[[str], None] = lambda line: None) -> list[Report]:
-    """Run campaigns, so many at once; tell a line of each that ends."""
+    """Run campaigns, so many at once; tell a line of each that ends, and how far that is."""
+    began_s, faults, ended = time.monotonic(), 0, 0
+    lock = threading.Lock()
+    tell(f"{len(runs)} campaigns of {min(each.faults for each in runs)} faults and more, {at_once} at once")
 
     def one(wanted: Run) -> Report:
+        nonlocal faults, ended
         report = run(wanted)
-        tell(line_of(report))
+        with lock:
+            ended += 1
+            faults += sum(report.faults.values())
+            tell(
+                f"{ended:3d} of {len(runs)}, {faults:4d} faults, {time.monotonic() - began_s:5.0f} s:{line_of(report)}"
+            )
         return report
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -76,10 +85,11 @@ def line_of(report: Report) -> str:
     """Return one campaign as a line."""
     worst_s = max(report.outages_s, default=0.0)
     return (
-        f"  seed {report.seed}, TTL {report.ttl_s} s: {sum(report.faults.values())} faults in {report.seconds:.0f} s,"
+        f"seed {report.seed}, TTL {report.ttl_s} s: {sum(report.faults.values())} faults in {report.seconds:.0f} s,"
         f" {sum(report.by_term.values())} orders in {len(report.by_term)} terms, {report.resigned} resignations,"
         f" {len(report.outages_s)} outages, worst {worst_s:.1f} s, {len(report.found)} findings"
         + "".join(f"\n    {line[:400]}" for line in report.found[:3])
+        + "".join(f"\n    broke off {line[:300]}" for line in report.broke_off)
     )
 
 
@@ -109,5 +119,7 @@ def printed(reports: list[Report], seed: int, seconds: float) -> str:
         f"  orders not back in time after: {dict(slow)}",
         *(f"  seed {report.seed}: {dict(sorted(report.by_term.items()))} by term" for report in reports),
     ]
+    lines += [f"  left out here: {name}" for name in sorted({name for report in reports for name in report.left_out})]
+    lines += [f"  seed {report.seed} broke off {line[:600]}" for report in reports for line in report.broke_off]
     found = [f"  seed {report.seed}: {line}" for report in reports for line in report.found]
     return "\n".join([*lines, f"  {len(found)} findings", *found[:60]])

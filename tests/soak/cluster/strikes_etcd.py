@@ -104,13 +104,35 @@ def disarmed(rig: ClusterRig, random: Random) -> Iterator[None]:
 
 @contextmanager
 def no_space(rig: ClusterRig, random: Random) -> Iterator[None]:
-    """etcd refuses every put, and then a host trips."""
+    """etcd refuses every put, its quota filled up where it has a disk of its own, and then a host trips."""
     with contextlib.suppress(UnansweredError):
         rig.field.raise_no_space()
     rig.live(random.uniform(*BRIEF_S))
     with told(rig, random):
         yield
-    rig.field.clear_alarms()
+    rig.make_room()
+
+
+@contextmanager
+def disk_stalled(rig: ClusterRig, random: Random) -> Iterator[None]:
+    """The disk of a member, mostly of the one that leads etcd, takes no write and gives no error."""
+    assert rig.field.disks is not None
+    leader = rig.field.leader() if random.random() < 0.8 else ""
+    with rig.field.disks.stalled(leader or random.choice(members(rig))):
+        # What leads goes on by itself as long as nothing is to be written.
+        with contextlib.suppress(UnansweredError):
+            rig.field.write_junk(1)
+        yield
+
+
+@contextmanager
+def disk_full(rig: ClusterRig, random: Random) -> Iterator[None]:
+    """There is no room on the disk of a member, and it ends by itself."""
+    assert rig.field.disks is not None
+    with rig.field.disks.full(random.choice(members(rig))):
+        with contextlib.suppress(UnansweredError):
+            rig.field.write_junk()
+        yield
 
 
 @contextmanager
@@ -123,6 +145,7 @@ def wiped(rig: ClusterRig, random: Random) -> Iterator[None]:
 @contextmanager
 def restored(rig: ClusterRig, random: Random) -> Iterator[None]:
     """etcd goes back to what it was a moment ago; it was armed then."""
+    rig.field.cluster.wait_healthy()
     snapshot = rig.field.cluster.snapshot()
     rig.live(random.uniform(*BRIEF_S))
     if random.random() < 0.5:
