@@ -158,6 +158,7 @@ class EtcdStores:
         self._telemetry = telemetry
         self._log = log
         self._failing: dict[EtcdOperation, EtcdFailure] = {}
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._known = KnownRevision()
         self._watch: ClusterWatch | None = None
@@ -179,6 +180,7 @@ class EtcdStores:
 
     def close(self) -> None:
         """Break off what runs and answer what waits, within ETCD_CLOSE_S_MAX; the replies come while the loop runs."""
+        self._closed = True
         for lane in self._lanes:
             lane.close()
         if self._watch is not None:
@@ -205,7 +207,12 @@ class EtcdStores:
         self._post(lambda: self._record(operation, seconds, failed, why))
 
     def _record(self, operation: EtcdOperation, seconds: float | None, failed: EtcdFailure | None, why: str) -> None:
-        """Count a request; log the first failure of a kind, and the first success after it."""
+        """Count a request; log the first failure of a kind, and the first success after it.
+
+        What ``close`` broke off is no failure of etcd.
+        """
+        if self._closed and failed is not None:
+            return
         if seconds is not None:
             self._telemetry.observe("grinder_etcd_request_seconds", seconds, operation)
         before = self._failing.pop(operation, None)
@@ -213,6 +220,6 @@ class EtcdStores:
             self._telemetry.count("grinder_etcd_errors_total", operation, failed)
             self._failing[operation] = failed
         if failed is not None and failed is not before:
-            self._log.event("etcd_fails", operation=operation, outcome=failed, why=why)
+            self._log.event("ETCD_FAILS", operation=operation, outcome=failed, why=why)
         elif failed is None and before is not None:
-            self._log.event("etcd_answers", operation=operation)
+            self._log.event("ETCD_ANSWERS", operation=operation)

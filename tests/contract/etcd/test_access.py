@@ -171,7 +171,7 @@ def test_watch_when_its_role_is_taken_away_then_the_silence_has_a_name_and_ends(
         await asyncio.to_thread(etcd.ctl, "user", "revoke-role", "node", "grinder", identity=secured.root)
         try:
             await until(lambda: ("read", "not_done") in node.notes.errors)
-            (fails,) = [fields for name, fields in node.notes.events if name == "etcd_fails"]
+            (fails,) = [fields for name, fields in node.notes.events if name == "ETCD_FAILS"]
             assert "permission denied" in str(fails["why"])
             node.stores.close()
         finally:

@@ -119,15 +119,36 @@ def test_watch_when_etcd_is_killed_and_comes_back_then_it_goes_on(etcd: Cluster)
         etcd.kill()
         await until(lambda: ("read", "no_answer") in node.notes.errors and ("watch", "no_answer") in node.notes.errors)
         (name, fields), *_ = [event for event in node.notes.events if event[1]["operation"] == "read"]
-        assert (name, fields["outcome"]) == ("etcd_fails", "no_answer")
+        assert (name, fields["outcome"]) == ("ETCD_FAILS", "no_answer")
         assert f"{etcd.endpoints}: UNAVAILABLE: " in str(fields["why"])
         seen = len(node.views)
         await asyncio.to_thread(etcd.start)
         back = await node.sees(lambda view: view.arm is not None, since=seen)
         assert back.revision >= back.known_revision, "nothing was lost"
-        await until(lambda: ("etcd_answers", {"operation": "watch"}) in node.notes.events)
+        await until(lambda: ("ETCD_ANSWERS", {"operation": "watch"}) in node.notes.events)
         await asyncio.to_thread(other.latches.perform, TripCluster(trip_record()))
         await node.sees(lambda view: view.arm is None, since=seen)
+
+    run(etcd, steps)
+
+
+def test_close_when_a_watch_and_requests_run_then_what_was_broken_off_is_no_failure_of_etcd(etcd: Cluster) -> None:
+    async def steps(node: Node, other: Clients) -> None:
+        node.watch()
+        await until(lambda: "watch" in node.notes.times)
+        ended: list[Any] = []
+        (member,) = etcd.members
+        member.pause()
+        try:
+            node.stores.leases.ask(GrantLease(5), ended.append)
+            # The lane's thread has its turn, and the request is on its way.
+            await asyncio.to_thread(threading.Event().wait, 0.05)
+            node.stores.close()
+            await until(lambda: bool(ended))
+        finally:
+            member.resume()
+        assert isinstance(ended[0], NoAnswer), "nothing was broken off"
+        assert (node.notes.events, node.notes.errors) == ([], [])
 
     run(etcd, steps)
 
