@@ -69,6 +69,7 @@ def executor_config(settings: Settings, incarnation: int, term: int, run_id: str
         run_id=run_id,
         sends=sends(settings),
         dead_man_countdown_ms=settings.dead_man_countdown_ms,
+        recv_window_ms=settings.recv_window_ms,
         emergency_exit_enabled=settings.emergency_exit_enabled,
         emergency_slippage_bps=settings.emergency_slippage_bps,
         found_orders=settings.found_orders,

@@ -14,6 +14,7 @@ from grinder.model.board import Word
 from grinder.model.control import ExchangePort, FsmState, TradingMode
 from grinder.model.frames import Envelope, Frame
 from grinder.model.journal import JournalHealth, JournalLoss
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import (
     INTENTS_PER_INCARNATION,
     Amend,
@@ -105,6 +106,7 @@ class ExecutorWorld:
         term: int = 0,
         found_orders: FoundOrders = FoundOrders.ADOPT,
         join: Callable[[Duties], Membership] | None = None,
+        recv_window_ms: int = RECV_WINDOW_MS_MAX,
     ) -> None:
         self.clock = venue.clock if venue is not None else FakeClock()
         self.venue = venue or FakeVenue(self.clock)
@@ -130,6 +132,7 @@ class ExecutorWorld:
             remedy_notional_max=D(500),
             emergency_slippage_bps=200,
             found_orders=found_orders,
+            recv_window_ms=recv_window_ms,
         )
         self.service = ExecutorService(ports, self.board, config, join)
         self.service.on_start()

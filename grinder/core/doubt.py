@@ -20,20 +20,15 @@ NOT_FOUND_MIN: Final = 4
 AHEAD_MS_MAX: Final = 1_000
 """How far a timestamp may be ahead of the venue's clock. Source: venue general info, timing security, 2026-05-28."""
 
-IN_FLIGHT_MS_MAX: Final = RECV_WINDOW_MS_MAX + AHEAD_MS_MAX
-"""How long after it left a command of ours may still be carried out: then the venue refuses it for its age."""
-
 DENIED_MS_MAX: Final = 3_000
 """How long the venue may deny an order that it has taken, milliseconds. Source: R5."""
 
-NOT_FOUND_AFTER_MS: Final = IN_FLIGHT_MS_MAX + DENIED_MS_MAX
-"""An order counts as not there after NOT_FOUND_MIN answers *not found*, the last to a question asked no sooner than
-this: by then an order that came as late as it could is shown."""
-
 TRIES_MAX: Final = 10
 SLOW_PERIOD_MS: Final = 30_000
-"""After this many queries the doubt is *unresolved*: it is told, its symbol takes no new risk, and it is asked for
-slowly."""
+UNRESOLVED_AFTER_MS: Final = RECV_WINDOW_MS_MAX + AHEAD_MS_MAX + DENIED_MS_MAX
+"""After this many queries, the last no sooner than this, the doubt is *unresolved*: it is told, its symbol takes no new
+risk, and it is asked for slowly. Queries that something hurried do not use the time up in which one of them could have
+shown that the order is not there."""
 
 ANSWER_OVERDUE_MS: Final = 15_000
 """A query without any reply for this long is asked again; the venue adapter gives up before that."""
@@ -70,8 +65,9 @@ class Doubt(msgspec.Struct, frozen=True):
 
     @property
     def unresolved(self) -> bool:
-        """Tell whether the tries are used up."""
-        return self.asked >= TRIES_MAX
+        """Tell whether the tries are used up, and the time in which they could have helped."""
+        late = self.asked_mono_ns - self.begun_mono_ns >= UNRESOLVED_AFTER_MS * NS_PER_MS
+        return late and self.asked >= TRIES_MAX
 
 
 def begin(now_mono_ns: int, delay_ms: int = FIRST_QUERY_MS) -> Doubt:
@@ -109,32 +105,68 @@ def asked(doubt: Doubt, now_mono_ns: int) -> Doubt:
     return msgspec.structs.replace(doubt, asked=doubt.asked + 1, asked_mono_ns=now_mono_ns, waiting=True)
 
 
-def answered(doubt: Doubt, now_mono_ns: int, *, not_found: bool, last: str = "not found") -> Doubt:
-    """Return the doubt after an answer that did not settle it; the next query waits twice as long, within bounds."""
+def answered(
+    doubt: Doubt,
+    now_mono_ns: int,
+    *,
+    not_found: bool,
+    last: str = "not found",
+    recv_window_ms: int = RECV_WINDOW_MS_MAX,
+) -> Doubt:
+    """Return the doubt after an answer that did not settle it; the next query waits twice as long, within bounds.
+
+    Args:
+        doubt: before the answer.
+        now_mono_ns: now.
+        not_found: the venue knows no such order.
+        last: the answer as short text.
+        recv_window_ms: of the order's placement; a query is due when *not found* begins to prove something.
+    """
     wait_ms = min(QUERY_PERIOD_MS_MAX, FIRST_QUERY_MS << min(doubt.asked, 10))
     if doubt.again:
         wait_ms = 0
     elif doubt.unresolved:
         wait_ms = SLOW_PERIOD_MS
+    next_mono_ns = now_mono_ns + wait_ms * NS_PER_MS
+    proof_mono_ns = doubt.begun_mono_ns + not_found_after_ms(recv_window_ms) * NS_PER_MS
     return msgspec.structs.replace(
         doubt,
         waiting=False,
         again=False,
-        next_mono_ns=now_mono_ns + wait_ms * NS_PER_MS,
+        next_mono_ns=min(next_mono_ns, proof_mono_ns) if now_mono_ns < proof_mono_ns else next_mono_ns,
         not_found=doubt.not_found + (1 if not_found else 0),
         last=last,
     )
 
 
-def absent(doubt: Doubt) -> bool:
-    """Tell whether the venue has denied the order often and long enough to believe it."""
+def in_flight_ms(recv_window_ms: int) -> int:
+    """Return how long after it left a command may still be carried out: then the venue refuses it for its age.
+
+    Args:
+        recv_window_ms: the age that the command itself named, milliseconds.
+    """
+    return recv_window_ms + AHEAD_MS_MAX
+
+
+def not_found_after_ms(recv_window_ms: int) -> int:
+    """Return when *not found* is believed: by then a placement that came as late as it could is shown."""
+    return in_flight_ms(recv_window_ms) + DENIED_MS_MAX
+
+
+def absent(doubt: Doubt, recv_window_ms: int) -> bool:
+    """Tell whether the venue has denied the order often and long enough to believe it.
+
+    Args:
+        doubt: begun when the placement had left, or later; what counts is when the last question was asked.
+        recv_window_ms: of the placement, milliseconds.
+    """
     age_ns = doubt.asked_mono_ns - doubt.begun_mono_ns
-    return doubt.not_found >= NOT_FOUND_MIN and age_ns >= NOT_FOUND_AFTER_MS * NS_PER_MS
+    return doubt.not_found >= NOT_FOUND_MIN and age_ns >= not_found_after_ms(recv_window_ms) * NS_PER_MS
 
 
-def may_still_arrive(doubt: Doubt, now_mono_ns: int) -> bool:
+def may_still_arrive(doubt: Doubt, now_mono_ns: int, recv_window_ms: int) -> bool:
     """Tell whether the command that nobody answered could be carried out after all."""
-    return now_mono_ns - doubt.since_mono_ns < IN_FLIGHT_MS_MAX * NS_PER_MS
+    return now_mono_ns - doubt.since_mono_ns < in_flight_ms(recv_window_ms) * NS_PER_MS
 
 
 def absence(sent_utc_ms: int, now_utc_ms: int) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from grinder.core.fills import cover
 from grinder.core.orders import Order, new_order
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState, Place
 from grinder.model.units import ZERO
 
@@ -20,13 +21,14 @@ from grinder.model.units import ZERO
 class PlaceRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
     """A placement about to be sent.
 
-    ``run_id`` names the run whose order budget it uses; empty uses none. ``utc_ms``: when it was sent, 0 where an older
-    journal does not say.
+    ``run_id`` names the run whose order budget it uses; empty uses none. ``utc_ms``: when it was sent;
+    ``recv_window_ms``: age at which the venue refuses it. Both 0 where an older journal does not say.
     """
 
     place: Place
     run_id: str
     utc_ms: int = 0
+    recv_window_ms: int = 0
 
 
 class AmendRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -113,9 +115,9 @@ def replay(records: Iterable[bytes]) -> Replayed:
             if record.run_id:
                 risk_orders[record.run_id] = risk_orders.get(record.run_id, 0) + 1
             if place.client_order_id not in orders:
-                orders[place.client_order_id] = msgspec.structs.replace(
-                    new_order(place, record.utc_ms), state=OrderState.IN_DOUBT, restored=True
-                )
+                window_ms = record.recv_window_ms if record.recv_window_ms > 0 else RECV_WINDOW_MS_MAX
+                order = new_order(place, record.utc_ms, window_ms)
+                orders[place.client_order_id] = msgspec.structs.replace(order, state=OrderState.IN_DOUBT, restored=True)
             seen[place.client_order_id] = None
             places[place.client_order_id] = record
         elif isinstance(record, EndRecord):

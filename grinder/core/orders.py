@@ -16,6 +16,7 @@ import msgspec
 from grinder.core.fills import Spans, counted_qty, cover
 from grinder.core.order_table import ENDS_AT_VENUE, EXPIRY_OF, STATUS, TRANSITIONS, Happening, expiry_reason
 from grinder.model.account import OpenOrder
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import (
     TERMINAL,
     Fill,
@@ -57,6 +58,7 @@ class Order(msgspec.Struct, frozen=True):
     the journal of an earlier start; then no event of the stream shows that it rests, for it may be an old one.
     ``sent_utc_ms``: when the placement left, 0 where nobody knows. ``at_most_qty``: size that an amend of ours may give
     it yet, 0 without one. ``end_shown``: an event or a query told of its end, and with it of everything that it filled.
+    ``recv_window_ms``: age at which the venue refuses its placement; the largest where nobody knows.
     """
 
     client_order_id: str
@@ -81,6 +83,7 @@ class Order(msgspec.Struct, frozen=True):
     sent_utc_ms: int = 0
     at_most_qty: Decimal = ZERO
     end_shown: bool = False
+    recv_window_ms: int = RECV_WINDOW_MS_MAX
 
     @property
     def terminal(self) -> bool:
@@ -136,7 +139,7 @@ def closed_by_venue(event: OrderEvent) -> bool:
     )
 
 
-def new_order(place: Place, sent_utc_ms: int = 0) -> Order:
+def new_order(place: Place, sent_utc_ms: int = 0, recv_window_ms: int = RECV_WINDOW_MS_MAX) -> Order:
     """Return the order of a placement that is about to be sent."""
     return Order(
         place.client_order_id,
@@ -149,6 +152,7 @@ def new_order(place: Place, sent_utc_ms: int = 0) -> Order:
         place.reduce_only,
         place.reason.value,
         sent_utc_ms=sent_utc_ms,
+        recv_window_ms=recv_window_ms,
     )
 
 

@@ -21,7 +21,7 @@ from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, TripReason
 from grinder.model.frames import Envelope, Frame, IntentFrame
-from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS
+from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS, RECV_WINDOW_MS_MAX
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
 from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.remedy import Remedy
@@ -72,7 +72,7 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     won. ``run_id``: names the run whose order budget counts, the same over restarts of this process. ``sends``: False
     in read_only mode and without credentials; then it watches its channels and sends nothing at all.
     ``remedy_notional_max``: largest close of one remedy, quote currency; 0 is none. ``found_orders``: what to do with
-    entries that rest and that nobody knows.
+    entries that rest and that nobody knows. ``recv_window_ms``: the largest that the venue port gives a command.
     """
 
     limits: Limits
@@ -87,6 +87,7 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     remedy_notional_max: Decimal = ZERO
     found_orders: FoundOrders = FoundOrders.ADOPT
     dead_man_countdown_ms: int = COUNTDOWN_MS
+    recv_window_ms: int = RECV_WINDOW_MS_MAX
 
 
 class ExecutorService:
@@ -108,7 +109,7 @@ class ExecutorService:
         self._dead_man = DeadMansSwitch(ports, config.dead_man_countdown_ms)
         self._store = OrderStore(ports, config.run_id, self._dead_man.on_first_order)
         self._settling = Settling(ports, self._store, label)
-        self._desk = OrderDesk(ports, self._store, self._settling, label)
+        self._desk = OrderDesk(ports, self._store, self._settling, label, config.recv_window_ms)
         self._recovery = Recovery(
             ports,
             self._store,

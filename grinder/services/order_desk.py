@@ -27,6 +27,7 @@ from grinder.core.orders import (
     new_order,
     on_event,
 )
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import CommandRefused, OrderKind, OrderState, Place, TimeInForce
 from grinder.model.reasons import DenyReason, PlanReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -67,7 +68,16 @@ def reason_of(reply: Rejected | InDoubt | NotSent) -> str:
 class OrderDesk:
     """Sends order commands and takes their replies and the user stream's order events."""
 
-    def __init__(self, ports: ExecutorPorts, store: OrderStore, settling: Settling, port_label: str) -> None:
+    def __init__(
+        self,
+        ports: ExecutorPorts,
+        store: OrderStore,
+        settling: Settling,
+        port_label: str,
+        recv_window_ms: int = RECV_WINDOW_MS_MAX,
+    ) -> None:
+        """``recv_window_ms``: the largest that the venue port gives a placement."""
+        self._recv_window_ms = recv_window_ms
         self._ports = ports
         self._store = store
         self._settling = settling
@@ -170,10 +180,10 @@ class OrderDesk:
         self, place: Place, request: PlaceOrder, run_id: str, on_end: Callable[[VenueReply], None] | None
     ) -> bool:
         utc_ms = self._ports.clock.utc_ms()
-        record = PlaceRecord(place, run_id, utc_ms)
+        record = PlaceRecord(place, run_id, utc_ms, self._recv_window_ms)
         if not self._store.record(record) and not (place.reduce_only or place.kind is OrderKind.EXIT):
             return False
-        order = new_order(place, utc_ms)
+        order = new_order(place, utc_ms, self._recv_window_ms)
         self._store.begin(order, record)
         self._put_on_wire(
             "place", request, place.client_order_id, partial(self._on_place_reply, place.client_order_id, on_end)

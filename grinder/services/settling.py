@@ -28,6 +28,7 @@ from grinder.core.doubt import (
 )
 from grinder.core.order_table import Happening
 from grinder.core.orders import Order, gone, infer_fill, on_found
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import Advice, CancelOrder, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
@@ -154,7 +155,9 @@ class Settling:
             if order.terminal and current and reply.value.status in RESTING_WORDS:
                 self.cancel_stray(order)
             proved = proving == order.commands
-            if order.at_most_qty and doubt is not None and may_still_arrive(doubt, now):
+            # An amend of an earlier start may have had another window than the placement.
+            window_ms = RECV_WINDOW_MS_MAX if order.restored else order.recv_window_ms
+            if order.at_most_qty and doubt is not None and may_still_arrive(doubt, now, window_ms):
                 # It rests as it was, and the amend may come yet.
                 proved = False
             reported = on_found(order, reply.value, proved=proved)
@@ -171,9 +174,10 @@ class Settling:
         self._count("not_found" if not_found else "error")
         if doubt is None:
             return
-        doubt = answered(doubt, now, not_found=not_found, last=_words(reply))
+        window_ms = order.recv_window_ms
+        doubt = answered(doubt, now, not_found=not_found, last=_words(reply), recv_window_ms=window_ms)
         self._doubts[client_order_id] = doubt
-        if not_found and absent(doubt) and order.state not in COMMANDED:
+        if not_found and absent(doubt, window_ms) and order.state not in COMMANDED:
             self._conclude_absent(order)
         else:
             self._tell_if_unresolved(client_order_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from grinder.core.ledger import (
     AmendRecord,
     CancelRecord,
@@ -15,6 +17,7 @@ from grinder.core.ledger import (
     encode,
     replay,
 )
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
 from tests.account_world import ExecutorWorld
 
@@ -85,6 +88,15 @@ def test_replay_when_an_amend_may_have_enlarged_an_order_then_the_largest_size_c
         records = carry(replayed.orders.values(), replayed.places, RunRecord("run", 1))
 
 
-def test_replay_when_a_placement_is_of_an_older_journal_then_its_time_is_unknown() -> None:
-    old = encode(PlaceRecord(FIRST, "run"))
-    assert replay([old]).orders[FIRST.client_order_id].sent_utc_ms == 0
+def test_replay_when_a_placement_is_of_an_older_journal_then_neither_its_time_nor_its_window_is_known() -> None:
+    old = msgspec.msgpack.encode(msgspec.msgpack.decode(encode(PlaceRecord(FIRST, "run", 7, 1_000)))[:3])
+    order = replay([old]).orders[FIRST.client_order_id]
+    assert (order.sent_utc_ms, order.recv_window_ms) == (0, RECV_WINDOW_MS_MAX)
+
+
+def test_replay_when_a_placement_says_when_the_venue_refuses_it_then_it_does_so_over_checkpoints_too() -> None:
+    records = [encode(PlaceRecord(FIRST, "run", 7, 1_000))]
+    for _ in range(2):
+        replayed = replay(records)
+        assert replayed.orders[FIRST.client_order_id].recv_window_ms == 1_000
+        records = carry(replayed.orders.values(), replayed.places, RunRecord("run", 1))

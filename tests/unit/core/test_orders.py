@@ -9,13 +9,16 @@ import pytest
 
 from grinder.core.doubt import (
     ANSWER_OVERDUE_MS,
-    NOT_FOUND_AFTER_MS,
     NOT_FOUND_MIN,
+    TRIES_MAX,
+    UNRESOLVED_AFTER_MS,
     absent,
     answered,
     asked,
     begin,
     due,
+    hurried,
+    not_found_after_ms,
 )
 from grinder.core.fills import TradeIds
 from grinder.core.order_table import Happening
@@ -32,6 +35,7 @@ from grinder.core.orders import (
     on_found,
 )
 from grinder.model.account import OpenOrder
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderKind, OrderState, Side
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import OrderEvent, VenueOrder
@@ -130,11 +134,12 @@ def test_infer_when_twice_then_two_ids_that_no_trade_has() -> None:
     assert two.trade_id not in (one.trade_id, 0)
 
 
-def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_and_time() -> None:
-    doubt = begin(0)
+@pytest.mark.parametrize("window_ms", [100, 1_000, RECV_WINDOW_MS_MAX])
+def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_and_time(window_ms: int) -> None:
+    doubt, after_ms = begin(0), not_found_after_ms(window_ms)
     assert not due(doubt, 299 * NS_PER_MS)
     now, waits = 0, []
-    while not absent(doubt):
+    while not absent(doubt, window_ms):
         assert due(doubt, doubt.next_mono_ns)
         now = doubt.next_mono_ns
         doubt = asked(doubt, now)
@@ -145,11 +150,21 @@ def test_doubt_when_asked_then_waits_grow_within_bounds_and_absence_needs_count_
     assert waits == sorted(waits)
     assert max(waits) <= 5_000
     assert doubt.not_found >= NOT_FOUND_MIN
-    late = answered(
-        asked(doubt, NOT_FOUND_AFTER_MS * NS_PER_MS - 1), 2 * NOT_FOUND_AFTER_MS * NS_PER_MS, not_found=True
-    )
-    assert not absent(late), "what counts is when it was asked"
-    assert now >= NOT_FOUND_AFTER_MS * NS_PER_MS
+    late = answered(asked(doubt, after_ms * NS_PER_MS - 1), 2 * after_ms * NS_PER_MS, not_found=True)
+    assert not absent(late, window_ms), "what counts is when it was asked"
+    assert now >= after_ms * NS_PER_MS
+
+
+def test_doubt_when_queries_are_hurried_then_it_is_not_given_up_before_one_of_them_could_have_helped() -> None:
+    doubt = begin(0)
+    for number in range(3 * TRIES_MAX):
+        now = number * 100 * NS_PER_MS
+        doubt = answered(asked(hurried(doubt, now), now), now, not_found=True)
+        assert not doubt.unresolved
+        assert doubt.next_mono_ns - now <= 5_000 * NS_PER_MS
+    now = UNRESOLVED_AFTER_MS * NS_PER_MS
+    doubt = answered(asked(doubt, now), now, not_found=False)
+    assert doubt.unresolved
 
 
 def test_trades_when_seen_again_then_known_per_side_and_bounded() -> None:

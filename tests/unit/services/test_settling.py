@@ -7,10 +7,11 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from grinder.core.doubt import DENIED_MS_MAX, IN_FLIGHT_MS_MAX
+from grinder.core.doubt import DENIED_MS_MAX, in_flight_ms
 from grinder.core.ledger import replay
+from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
-from grinder.model.units import NS_PER_S
+from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp, VenueOrder
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import Outcome
@@ -40,6 +41,36 @@ def test_stop_when_an_order_in_doubt_never_existed_then_its_absence_is_concluded
     assert ("STOP", True) in [(event, fields.get("clean")) for event, fields in world.log.events]
 
 
+@pytest.mark.parametrize(("window_ms", "gone_ms"), [(1_000, 5_200), (RECV_WINDOW_MS_MAX, 9_200)])
+@pytest.mark.parametrize("killed", [False, True])
+def test_doubt_when_the_venue_refuses_the_order_earlier_for_its_age_then_its_absence_is_believed_earlier(
+    window_ms: int, gone_ms: int, killed: bool
+) -> None:
+    world = ExecutorWorld(exits=False, recv_window_ms=window_ms)
+    name = lost_order(world)
+    if killed:
+        # What the next start calls its own says nothing of what the one before sent.
+        world = ExecutorWorld(venue=world.venue, journal=world.journal, exits=False, ready=False)
+    began = world.clock.mono_ns()
+    while not world.updates(name) or world.state(name) is OrderState.IN_DOUBT:
+        world.run(100)
+    took_ms = (world.clock.mono_ns() - began) // NS_PER_MS
+    assert in_flight_ms(window_ms) + DENIED_MS_MAX - 200 <= took_ms <= gone_ms
+    assert world.state(name) is OrderState.REJECTED
+
+
+def test_doubt_when_the_stream_flaps_then_the_order_is_not_called_unresolved_before_it_could_be_settled() -> None:
+    world = ExecutorWorld(exits=False)
+    name = lost_order(world)
+    for _ in range(60):
+        world.service.on_user_event(UserStreamUp())
+        world.run(250)
+        if world.state(name) is not OrderState.IN_DOUBT:
+            break
+    assert world.state(name) is OrderState.REJECTED
+    assert world.telemetry.counts["grinder_executor_doubts_unresolved_total",] == 0
+
+
 def test_doubt_when_cancelled_again_and_again_then_the_answers_so_far_still_count() -> None:
     world = ExecutorWorld(exits=False)
     name = lost_order(world)
@@ -50,12 +81,15 @@ def test_doubt_when_cancelled_again_and_again_then_the_answers_so_far_still_coun
     assert len(world.venue.sent(CancelOrder)) < 24
 
 
-def test_doubt_when_the_order_comes_as_late_as_it_can_and_is_denied_for_a_while_then_it_is_waited_for() -> None:
-    world = ExecutorWorld(exits=False)
+@pytest.mark.parametrize("window_ms", [1_000, RECV_WINDOW_MS_MAX])
+def test_doubt_when_the_order_comes_as_late_as_it_can_and_is_denied_for_a_while_then_it_is_waited_for(
+    window_ms: int,
+) -> None:
+    world = ExecutorWorld(exits=False, recv_window_ms=window_ms)
     sent_ms = world.clock.utc_ms()
     name = lost_order(world)
     (request,) = (each for each in world.venue.sent(PlaceOrder) if isinstance(each, PlaceOrder))
-    while world.clock.utc_ms() < sent_ms + IN_FLIGHT_MS_MAX - 50:
+    while world.clock.utc_ms() < sent_ms + in_flight_ms(window_ms) - 50:
         world.service.on_user_event(UserStreamUp())
         world.run(50)
     world.venue.rest(request)
