@@ -54,8 +54,11 @@ class Receiver(Protocol):
     more: bool
     """The last drain stopped at its bound: more may be waiting."""
 
-    def drain(self) -> list[Envelope[Frame] | Gap]:
-        """Take what is queued without waiting, in order, gaps before what revealed them; bad frames are counted."""
+    def drain(self) -> Iterable[Envelope[Frame] | Gap]:
+        """Take what is queued without waiting, in order, gaps before what revealed them; bad frames are counted.
+
+        The answer must be read to its end: it may take a frame only when that is asked for.
+        """
         ...
 
 

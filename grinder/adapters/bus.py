@@ -6,7 +6,7 @@ Must never block a sender, never raise on what a peer sent, and never deliver a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -111,6 +111,7 @@ class Receiver:
         self._process = process
         self._telemetry = telemetry
         self._tracker = SequenceTracker()
+        self._supersedes = any(channel.policy is QueuePolicy.LATEST_PER_SYMBOL for channel in channels)
         self._by_fileno = {int(socket.getsockopt(zmq.FD)): (socket,) for socket in sockets}
         self._wait_ms = -1
         self.more = False
@@ -138,17 +139,34 @@ class Receiver:
             return []
         return self._take(first, self._sockets)
 
-    def drain(self, fileno: int | None = None) -> list[Arrival]:
-        """Take what is queued, up to DRAIN_FRAMES_MAX messages, without waiting.
+    def drain(self, fileno: int | None = None) -> Iterable[Arrival]:
+        """Take what is queued, up to DRAIN_FRAMES_MAX messages, without waiting; the answer must be read to its end.
 
         Args:
             fileno: one of ``filenos``, to take only what made it readable; None for everything.
 
         Returns:
             Frames and gaps in order of arrival; of a latest-per-symbol channel only the newest book and mark per
-            symbol, at the place where the newest arrived.
+            symbol, at the place where the newest arrived. Where nothing can supersede anything, each is handed over
+            before the next is read: the first intent of a burst waits for none of the others.
         """
-        return self._take(None, self._sockets if fileno is None else self._by_fileno[fileno])
+        sockets = self._sockets if fileno is None else self._by_fileno[fileno]
+        return self._take(None, sockets) if self._supersedes else self._one_by_one(sockets)
+
+    def _one_by_one(self, sockets: tuple[zmq.Socket[bytes], ...]) -> Iterator[Arrival]:
+        taken = 0
+        for socket in sockets:
+            while taken < DRAIN_FRAMES_MAX and int(socket.get(zmq.EVENTS)) & _READABLE:
+                try:
+                    data = socket.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                taken += 1
+                batch = _Batch()
+                self._accept(data, batch)
+                yield from batch.arrivals()
+                self._count(batch)
+        self.more = taken >= DRAIN_FRAMES_MAX
 
     def _take(self, first: bytes | None, sockets: tuple[zmq.Socket[bytes], ...]) -> list[Arrival]:
         batch = _Batch()

@@ -92,7 +92,7 @@ def joined(receiver: Receiver, announce: Callable[[], object]) -> list[Arrival]:
         announce()
         arrivals = receiver.wait(20)
     assert arrivals
-    return arrivals + receiver.drain()
+    return [*arrivals, *receiver.drain()]
 
 
 def frames_of(arrivals: list[Arrival]) -> list[object]:
@@ -137,8 +137,26 @@ def test_receiver_when_pushed_and_published_channels_then_both_arrive(tree: Tree
         intents.send(ResyncOrders(0))
         account.send(SyncError("timeout", ""))
         select.select(receiver.filenos(), (), (), 0.02)
-        kinds |= {type(frame) for frame in frames_of(receiver.drain())}
+        kinds |= {type(frame) for frame in frames_of(list(receiver.drain()))}
     assert kinds == {ResyncOrders, SyncError}
+
+
+def test_drain_when_nothing_can_be_superseded_then_a_frame_is_handed_over_before_the_next_is_read(tree: Tree) -> None:
+    bus, recorder = tree.bus(Process.EXECUTOR)
+    receiver, intents = bus.receiver(INTENTS, ACCOUNT), tree.bus(Process.FSM)[0].publisher(INTENTS)
+    sent, taken = 0, 0
+    deadline = time.monotonic() + 5
+    while taken < 3 and time.monotonic() < deadline:
+        sent += sent < 3 and intents.send(ResyncOrders(sent))
+        if sent < 3:
+            continue
+        for arrival in receiver.drain():
+            assert isinstance(arrival, Envelope)
+            assert arrival.frame == ResyncOrders(taken)
+            # What is counted has been handed over: had the others been read by now, they would be in it.
+            assert value_of(recorder, "grinder_bus_frames_total", "intents", "executor") == taken
+            taken += 1
+    assert taken == 3
 
 
 def test_send_when_pushed_and_no_peer_then_false_and_no_number_is_used(tree: Tree) -> None:
