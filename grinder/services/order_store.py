@@ -185,8 +185,9 @@ class OrderStore:
         if fill is not None:
             self.publish(fill)
             self._count_fill(fill, source)
-        if before is None or before.update() != order.update() or order.state is OrderState.PENDING_NEW:
-            self.publish(order.update())
+        told = order.update()
+        if before is None or before.update() != told or order.state is OrderState.PENDING_NEW:
+            self.publish(told)
 
     def publish(self, frame: OrdersFrame) -> None:
         """Send a frame on the orders channel; a frame that is lost there shows as a gap and heals by the snapshot."""
