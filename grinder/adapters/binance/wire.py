@@ -7,8 +7,10 @@ Source: venue documentation, USDⓈ-M futures trade and account endpoints with t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 
@@ -251,17 +253,23 @@ def operation_of(request: VenueRequest) -> Operation:
     return _ROW[type(request)]
 
 
+_PROTECTS: Final[dict[type, Callable[[Any], bool]]] = {
+    AmendOrder: attrgetter("reduce_only"),
+    PlaceOrder: attrgetter("closes_only"),
+    PlaceConditional: attrgetter("closes_only"),
+    PlaceBatch: lambda request: all(order.closes_only for order in request.orders),
+    QueryOpenOrders: attrgetter("for_exit"),
+    QueryPositions: attrgetter("for_exit"),
+    QueryOpenConditional: attrgetter("for_exit"),
+}
+"""Requests that may be protective though their row is not: those that can only reduce, and questions of an exit."""
+
+
 def urgency_of(request: VenueRequest) -> Urgency:
     """Return who gives way: what can only reduce is protective, and so is a question of an exit."""
-    match request:
-        case AmendOrder(reduce_only=True):
-            return Urgency.PROTECTIVE
-        case PlaceOrder(closes_only=True) | PlaceConditional(closes_only=True):
-            return Urgency.PROTECTIVE
-        case PlaceBatch(orders=orders) if all(order.closes_only for order in orders):
-            return Urgency.PROTECTIVE
-        case QueryOpenOrders(for_exit=True) | QueryPositions(for_exit=True) | QueryOpenConditional(for_exit=True):
-            return Urgency.PROTECTIVE
+    protects = _PROTECTS.get(type(request))
+    if protects is not None and protects(request):
+        return Urgency.PROTECTIVE
     return operation_of(request).urgency
 
 

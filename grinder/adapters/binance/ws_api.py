@@ -162,7 +162,7 @@ class WsApi:
             True if it was written: ``on_reply`` is called once, later. False if it certainly was not: never called.
         """
         session = self._current
-        if session is None or session.connection is None or not session.connection.is_open:
+        if session is None or session.connection is None:
             return False
         if len(session.pending) >= VENUE_PENDING_MAX:
             return False
