@@ -27,6 +27,7 @@ from grinder.services.order_desk import OrderDesk
 from grinder.services.order_store import ExecutorPorts, OrderStore
 
 _FACT_WORDS: Final = (
+    *TRIP_WORDS,
     Word.OVERRIDE,
     Word.CLUSTER_OVERRIDE,
     Word.FSM_STATE,
@@ -162,23 +163,23 @@ class IntentGate:
     def _facts(self, ask: Ask, conditions: Conditions) -> Facts:
         clock = self._ports.clock
         now = clock.mono_ns()
-        trips, words = self._board.read_all(TRIP_WORDS), self._board.read_all(_FACT_WORDS)
-        override, cluster_override, fsm_state, fsm_beat_mono_ns, *rest = words
-        role, term, risk_deadline_boot_ns, lead_deadline_boot_ns, checked_mono_ns, error_us = rest
+        *trips, override, cluster_override, fsm_state, fsm_beat_mono_ns, role, term, risk, lead, checked, error_us = (
+            self._board.read_all(_FACT_WORDS)
+        )
         risky = ask.command in RISK
         return Facts(
             now_mono_ns=now,
             now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,
-            trips=trips,
+            trips=tuple(trips),
             override=override,
             cluster_override=cluster_override,
             fsm_state=fsm_state,
             fsm_beat_mono_ns=fsm_beat_mono_ns,
             role=role,
             term=term,
-            risk_deadline_boot_ns=risk_deadline_boot_ns,
-            lead_deadline_boot_ns=lead_deadline_boot_ns,
-            clock_checked_mono_ns=checked_mono_ns,
+            risk_deadline_boot_ns=risk,
+            lead_deadline_boot_ns=lead,
+            clock_checked_mono_ns=checked,
             clock_error_us=error_us,
             not_reconciled=conditions.not_reconciled,
             symbol_unresolved=ask.symbol in conditions.unresolved_symbols,
