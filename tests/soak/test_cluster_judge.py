@@ -86,6 +86,7 @@ def well() -> World:
         disarmed=[Span(1 * S, 9 * S), Span(30 * S, 90 * S)],
         unwell=[Span(22 * S, 60 * S, "b")],
         told=[Span(0, 9 * S), Span(30 * S, 60 * S)],
+        unkept=[],
     )
 
 
@@ -119,6 +120,7 @@ SPOILT: list[tuple[Broken, Spoil]] = [
     (Broken.RISK_WHILE_TRIPPED, lambda world: world.latched.append(Latched("b", 22 * S - LATCHED_NS - 1, "b-1"))),
     (Broken.RISK_WHILE_DISARMED, lambda world: world.disarmed.append(Span(19 * S, 25 * S))),
     (Broken.TRIP_UNHEARD, lambda world: world.told.append(Span(22 * S - TOLD_NS - 1, 25 * S))),
+    (Broken.TRIP_LOST, lambda world: world.unkept.append("a")),
     (Broken.LED_UNWELL, lambda world: world.unwell.append(Span(22 * S - UNWELL_NS - 1, 60 * S, "b"))),
 ]
 

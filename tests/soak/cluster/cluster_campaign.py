@@ -214,7 +214,7 @@ def _attempt(seed: int, count: int, timing: Timing, share: float) -> Report:
         return Report(seed, timing.ttl_s, broke_off=[f"at the start: {error}"])
     work = Campaign(rig, share)
     report = work.report
-    disks = rig.field.disks is not None
+    disks = rig.disks is not None
     report.left_out = [fault.name for fault in TABLE if fault.disks and timing.disks and not disks]
     try:
         work.run(drawn(rig.random, count, secure=timing.secure, disks=disks))

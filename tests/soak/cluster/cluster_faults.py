@@ -2,8 +2,8 @@
 
 A fault strikes, may last, and is lifted. Which host, which member, how long: drawn from the rig's own randomness.
 
-Where a host does not let tests mount file systems, members have no disks of their own, and the faults that want them
-are left out (9, 12). A full disk under a host's own latch and journal is not here: their own tests fill it.
+Where a machine does not let tests mount file systems, nobody has a disk of its own, and the faults that want them are
+left out (9, 12).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Fault(msgspec.Struct, frozen=True):
     """One row. ``lasts_s``: how long between strike and lift; ``weight``: how often it is drawn beside the others.
 
     ``number``: in the list of failure tests. ``latches``: hosts are tripped by it, and an operator must clear them.
-    ``secure``: only where members want certificates; ``disks``: only where they have disks of their own. ``quick``: may
+    ``secure``: only where members want certificates; ``disks``: only where there are small disks. ``quick``: may
     strike while another one lasts.
     """
 
@@ -120,6 +120,7 @@ TABLE: tuple[Fault, ...] = (
     Fault("quorum lost", 8, etcd.quorum_lost, SHORT_S, weight=3),
     Fault("disk of a member stalls", 9, etcd.disk_stalled, STALL_S, weight=3, disks=True),
     Fault("disk of a member full", 12, etcd.disk_full, LONG_S, weight=3, disks=True),
+    Fault("disk of a host full, and a trip", 12, hosts.disk_full, SHORT_S, weight=2, latches=True, disks=True),
     Fault("leader key deleted", 10, etcd.leader_deleted, LONG_S, weight=4, quick=True),
     Fault("arm deleted", 13, etcd.disarmed, BRIEF_S, latches=True),
     Fault("no space in etcd, then a trip", 11, etcd.no_space, TOLD_S, latches=True),

@@ -63,7 +63,7 @@ def held_at_send(rig: ClusterRig) -> None:
     """The leader is stopped between its last look and the send until its lead is long over."""
     rig.live(FLOWS_S_MAX, lambda: bool(rig.leader()))
     host = rig.hosts[rig.leader() or NODES[0]]
-    pause = host.state_dir / PAUSE_FILE
+    pause = host.root / PAUSE_FILE
     pause.touch()
     rig.live(2.0, lambda: not pause.exists())
     rig.live(4.0)

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from grinder.adapters.latch import LatchFile
 from grinder.cli import main as grinder
 from grinder.cli.acts import scene
 from grinder.cli.kill import trip_now
@@ -32,10 +33,10 @@ from tests.etcd_relay import HOST, Relays
 from tests.smoke.venues import ROWS, OwnVenue
 from tests.soak.cluster.etcd_field import CLUSTER, MEMBER_OF, NODES, EtcdField, UnansweredError, end_of
 from tests.soak.cluster.hosts import Host
-from tests.soak.cluster.member_disks import disks_if_permitted
 from tests.soak.cluster.node import LIE_VARIABLE
 from tests.soak.cluster.permits import permits_of, rows_of
 from tests.soak.cluster.skewed_clock import mono_to_boot_ns, now_ns
+from tests.soak.cluster.small_disks import disks_if_permitted
 from tests.soak.cluster.verdicts import COMMANDS, Acknowledged, Rest, Span, Spoken, World
 from tests.soak.cluster.watcher import Watcher
 from tests.soak.nursery import Nursery
@@ -98,15 +99,16 @@ class ClusterRig:
         self.acknowledged: list[Acknowledged] = []
         self.unwell: list[Span] = []
         self.told: list[Span] = []
+        self.unkept: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self._rows_due_s = 0.0
 
     def _build(self, lies: dict[str, str]) -> None:
         """Start what hosts live on, and have the hosts ready to be started; what is open is closed in reverse."""
-        disks = disks_if_permitted(tuple(MEMBER_OF.values())) if self.timing.disks else None
-        if disks is not None:
-            self._open.callback(disks.close)
-        self.field = EtcdField(self.seed, self.timing.etcd_ms, self.authority, disks)
+        self.disks = disks_if_permitted((*MEMBER_OF.values(), *NODES)) if self.timing.disks else None
+        if self.disks is not None:
+            self._open.callback(self.disks.close)
+        self.field = EtcdField(self.seed, self.timing.etcd_ms, self.authority, self.disks)
         self._open.callback(self.field.close)
         self._relays = Relays(self.field.wire)
         self._open.enter_context(self._relays)
@@ -142,6 +144,7 @@ class ClusterRig:
             "GRINDER_HA_REQUEST_TIMEOUT_MS": str(self.timing.request_ms),
             "GRINDER_DEAD_MAN_COUNTDOWN_MS": str(COUNTDOWN_MS),
             LIE_VARIABLE: lies.get(node, ""),
+            **({} if self.disks is None else {"GRINDER_STATE_DIR": str(self.disks.folder(node) / "state")}),
             **self._certificates(node),
         }
 
@@ -223,6 +226,10 @@ class ClusterRig:
             where = scene()
             where.latch.trip(TripReason.MANUAL, where.operator.text, "drill", where.clock.utc_ms())
 
+    def holds_trip(self, node: str) -> bool:
+        """Tell whether the latch file of a host says *tripped* now."""
+        return LatchFile(self.hosts[node].latch_path).peek(first_start=False).tripped
+
     def reset(self, trip_id: str) -> tuple[bool, str]:
         """Have an operator acknowledge a trip; return whether the cluster was cleared, and what the command said."""
         self.watcher.look()
@@ -303,6 +310,7 @@ class ClusterRig:
             disarmed=list(self.watcher.disarmed),
             unwell=list(self.unwell),
             told=list(self.told),
+            unkept=list(self.unkept),
         )
 
     def _by_whom(self, seen: Acknowledged) -> Acknowledged:
@@ -330,6 +338,9 @@ class ClusterRig:
 
     def close(self, *, keep: bool = False) -> None:
         """End everything; ``keep``: leave the folders for whoever wants to look."""
+        if keep and self.disks is not None:
+            for host in self.hosts.values():
+                shutil.copytree(host.state_dir, host.root / "state", dirs_exist_ok=True)
         self._open.close()
         if not keep:
             shutil.rmtree(self.root, ignore_errors=True)

@@ -18,7 +18,7 @@ import msgspec
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_kit import Cluster, Member
 from tests.etcd_relay import HOST, Relays
-from tests.soak.cluster.member_disks import MemberDisks
+from tests.soak.cluster.small_disks import SmallDisks
 
 NODES = ("a", "b")
 MEMBER_OF = {"a": "m1", "b": "m2", "witness": "m3"}
@@ -59,7 +59,7 @@ class EtcdField:
         seed: int,
         timing_ms: tuple[int, int],
         authority: Authority | None = None,
-        disks: MemberDisks | None = None,
+        disks: SmallDisks | None = None,
     ) -> None:
         """Start them.
 

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grinder.adapters.board import BOARD_FILE, attach_reader
@@ -27,10 +27,10 @@ PROGRAMS = (Process.SYNCER, Process.FSM, Process.EXECUTOR)
 """What runs on a host, in the order of its start; the fsm's place is taken by the feeder."""
 
 ASKED_FILE = "asked"
-"""What the feeder asked for, in the state folder."""
+"""What the feeder asked for."""
 
 PAUSE_FILE = "pause_at_send"
-"""In the state folder: while it is there, the executor stops itself between its last look and the send."""
+"""In the folder of the host: while it is there, the executor stops itself between its last look and the send."""
 
 ROLE_LEADS = 2
 KEEP_EVERY_S = 1.0
@@ -41,12 +41,12 @@ class DiedByItselfError(AssertionError):
 
 
 class Host:
-    """One host. ``environ``: settings of its programs."""
+    """One host. ``environ``: settings of its programs. What tests write down lies in ``root``."""
 
     def __init__(self, name: str, root: Path, nursery: Nursery, environ: dict[str, str]) -> None:
         self.name = name
         self.root = root
-        self.run_dir, self.state_dir = root / "run", root / "state"
+        self.run_dir, self.state_dir = root / "run", Path(environ["GRINDER_STATE_DIR"])
         for folder in (self.run_dir, self.state_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.skew = Skew(root / "clock")
@@ -59,12 +59,12 @@ class Host:
     @property
     def rows_path(self) -> Path:
         """What it asked of etcd."""
-        return self.state_dir / ROWS_FILE
+        return self.root / ROWS_FILE
 
     @property
     def asked_path(self) -> Path:
         """What its feeder asked for."""
-        return self.state_dir / ASKED_FILE
+        return self.root / ASKED_FILE
 
     @property
     def latch_path(self) -> Path:
@@ -127,7 +127,9 @@ class Host:
         directory = self.state_dir / "journal"
         if time.monotonic() >= self._keep_due_s and directory.exists():
             self._keep_due_s = time.monotonic() + KEEP_EVERY_S
-            keep_files(directory, archive_of(self.state_dir))
+            # Where its disk is full the journal drops nothing either.
+            with suppress(OSError):
+                keep_files(directory, archive_of(self.state_dir))
 
     def words(self, *words: Word) -> tuple[int, ...]:
         """Return words of its board, zeros where there is none."""

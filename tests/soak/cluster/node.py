@@ -58,6 +58,11 @@ STAMPS_LATE, PUTS_LATCH = "stamps_late", "puts_latch"
 NO_HEALTH, ADOPTS_LATE, FORGETS_TRIP = "no_health", "adopts_late", "forgets_trip"
 
 
+def beside() -> Path:
+    """Return the folder of this host in which tests keep what is theirs."""
+    return Path(os.environ[CLOCK_VARIABLE]).parent
+
+
 def skewed(boot: Boot) -> Boot:
     """Return the boot of a host whose clock can be set."""
     return msgspec.structs.replace(boot, clock=SkewedClock(Skew(Path(os.environ[CLOCK_VARIABLE]))))
@@ -107,10 +112,9 @@ def feed() -> NoReturn:
     environ = os.environ
     # It goes on until its input ends, which this one never does.
     os.dup2(os.pipe()[0], 0)
-    state_dir = Path(environ["GRINDER_STATE_DIR"])
     port = int(environ["GRINDER_VENUE_REST_URL"].rpartition(":")[2])
     clock = SkewedClock(Skew(Path(environ[CLOCK_VARIABLE])))
-    Feeder(Path(environ["GRINDER_RUN_DIR"]), port, Random(), clock, state_dir / ASKED_FILE).run()
+    Feeder(Path(environ["GRINDER_RUN_DIR"]), port, Random(), clock, beside() / ASKED_FILE).run()
     raise SystemExit(0)
 
 
@@ -121,7 +125,7 @@ async def execute(boot: Boot) -> None:
     config = executor_config(settings, boot.incarnation, boot.term, run_identity(os.getppid()))
     # The one class of production that is replaced and no port: where it stops lies between two of its own lines.
     account.Signer = PausingSigner
-    PausingSigner.pause_file = settings.state_dir / PAUSE_FILE
+    PausingSigner.pause_file = beside() / PAUSE_FILE
     PausingSigner.late = lying.lie == STAMPS_LATE
     link = AccountLink(boot)
     journal = FileJournal(settings.state_dir / "journal", settings.journal_sync, SEGMENT_BYTES_MIN)
@@ -129,7 +133,7 @@ async def execute(boot: Boot) -> None:
     ports = msgspec.structs.replace(honest, venue=lying.venue(honest.venue))
     with cluster_of(boot) as cluster:
         assert cluster is not None, "this is a host of a cluster"
-        leases = lying.leases(RecordingLeaseStore(cluster.leases, settings.state_dir / ROWS_FILE))
+        leases = lying.leases(RecordingLeaseStore(cluster.leases, beside() / ROWS_FILE))
         cluster = msgspec.structs.replace(cluster, leases=leases, latches=lying.latches(cluster.latches))
         service = ExecutorService(ports, board, config, partial(Cluster, cluster, ports, board))
         async with link.open(service.on_user_event) as tasks:

@@ -90,9 +90,9 @@ def paused(*programs: Process) -> Strike:
 def paused_at_send(rig: ClusterRig, random: Random) -> Iterator[None]:
     """The leader is stopped between its last look and the send of a command."""
     host = rig.hosts[leader_or_any(rig, random)]
-    (host.state_dir / PAUSE_FILE).touch()
+    (host.root / PAUSE_FILE).touch()
     yield
-    (host.state_dir / PAUSE_FILE).unlink(missing_ok=True)
+    (host.root / PAUSE_FILE).unlink(missing_ok=True)
     host.resume(Process.EXECUTOR)
 
 
@@ -103,6 +103,19 @@ def told(rig: ClusterRig, random: Random) -> Iterator[None]:
     rig.trip_word(random.choice(NODES))
     yield
     rig.told.append(Span(since, now_ns()))
+
+
+@contextmanager
+def disk_full(rig: ClusterRig, random: Random) -> Iterator[None]:
+    """There is no room on the disk of a host, and it trips."""
+    assert rig.disks is not None
+    node = leader_or_any(rig, random)
+    with rig.disks.full(node):
+        rig.live(random.uniform(*BRIEF_S))
+        rig.trip_word(node)
+        if not rig.holds_trip(node):
+            rig.unkept.append(f"{node}: a full disk")
+        yield
 
 
 @contextmanager

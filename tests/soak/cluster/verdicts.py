@@ -53,6 +53,7 @@ class Broken(StrEnum):
     RISK_WHILE_TRIPPED = "a host whose latch is tripped took new risk"
     RISK_WHILE_DISARMED = "new risk while the cluster is not armed"
     TRIP_UNHEARD = "new risk long after a trip that nothing kept from being told"
+    TRIP_LOST = "a trip was made and is not on record"
     LED_UNWELL = "a host went on leading without what its leadership needs"
     NO_LEADER = "not exactly one host leads after the faults"
     NO_FLOW = "orders do not flow again after the faults"
@@ -140,7 +141,8 @@ class Span(msgspec.Struct, frozen=True):
 class World(msgspec.Struct):
     """One run. ``ended``: when it was looked at. ``disarmed``: spans in which etcd was seen to hold no ``arm``.
 
-    ``told``: from a trip that nothing kept from being told until an operator may have acted.
+    ``told``: from a trip that nothing kept from being told until an operator may have acted. ``unkept``: trips that
+    were made and not found on record then.
     """
 
     ttl_ns: int
@@ -154,6 +156,7 @@ class World(msgspec.Struct):
     disarmed: list[Span]
     unwell: list[Span]
     told: list[Span]
+    unkept: list[str]
 
 
 def judge(world: World) -> Findings:
@@ -172,6 +175,7 @@ def judge(world: World) -> Findings:
         *_risk_within(world, world.disarmed, RISK_NS + ROUNDING_NS, Broken.RISK_WHILE_DISARMED),
         *_risk_within(world, world.told, TOLD_NS, Broken.TRIP_UNHEARD),
         *_unwell(world),
+        *((Broken.TRIP_LOST, each) for each in world.unkept),
     ]
 
 

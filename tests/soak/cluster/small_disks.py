@@ -1,4 +1,4 @@
-"""Small disks of their own for members of etcd, which can stall and fill up; for root, where mounting is permitted.
+"""Small disks for members of etcd and for hosts, which can stall and fill up; for root, where mounting is permitted.
 
 A disk is an ext4 file system in a file. A process of its own keeps them: whatever happens to the rig, nothing stays
 frozen, mounted or left behind.
@@ -48,15 +48,15 @@ class DiskError(AssertionError):
     """A disk did not do as it was told."""
 
 
-def disks_if_permitted(names: tuple[str, ...]) -> MemberDisks | None:
+def disks_if_permitted(names: tuple[str, ...]) -> SmallDisks | None:
     """Return a disk for each name, None where this host does not let us have them."""
     try:
-        return MemberDisks(names)
+        return SmallDisks(names)
     except DiskError:
         return None
 
 
-class MemberDisks:
+class SmallDisks:
     """One disk for each name."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
