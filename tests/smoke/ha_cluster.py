@@ -15,6 +15,7 @@ from typing import TypeVar
 from grinder.adapters.board import attach_reader
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.kept_program import environment_of
+from grinder.adapters.parent import end_with_parent
 from grinder.cli.nodes import NodeLook, Seat, look_at
 from grinder.model.board import Word
 from tests.etcd_kit import BIN, require_etcd
@@ -124,6 +125,7 @@ class ClusterUnderTest:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                preexec_fn=end_with_parent,
             )
         self.venue = VenueView(first + 3)
         self.nodes: tuple[Node, ...] = ()

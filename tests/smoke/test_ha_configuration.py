@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from grinder.adapters.parent import end_with_parent
 from tests.etcd_kit import BIN, require_etcd
 from tests.free_ports import free_ports
 from tests.smoke.conditions import wait_for
@@ -72,7 +73,9 @@ class Members:
         assert "example" not in re.sub(r"#.*", "", text)
         settings = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
         with (self._root / f"etcd-{member}.out").open("wb") as output:
-            return subprocess.Popen([BIN / "etcd"], env=settings, stdout=output, stderr=output)
+            return subprocess.Popen(
+                [BIN / "etcd"], env=settings, stdout=output, stderr=output, preexec_fn=end_with_parent
+            )
 
     def ctl(self, user: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run etcdctl with somebody's certificate."""

@@ -16,6 +16,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from grinder.adapters.parent import PARENT_VARIABLE
+
 WAIT_S = 20.0
 
 
@@ -23,7 +25,7 @@ def start(*options: str, **environment: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
     return subprocess.Popen(
         [sys.executable, "-m", "procs.venue", *options],
-        env=clean | environment,
+        env=clean | environment | {PARENT_VARIABLE: str(os.getpid())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

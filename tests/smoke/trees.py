@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import msgspec
 
 from grinder.adapters.board import attach_reader
+from grinder.adapters.parent import end_with_parent
 from grinder.adapters.supervisor_client import Program, SupervisorClient, SupervisorError
 from grinder.model.board import Word
 from grinder.model.control import FsmState
@@ -29,7 +30,8 @@ PROGRAMS = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
 
 
 class TreeUnderTest:
-    """Directories and environment of one tree; ``start`` may be called again after it ended.
+    """Directories and environment of one tree; ``start`` may be called again after it ended. A killed
+    test takes it along, in order.
 
     Keywords are settings that differ from those of `make run`. ``programs``: those that shall run.
     """
@@ -67,6 +69,7 @@ class TreeUnderTest:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=end_with_parent,
         )
 
     def start(self, *flags: str) -> subprocess.Popen[str]:

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from grinder.adapters.parent import PARENT_VARIABLE
 from tests.free_ports import free_port
 from tests.smoke.conditions import wait_for
 
@@ -91,14 +92,14 @@ class VenueView:
 
 
 class OwnVenue(VenueView):
-    """The venue program as a child of the test, so that it is there before and after a tree."""
+    """The venue program as a child of the test, so that it is there before and after a tree; it ends with the test."""
 
     def __init__(self, *options: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "procs.venue", "--port", str(free_port()), *options],
             cwd=PROJECT,
-            env=clean,
+            env=clean | {PARENT_VARIABLE: str(os.getpid())},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
