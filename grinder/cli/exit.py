@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+from math import inf
 from typing import Final
 
 from grinder.adapters.audit import this_operator
@@ -25,13 +26,34 @@ from grinder.settings import Settings, add_flags, explain, flag_values, read_sec
 ACT = "exit"
 TIMEOUT_S: Final = 300.0
 REASON: Final = "operator_command"
+NO_KEY: Final = (
+    "there is no BINANCE_API_KEY with BINANCE_API_SECRET; give this shell the settings the tree was started with "
+    "(BINANCE_API_KEY_FILE and BINANCE_API_SECRET_FILE may name files; for a paper tree GRINDER_TRADING_MODE=paper)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, and every option of run_trading: what the tree was started with says which account it is."""
     parser.add_argument("--yes", action="store_true", help="do it; without, only show what would be done")
-    parser.add_argument("--timeout-s", type=float, default=TIMEOUT_S, metavar="S", help="give up after this, seconds")
+    parser.add_argument(
+        "--timeout-s", type=_seconds, default=TIMEOUT_S, metavar="S", help="give up after this, seconds"
+    )
     add_flags(parser.add_argument_group("options of run_trading"))
+
+
+def _seconds(text: str) -> float:
+    """Return a time to wait.
+
+    Raises:
+        ArgumentTypeError: it is no finite number above 0.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     where = Scene(settings, linked_state_dir(settings.run_dir, settings.state_dir), this_operator(), SystemClock())
     given = {"venue": settings.venue_rest_url, "yes": str(arguments.yes)}
     if not settings.binance_api_key or not settings.binance_api_secret:
-        return conclude(where, ACT, given, Exit.GATE, "REFUSED: there is no BINANCE_API_KEY with BINANCE_API_SECRET")
+        return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {NO_KEY}")
     if not arguments.yes:
         text = f"would cancel every order and close every position of the account at {settings.venue_rest_url}"
         return conclude(where, ACT, given, Exit.GATE, f"{text}; say --yes to do it")

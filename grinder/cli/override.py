@@ -37,10 +37,17 @@ _ACKS: Final = {Process.FSM: Word.OVERRIDE_ACK_FSM, Process.EXECUTOR: Word.OVERR
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     words = [*Override.__members__, SHOW]
-    parser.add_argument("override", choices=words, help="what to force, NONE to take it back, or show the sources")
+    parser.add_argument(
+        "override", choices=words, type=_word, help="what to force, NONE to take it back, or show the sources"
+    )
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the file and the audit file")
     parser.add_argument("--ack", action="store_true", help="needed to lower the severity")
     parser.add_argument("--cluster", action="store_true", help="of every host of the cluster, not of this one")
+
+
+def _word(text: str) -> str:
+    """Return what was typed as the choices are written: who types in a hurry is understood."""
+    return SHOW if text.lower() == SHOW else text.upper()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -116,6 +123,9 @@ def _acked(where: Scene, board: StateBoard, sequence: int, since_mono_s: float) 
     if not silent:
         return Exit.OK, f"acked by {', '.join(answers)}"
     answered = f" (acked by {', '.join(answers)})" if answers else ""
+    if not exists(where, Process.EXECUTOR):
+        rests = "without it nothing is ordered or cancelled; what is open at the venue is left by `grinder exit --yes`"
+        return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; it stands for the next start; {rests}"
     return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; to stop all new orders {STOP_HINT}"
 
 

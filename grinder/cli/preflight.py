@@ -86,11 +86,19 @@ def _venue(where: Scene) -> list[Finding]:
     )
     said = asyncio.run(inquire(access, where.clock))
     found = [
-        Finding("venue", said.clock is not None, True, access.rest_url if said.clock else "no answer in time"),
+        Finding(
+            "venue",
+            said.clock is not None,
+            True,
+            access.rest_url if said.clock else f"no answer from {access.rest_url}",
+        ),
         judge_clock(said.clock),
     ]
     if not access.api_key:
-        return [*found, Finding("account", False, False, "no key: nothing can be ordered, and nothing is known of it")]
+        return [
+            *found,
+            Finding("account", False, False, "no BINANCE_API_KEY: nothing can be ordered, and nothing is known"),
+        ]
     return [
         *found,
         *judge_account(said.account),

@@ -292,6 +292,8 @@ def _held(status: Status) -> list[str]:
         lines.append(f"  overridden: {', '.join(forced)}; `grinder override NONE --ack`")
     if status.board is not None and status.board.awaiting_resume:
         lines.append("  after an emergency: waits for `grinder resume --ack`")
+    if status.ready and not lines and status.board is not None and status.board.fsm_state == FsmState.PAUSED:
+        lines.append("  paused: goes on by itself when its cooldown is over and the market is quiet")
     return lines
 
 

@@ -127,7 +127,8 @@ def criteria(inputs: RollbackInputs) -> tuple[Criterion, ...]:
 
 
 def _figure(value: object) -> str:
-    if value is None:
+    """Return a figure for people; a condition that is true or not needs none."""
+    if value is None or isinstance(value, bool):
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

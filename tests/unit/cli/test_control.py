@@ -230,6 +230,33 @@ def test_override_when_no_tree_runs_then_saved_and_not_acked(state_dir: Path, sa
     assert load_override(state_dir).reason == "later"
 
 
+@pytest.mark.parametrize("typed", ["emergency", "Emergency", "EMERGENCY"])
+def test_override_when_typed_in_a_hurry_then_understood(typed: str, state_dir: Path) -> None:
+    main(["override", typed])
+    assert load_override(state_dir).code is Override.EMERGENCY
+
+
+def test_override_when_the_executor_does_not_run_then_it_says_what_that_means(
+    state_dir: Path, fsm: StateBoard, say: Say
+) -> None:
+    assert main(["override", "EMERGENCY"]) == Exit.GATE
+    said = say()
+    assert "it stands for the next start" in said
+    assert "`grinder exit --yes`" in said
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "soon"])
+def test_exit_when_the_time_to_wait_is_none_then_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["exit", "--yes", "--timeout-s", text])
+    assert f"{text} is no number of seconds above 0" in capsys.readouterr().err
+
+
+def test_exit_when_there_is_no_key_then_says_where_one_could_come_from(state_dir: Path, say: Say) -> None:
+    assert main(["exit", "--yes"]) == Exit.GATE
+    assert "BINANCE_API_SECRET_FILE" in say()
+
+
 def test_override_when_lowered_while_latched_then_only_from_emergency_to_pause(
     run_dir: Path, state_dir: Path, say: Say
 ) -> None:

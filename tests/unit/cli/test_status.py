@@ -176,9 +176,27 @@ def test_status_when_a_rollback_criterion_holds_then_it_is_named_from_board_and_
         monkeypatch.setenv("GRINDER_METRICS_PORT", str(port))
         main(["status"])
     text = capsys.readouterr().out
-    assert "ROLL BACK: R1 holds: kill switch tripped" in text
+    assert "ROLL BACK: R1 holds: kill switch tripped; see runbook 33" in text
     assert "ROLL BACK: R5 holds: no account sync (130)" in text
     assert "rollback criteria not known: R2, R3, R4, R6, R7" in text
+
+
+def test_status_when_paused_and_nothing_else_holds_it_then_it_says_that_it_goes_on_by_itself(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRINDER_STATE_DIR", str(run_dir))
+    create_board(run_dir)
+    board = attach_process(run_dir, Process.FSM, ())
+    with readyz(200, json.dumps({"ready": True}).encode()) as port:
+        monkeypatch.setenv("GRINDER_METRICS_PORT", str(port))
+        for state, said in ((FsmState.ACTIVE, False), (FsmState.PAUSED, True)):
+            board.write(Word.FSM_STATE, list(FsmState).index(state) + 1)
+            main(["status"])
+            assert ("paused: goes on by itself" in capsys.readouterr().out) is said
+        board.write(Word.AWAITING_RESUME, 1)
+        main(["status"])
+        assert "paused: goes on by itself" not in capsys.readouterr().out
+    board.close()
 
 
 def test_status_when_nothing_can_be_asked_then_no_criterion_is_called_clear(
