@@ -120,20 +120,24 @@ def answered(
         now_mono_ns: now.
         not_found: the venue knows no such order.
         last: the answer as short text.
-        recv_window_ms: of the order's placement; a query is due when *not found* begins to prove something.
+        recv_window_ms: of the order's commands; a query is due when the last of them can arrive no more, and when *not
+            found* begins to prove something.
     """
     wait_ms = min(QUERY_PERIOD_MS_MAX, FIRST_QUERY_MS << min(doubt.asked, 10))
     if doubt.again:
         wait_ms = 0
     elif doubt.unresolved:
         wait_ms = SLOW_PERIOD_MS
-    next_mono_ns = now_mono_ns + wait_ms * NS_PER_MS
-    proof_mono_ns = doubt.begun_mono_ns + not_found_after_ms(recv_window_ms) * NS_PER_MS
+    telling = (
+        doubt.since_mono_ns + in_flight_ms(recv_window_ms) * NS_PER_MS,
+        doubt.begun_mono_ns + not_found_after_ms(recv_window_ms) * NS_PER_MS,
+    )
+    ahead = [moment for moment in telling if moment > now_mono_ns]
     return msgspec.structs.replace(
         doubt,
         waiting=False,
         again=False,
-        next_mono_ns=min(next_mono_ns, proof_mono_ns) if now_mono_ns < proof_mono_ns else next_mono_ns,
+        next_mono_ns=min([now_mono_ns + wait_ms * NS_PER_MS, *ahead]),
         not_found=doubt.not_found + (1 if not_found else 0),
         last=last,
     )
@@ -158,15 +162,15 @@ def absent(doubt: Doubt, recv_window_ms: int) -> bool:
 
     Args:
         doubt: begun when the placement had left, or later; what counts is when the last question was asked.
-        recv_window_ms: of the placement, milliseconds.
+        recv_window_ms: of the order's commands, milliseconds.
     """
     age_ns = doubt.asked_mono_ns - doubt.begun_mono_ns
     return doubt.not_found >= NOT_FOUND_MIN and age_ns >= not_found_after_ms(recv_window_ms) * NS_PER_MS
 
 
-def may_still_arrive(doubt: Doubt, now_mono_ns: int, recv_window_ms: int) -> bool:
-    """Tell whether the command that nobody answered could be carried out after all."""
-    return now_mono_ns - doubt.since_mono_ns < in_flight_ms(recv_window_ms) * NS_PER_MS
+def may_still_arrive(doubt: Doubt, recv_window_ms: int) -> bool:
+    """Tell whether the command that nobody answered could be carried out after the last question was asked."""
+    return doubt.asked_mono_ns - doubt.since_mono_ns < in_flight_ms(recv_window_ms) * NS_PER_MS
 
 
 def absence(sent_utc_ms: int, now_utc_ms: int) -> str:

@@ -32,11 +32,12 @@ class PlaceRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=Fal
 
 
 class AmendRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """An amend about to be sent."""
+    """An amend about to be sent. ``recv_window_ms``: age at which the venue refuses it, 0 in an older journal."""
 
     client_order_id: str
     price: Decimal
     qty: Decimal
+    recv_window_ms: int = 0
 
 
 class CancelRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -115,8 +116,7 @@ def replay(records: Iterable[bytes]) -> Replayed:
             if record.run_id:
                 risk_orders[record.run_id] = risk_orders.get(record.run_id, 0) + 1
             if place.client_order_id not in orders:
-                window_ms = record.recv_window_ms if record.recv_window_ms > 0 else RECV_WINDOW_MS_MAX
-                order = new_order(place, record.utc_ms, window_ms)
+                order = new_order(place, record.utc_ms, _window_ms(record))
                 orders[place.client_order_id] = msgspec.structs.replace(order, state=OrderState.IN_DOUBT, restored=True)
             seen[place.client_order_id] = None
             places[place.client_order_id] = record
@@ -137,9 +137,17 @@ def _add(order: Order, record: AmendRecord | CancelRecord | CountedRecord) -> Or
             filled_qty=max(order.filled_qty, record.end),
             inferred=order.inferred + (1 if record.inferred else 0),
         )
+    after = msgspec.structs.replace(order, commands=order.commands + 1)
+    if isinstance(record, CancelRecord):
+        return after
     # The largest of the sizes that it may have: which of them it has is for the venue to say.
-    at_most_qty = max(order.at_most_qty, record.qty) if isinstance(record, AmendRecord) else order.at_most_qty
-    return msgspec.structs.replace(order, at_most_qty=at_most_qty, commands=order.commands + 1)
+    at_most_qty, window_ms = max(order.at_most_qty, record.qty), max(order.recv_window_ms, _window_ms(record))
+    return msgspec.structs.replace(after, at_most_qty=at_most_qty, recv_window_ms=window_ms)
+
+
+def _window_ms(record: PlaceRecord | AmendRecord) -> int:
+    """Return the age at which the venue refuses a command; the largest there is where the record does not say."""
+    return record.recv_window_ms if record.recv_window_ms > 0 else RECV_WINDOW_MS_MAX
 
 
 def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecord) -> list[bytes]:
@@ -156,7 +164,8 @@ def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecor
         records.append(encode(msgspec.structs.replace(place, run_id="")))
         largest_qty = max(order.qty, order.at_most_qty)
         if largest_qty > place.place.qty:
-            records.append(encode(AmendRecord(order.client_order_id, order.price, largest_qty)))
+            amend = AmendRecord(order.client_order_id, order.price, largest_qty, order.recv_window_ms)
+            records.append(encode(amend))
         records.extend(encode(CountedRecord(order.client_order_id, start, end, False)) for start, end in order.counted)
         records.extend(encode(CountedRecord(order.client_order_id, ZERO, ZERO, True)) for _ in range(order.inferred))
     return records

@@ -58,7 +58,7 @@ class Order(msgspec.Struct, frozen=True):
     the journal of an earlier start; then no event of the stream shows that it rests, for it may be an old one.
     ``sent_utc_ms``: when the placement left, 0 where nobody knows. ``at_most_qty``: size that an amend of ours may give
     it yet, 0 without one. ``end_shown``: an event or a query told of its end, and with it of everything that it filled.
-    ``recv_window_ms``: age at which the venue refuses its placement; the largest where nobody knows.
+    ``recv_window_ms``: age at which the venue refuses a placement or amend of it; the largest where nobody knows.
     """
 
     client_order_id: str
@@ -196,12 +196,15 @@ def gone(order: Order, what: Happening, reason: str) -> Order:
     return msgspec.structs.replace(happen(order, what, reason), end_shown=True)
 
 
-def amend_sent(order: Order, price: Decimal, qty: Decimal) -> Order:
+def amend_sent(order: Order, price: Decimal, qty: Decimal, recv_window_ms: int = RECV_WINDOW_MS_MAX) -> Order:
     """Return the order with an amend on its way."""
-    moved = happen(order, Happening.AMEND_SENT)
-    at_most_qty = max(order.at_most_qty, qty)
     return msgspec.structs.replace(
-        moved, wanted_price=price, wanted_qty=qty, at_most_qty=at_most_qty, commands=order.commands + 1
+        happen(order, Happening.AMEND_SENT),
+        wanted_price=price,
+        wanted_qty=qty,
+        at_most_qty=max(order.at_most_qty, qty),
+        commands=order.commands + 1,
+        recv_window_ms=max(order.recv_window_ms, recv_window_ms),
     )
 
 

@@ -128,11 +128,11 @@ class OrderDesk:
 
     def amend(self, order: Order, price: Decimal, qty: Decimal) -> bool:
         """Send an amend; return False if it would add risk and could not be put on record."""
-        written = self._store.record(AmendRecord(order.client_order_id, price, qty))
+        written = self._store.record(AmendRecord(order.client_order_id, price, qty, self._recv_window_ms))
         if not written and not order.reduce_only:
             return False
         name = order.client_order_id
-        after = amend_sent(order, price, qty)
+        after = amend_sent(order, price, qty, self._recv_window_ms)
         on_reply = partial(self._on_amend_reply, name, after.commands)
         request = AmendOrder(name, order.symbol, order.side, price, qty, order.reduce_only)
         self._put_on_wire("replace", request, name, on_reply)

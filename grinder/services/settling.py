@@ -28,7 +28,6 @@ from grinder.core.doubt import (
 )
 from grinder.core.order_table import Happening
 from grinder.core.orders import Order, gone, infer_fill, on_found
-from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import Advice, CancelOrder, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
@@ -155,9 +154,7 @@ class Settling:
             if order.terminal and current and reply.value.status in RESTING_WORDS:
                 self.cancel_stray(order)
             proved = proving == order.commands
-            # An amend of an earlier start may have had another window than the placement.
-            window_ms = RECV_WINDOW_MS_MAX if order.restored else order.recv_window_ms
-            if order.at_most_qty and doubt is not None and may_still_arrive(doubt, now, window_ms):
+            if order.at_most_qty and doubt is not None and may_still_arrive(doubt, order.recv_window_ms):
                 # It rests as it was, and the amend may come yet.
                 proved = False
             reported = on_found(order, reply.value, proved=proved)
@@ -168,7 +165,9 @@ class Settling:
             if settled and reported.understood and (doubt is None or not doubt.again):
                 self._forget(client_order_id)
             elif doubt is not None:
-                self._doubts[client_order_id] = answered(doubt, now, not_found=False, last=reply.value.status)
+                self._doubts[client_order_id] = answered(
+                    doubt, now, not_found=False, last=reply.value.status, recv_window_ms=order.recv_window_ms
+                )
             return
         not_found = isinstance(reply, Rejected) and reply.advice is Advice.NOT_FOUND
         self._count("not_found" if not_found else "error")

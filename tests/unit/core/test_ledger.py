@@ -95,8 +95,10 @@ def test_replay_when_a_placement_is_of_an_older_journal_then_neither_its_time_no
 
 
 def test_replay_when_a_placement_says_when_the_venue_refuses_it_then_it_does_so_over_checkpoints_too() -> None:
-    records = [encode(PlaceRecord(FIRST, "run", 7, 1_000))]
-    for _ in range(2):
-        replayed = replay(records)
-        assert replayed.orders[FIRST.client_order_id].recv_window_ms == 1_000
-        records = carry(replayed.orders.values(), replayed.places, RunRecord("run", 1))
+    placed = encode(PlaceRecord(FIRST, "run", 7, 1_000))
+    for amend_ms, window_ms in ((500, 1_000), (2_000, 2_000), (0, RECV_WINDOW_MS_MAX)):
+        records = [placed, encode(AmendRecord(FIRST.client_order_id, D(98), D(3), amend_ms))]
+        for _ in range(2):
+            replayed = replay(records)
+            assert replayed.orders[FIRST.client_order_id].recv_window_ms == window_ms
+            records = carry(replayed.orders.values(), replayed.places, RunRecord("run", 1))
