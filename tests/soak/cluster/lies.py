@@ -178,17 +178,27 @@ class BlindVenue:
 class PausingSigner(Signer):
     """Signs as the real one; stops its own process before it does, between the last look and the send, when asked to.
 
-    ``pause_file``: while it is there, the next command stops the process. ``late``: the lie: a command is stamped when
-    it is signed, and not before it is looked at for the last time.
+    ``pause_file``: while it is there, the next command stops the process; if it names a parameter, the next one that
+    has it. ``late``: the lie: a command is stamped when it is signed, and not before it is looked at for the last time.
     """
 
     pause_file = Path()
     late = False
 
     def session_parameters(self, parameters: Parameters, stamp: Stamp | None = None) -> dict[str, str | int]:
-        if stamp is not None and self.pause_file.exists():
-            self.pause_file.unlink()
+        if stamp is not None and self._shall_pause(parameters):
             os.kill(os.getpid(), signal.SIGSTOP)
         if stamp is not None and self.late:
             stamp = Stamp(self.venue_utc_ms(), stamp.recv_window_ms)
         return super().session_parameters(parameters, stamp)
+
+    def _shall_pause(self, parameters: Parameters) -> bool:
+        """Tell, once, whether this is the command to stop at; whoever asked may have thought better of it meanwhile."""
+        try:
+            named = self.pause_file.read_text()
+        except FileNotFoundError:
+            return False
+        if named and named not in parameters:
+            return False
+        self.pause_file.unlink(missing_ok=True)
+        return True
