@@ -90,7 +90,7 @@ def _run(cluster: Cluster, options: argparse.Namespace) -> int:
         _arm(cluster)
         deadline_mono_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
         while not procs.stop_requested() and time.monotonic() < deadline_mono_s:
-            _say(*filter(None, (program.look() for program in cluster.programs)))
+            screen.tell(*filter(None, (program.look() for program in cluster.programs)))
             screen.show()
             _wait(procs.stop_requested, LOOK_S)
     except FailedError as error:
@@ -109,27 +109,33 @@ class Screen:
         self._cluster = cluster
         self._clock = SystemClock()
         self._height = 0
+        self._columns = 0
         self._told: dict[str, tuple[object, ...]] = {}
         self.looks: list[NodeLook] = []
 
     def show(self) -> None:
         """Look at every node and show what is seen."""
         self.looks = [look_at(seat, self._clock) for seat in self._cluster.seats]
+        columns = shutil.get_terminal_size((WIDTH, 0)).columns
         lines = [
-            *table(self.looks, shutil.get_terminal_size((WIDTH, 0)).columns),
+            *table(self.looks, columns),
             f"etcd: {self._cluster.etcd_health()}",
         ]
         if sys.stdout.isatty():
-            back = f"\033[{self._height}A\033[J" if self._height else ""
-            self._height = len(lines)
+            # A terminal that changed its width has broken the lines anew: where the old table begins is not known.
+            in_place = self._height and columns == self._columns
+            back = f"\033[{self._height}A\033[J" if in_place else ""
+            self._height, self._columns = len(lines), columns
             _say(back + "\n".join(lines))
         elif changed := [look for look in self.looks if self._told.get(look.name) != look.facts]:
             self._told.update((look.name, look.facts) for look in changed)
             _say(*lines)
 
-    def forget(self) -> None:
-        """Begin a new table below what is printed next."""
-        self._height = 0
+    def tell(self, *events: str) -> None:
+        """Print what happened; it stays, and the table begins anew below it."""
+        if events:
+            self._height = 0
+            _say(*events)
 
 
 def _start(cluster: Cluster) -> None:

@@ -24,6 +24,8 @@ from procs._boot import prepare_directories
 CONFIGURATION: Final = Path(__file__).parent.parent / "conf" / "supervisord.conf"
 BANNER: Final = "GRINDER TRADING LOOP"
 _POLL_S: Final = 0.2
+READY_S: Final = 15.0
+"""Time after which somebody who waits for the loop to be ready is told where to look, seconds."""
 _NETS: Final = {MAINNET.rest_url: "mainnet", TESTNET.rest_url: "testnet"}
 
 
@@ -108,7 +110,7 @@ def _watch(tree: Tree, settings: Settings) -> int:
     )
     where = (settings.metrics_host, settings.metrics_port)
     started_mono_s = time.monotonic()
-    ready = False
+    ready = told = False
     while tree.exit_code is None and not procs.stop_requested():
         if settings.duration_s and time.monotonic() - started_mono_s >= settings.duration_s:
             break
@@ -116,6 +118,9 @@ def _watch(tree: Tree, settings: Settings) -> int:
             ready = True
             offset_s = totals(*where).get("grinder_venue_clock_offset_seconds", 0.0)
             _say(f"CLOCK_OFFSET_MS={round(offset_s * 1_000)}", "/readyz now returning 200")
+        if not ready and not told and time.monotonic() - started_mono_s >= READY_S:
+            told = True
+            _say(f"/readyz does not return 200 after {READY_S:.0f} s; `grinder status` says why")
         time.sleep(_POLL_S)
     # After `grinder stop` nobody answers any more, and no number is better than a wrong one.
     ticks = totals(*where).get("grinder_ticks_received_total")

@@ -255,7 +255,7 @@ def _readyz(settings: Settings) -> tuple[Any, str]:
 
 
 def _lines(status: Status) -> list[str]:
-    lines = ["ready" if status.ready else "NOT READY"]
+    lines = ["ready" if status.ready else "NOT READY" if _runs(status) else "NOT READY: no tree runs here"]
     lines += [f"  {reason}" for reason in status.reasons]
     lines += [f"  {error}" for error in (status.readyz_error, status.supervisor_error, status.board_error) if error]
     lines += _held(status)

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         supervisor_pid = client.pid()
     except SupervisorError as error:
-        return _report(arguments, {}, str(error), Exit.GATE)
+        return _report(arguments, {}, f"nothing to stop: {error}", Exit.GATE)
     stopped: dict[str, str] = {}
     problem = ""
     for process in reversed(Process):
