@@ -92,6 +92,7 @@ class Talk:
         self.revision = max(self.revision, 0 if stands is None else stands.create_revision)
         self.see(stands)
         self.boot_ns += 2_500 * NS_PER_MS
+        self.see(stands)
         self.take(self.rules.tick(self.lease, self.plan, self.now))
 
     def win(self, token: int = 20, **ended: Any) -> None:

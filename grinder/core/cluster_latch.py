@@ -28,7 +28,7 @@ VIEW_AGE_MS_MAX: Final = 2_000
 """Age of a view up to which it proves an acknowledgement, milliseconds."""
 
 NO_PERMISSION: Final = "etcd holds no permission for this cluster: it was never armed, or lost it"
-DATA_LOST: Final = "etcd lost data: it answered with less than was known"
+DATA_LOST: Final = "etcd lost data: it answered with less than was known, or with something else"
 FOREIGN_PERMISSION: Final = "etcd holds a permission that does not acknowledge a recorded trip"
 NOT_READ: Final = "etcd has not been read yet"
 
@@ -205,12 +205,13 @@ def _proof(state: Following, held: TripRecord, arm: ArmRecord, now_boot_ns: int)
 
 
 def _went_back(state: Following, view: ClusterView) -> bool:
-    """Tell whether etcd answered a linearizable read with less than was known when it was asked, or is another one.
+    """Tell whether etcd answered a linearizable read with less than was known when it was asked, or is another one, or
+    tells what was read before otherwise.
 
     What was known is what the view says, and what this host had taken before the question left.
     """
     before, read = state.view, state.read
-    if view.revision < view.known_revision:
+    if view.rewritten or view.revision < view.known_revision:
         return True
     if before is None:
         return False

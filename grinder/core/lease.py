@@ -7,6 +7,7 @@ one that ended after the deadline before it.
 
 Invariant: role ACTIVE with a deadline d at time t implies that a quorum of etcd held the leader key to be ours after
 ``d - ttl + margin``, and the lease to live until ``d + margin`` or longer.
+Invariant: new risk until r implies that a read asked for at ``r - risk window`` or later found no loss of data.
 Invariant: terms under which this machine acts only rise, and each is on the disk before.
 
 Source: Gray and Cheriton, "Leases" (SOSP 1989); Chubby's lock-delay (Burrows, OSDI 2006).
@@ -101,6 +102,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
         leader=view.leader if view.leader is not None else lease.leader,
         vacant=view.leader is None,
         heard_boot_ns=max(lease.heard_boot_ns, view.asked_boot_ns),
+        read_boot_ns=max(lease.read_boot_ns, view.asked_boot_ns),
     )
     if tenure is None or lease.phase is not Phase.LEADING:
         return go_on(seen, plan, now)
@@ -200,7 +202,9 @@ def standing(lease: Lease, plan: LeasePlan, now_boot_ns: int) -> Standing:
         why = f"term {tenure.term} is not on the disk yet"
     if why:
         return Standing(HaRole.STANDBY, tenure.term, 0, 0, why, plan.node, lease.leaving, lease.highest_term)
-    risk_deadline_boot_ns = 0 if lease.leaving else tenure.risk_deadline_boot_ns
+    # A permit cannot tell a permission from the same one brought back by a restore; a read of everything can.
+    read_until_boot_ns = lease.read_boot_ns + RISK_WINDOW_MS * NS_PER_MS
+    risk_deadline_boot_ns = 0 if lease.leaving else min(tenure.risk_deadline_boot_ns, read_until_boot_ns)
     why = lease.leaving or ("" if lease.arm_revision else "leads; the cluster is not armed")
     return Standing(
         HaRole.ACTIVE,
@@ -359,6 +363,6 @@ def _polled(lease: Lease, asked: Asked, reply: LeaseReply, now: Now) -> Lease:
 
 
 def _went_back(lease: Lease, view: ClusterView) -> bool:
-    """Tell whether a linearizable view shows less than was known when it was asked for."""
+    """Tell whether a linearizable view shows less than was known when it was asked for, or shows that otherwise."""
     another = lease.cluster_id != 0 and view.cluster_id != lease.cluster_id
-    return another or view.revision < min(lease.revision, view.known_revision)
+    return another or view.rewritten or view.revision < min(lease.revision, view.known_revision)

@@ -145,7 +145,8 @@ class Lease(msgspec.Struct, frozen=True):
     ``own_deadline_boot_ns``: until when commands of an earlier one may still arrive; ``doubt_until_boot_ns``: until
     when a leader that etcd has forgotten may act. ``ill``: why the node is not well, empty if it is;
     ``health_boot_ns``: since when. ``stopping``: for good. ``leaving``: why a leader gives up in order, since
-    ``leaving_boot_ns``. ``heard_boot_ns``: when etcd was last proved to answer.
+    ``leaving_boot_ns``. ``heard_boot_ns``: when etcd was last proved to answer;
+    ``read_boot_ns``: when the newest linearizable view was asked for.
     ``clocks_apart_ns``: CLOCK_BOOTTIME less CLOCK_MONOTONIC.
     """
 
@@ -179,6 +180,7 @@ class Lease(msgspec.Struct, frozen=True):
     leaving_boot_ns: int = 0
     last_end: str = ""
     heard_boot_ns: int = 0
+    read_boot_ns: int = 0
     clocks_apart_ns: int | None = None
 
 

@@ -134,7 +134,8 @@ class ClusterView(msgspec.Struct, frozen=True):
     highest revision that this host had seen when it asked: an answer below it means that etcd lost data. ``resigned``:
     create revision of the leader key of the last clean resignation, 0 before the first. ``epoch_base``: key ``epoch``,
     0 before the first. ``trips``: in the order in which they were recorded. ``problem``: a key that cannot be read,
-    which then counts as absent (a leader that cannot be read: as one of nobody known).
+    which then counts as absent (a leader that cannot be read: as one of nobody known). ``rewritten``: of the revision
+    that was read last, etcd now says something else than it said then: it lost data, and has gone on since.
     """
 
     revision: int
@@ -151,6 +152,7 @@ class ClusterView(msgspec.Struct, frozen=True):
     override: Stored[OverrideRecord] | None = None
     nodes: tuple[NodeRecord, ...] = ()
     problem: str = ""
+    rewritten: bool = False
 
 
 class GrantLease(msgspec.Struct, frozen=True):

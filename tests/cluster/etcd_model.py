@@ -33,17 +33,11 @@ from grinder.model.cluster import (
     Stored,
     TripCluster,
 )
+from tests.cluster.history import History, Key, Keys, Known, Reading
 from tests.cluster.schedule import MS, S, Schedule
 
 MEMBERS = 3
 SCAN_NS = 500 * MS
-
-
-class Key(msgspec.Struct):
-    value: Any
-    create_revision: int
-    mod_revision: int
-    lease_id: int
 
 
 class Life(msgspec.Struct):
@@ -77,10 +71,11 @@ class Etcd:
         self.leader: int | None = 0
         self.apart: set[int] = set()
         self.stale: Stale | None = None
-        self.keys: dict[str, Key] = {}
+        self.keys: Keys = {}
+        self.history = History(self.revision)
         self.leases: dict[int, Life] = {}
         self.no_space = False
-        self.snapshots: list[tuple[int, dict[str, Key], dict[int, int]]] = []
+        self.snapshots: list[tuple[int, Keys, dict[int, int]]] = []
         self.gone_ns: dict[int, int] = {}
         self.unarmed_ns: int | None = 0
         self.came_back_ns = 0
@@ -139,7 +134,7 @@ class Etcd:
 
     # Requests -------------------------------------------------------------------------------------
 
-    def serve(self, member: int, request: Any, asked_boot_ns: int, known_revision: int) -> Any:
+    def serve(self, member: int, request: Any, asked_boot_ns: int, known: Known) -> Any:
         """Return the answer of a member, or None where none comes."""
         kind = type(request)
         if not self.answers(member):
@@ -158,7 +153,7 @@ class Etcd:
             left_s = -1 if life is None else max(0, (life.until_ns - self.schedule.now_ns) // S)
             return LifeLeft(left_s, self.raft_term)
         if kind is ReadCluster:
-            return msgspec.structs.replace(self.view(), asked_boot_ns=asked_boot_ns, known_revision=known_revision)
+            return self._read(asked_boot_ns, known)
         return self._carry_out[kind](request)
 
     def _stale_answer(self, stale: Stale, request: Any) -> LifeLeft:
@@ -170,6 +165,14 @@ class Etcd:
         ttl_s = self.leases[request.lease_id].ttl_s if request.lease_id in self.leases else 5
         stale.leases[request.lease_id] = self.schedule.now_ns + ttl_s * S
         return LifeLeft(ttl_s, stale.raft_term)
+
+    def _read(self, asked_boot_ns: int, known: Known) -> Reading:
+        """Return every key, and whether those of a revision that a host knows are told otherwise now."""
+        rewritten = self.revision >= known.revision and self.history.tells_otherwise(known)
+        view = msgspec.structs.replace(
+            self.view(), asked_boot_ns=asked_boot_ns, known_revision=known.revision, rewritten=rewritten
+        )
+        return Reading(view, Known(self.revision, self.keys))
 
     def view(self) -> ClusterView:
         """Return every key at this revision, as a watch tells it."""
@@ -189,11 +192,8 @@ class Etcd:
                 trips=trips,
                 nodes=tuple(key.value for name, key in self.keys.items() if name.startswith("node/")),
             )
-        return self._view if self._view.raft_term == self.raft_term else self._renewed()
-
-    def _renewed(self) -> ClusterView:
-        assert self._view is not None
-        self._view = msgspec.structs.replace(self._view, raft_term=self.raft_term)
+        elif self._view.raft_term != self.raft_term:
+            self._view = msgspec.structs.replace(self._view, raft_term=self.raft_term)
         return self._view
 
     def _grant(self, request: GrantLease) -> Any:
@@ -284,15 +284,17 @@ class Etcd:
     def wipe(self, *, same_cluster: bool) -> None:
         self._become({}, self.schedule.random.randrange(1, 4), {}, same_cluster=same_cluster)
 
-    def restore(self, *, same_cluster: bool) -> None:
+    def restore(self, *, same_cluster: bool, newest: bool = False) -> None:
         """Go back to a snapshot; every lease in it lives its whole life again."""
-        revision, keys, leases = self.schedule.random.choice(self.snapshots or [(1, {}, {})])
+        snapshots = self.snapshots or [(1, {}, {})]
+        revision, keys, leases = snapshots[-1] if newest else self.schedule.random.choice(snapshots)
         self._become(keys, revision, leases, same_cluster=same_cluster)
 
-    def _become(self, keys: dict[str, Key], revision: int, leases: dict[int, int], *, same_cluster: bool) -> None:
+    def _become(self, keys: Keys, revision: int, leases: dict[int, int], *, same_cluster: bool) -> None:
         led = self._created("leader")
-        self.keys = {name: msgspec.structs.replace(key) for name, key in keys.items()}
+        self.keys = keys
         self.revision = revision
+        self.history.go_back(revision, keys)
         self.leases = {lease_id: Life(ttl_s, self.schedule.now_ns + ttl_s * S) for lease_id, ttl_s in leases.items()}
         self.losses += 1
         self.cluster_id += 0 if same_cluster else 1
@@ -310,8 +312,8 @@ class Etcd:
         self.on_commit()
 
     def _take_snapshot(self) -> None:
-        keys = {name: msgspec.structs.replace(key) for name, key in self.keys.items()}
-        self.snapshots.append((self.revision, keys, {lease_id: life.ttl_s for lease_id, life in self.leases.items()}))
+        leases = {lease_id: life.ttl_s for lease_id, life in self.leases.items()}
+        self.snapshots.append((self.revision, self.keys, leases))
         self.schedule.after(self.schedule.between(S, 4 * S), self._take_snapshot)
 
     def _scan(self) -> None:
@@ -342,6 +344,8 @@ class Etcd:
         if not written and not gone:
             return
         self.revision += 1
+        self.keys = dict(self.keys)
+        self.history.note(self.revision, self.keys)
         for name in gone:
             key = self.keys.pop(name)
             if name == "arm":

@@ -139,6 +139,23 @@ def restored_while_all_are_down(world: World, length_ns: int) -> None:
     restored(world, length_ns // 2)
 
 
+def small_loss(world: World, length_ns: int) -> None:
+    """What was written last is lost, the trip of a host that dies too; another cannot read until more was written."""
+    deaf, other = world.one_host(), world.schedule.random.choice(world.hosts)
+    deaf.net.hears_reads = False
+    world.schedule.after(S // 2 + min(length_ns, S), setattr, deaf.net, "hears_reads", True)
+    if other is not deaf and other.up and other.held is None:
+        other.trip(TripReason.DRAWDOWN_LIMIT)
+        other._latch()
+        world.schedule.after(20 * MS, world.crash, other, length_ns + 2 * S)
+    world.schedule.after(30 * MS, _lose_the_last, world, world.schedule.between(0, S // 5))
+
+
+def _lose_the_last(world: World, length_ns: int) -> None:
+    world.etcd.restore(same_cluster=world.schedule.random.random() < 0.8, newest=True)
+    _outage(world, length_ns)
+
+
 def no_space(world: World, length_ns: int) -> None:
     world.etcd.no_space = True
     world.schedule.after(length_ns, setattr, world.etcd, "no_space", False)
@@ -176,7 +193,7 @@ FAULTS: Final[dict[str, Callable[[World, int], None]]] = {
         pause, pause_in_send, pause_in_round, suspend, crash, crash_of_all, orderly_stop, illness,
         partition, bad_net, member_hangs, leader_cut_off, host_cut_off_with_leader, quorum_lost,
         lease_revoked, leader_deleted, arm_deleted, latch_deleted,
-        wiped, restored, restored_while_all_are_down, no_space,
+        wiped, restored, restored_while_all_are_down, small_loss, no_space,
         trip, trip_without_space, trip_and_crash,
     )
 }  # fmt: skip

@@ -19,6 +19,7 @@ from grinder.model.cluster import AskPermit, ClusterView, NoAnswer, NodeRecord, 
 from grinder.model.control import HaRole, Override, TripReason
 from grinder.model.reasons import DenyReason
 from tests.cluster.etcd_model import MEMBERS, Etcd
+from tests.cluster.history import Known, Reading
 from tests.cluster.schedule import MS, S, Schedule
 from tests.cluster.venue_model import Command, Venue
 
@@ -94,6 +95,7 @@ class Net:
         self.no_way_out: set[int] = set()
         self.no_way_back: set[int] = set()
         self.one_member = False
+        self.hears_reads = True
         self.loss = 0.0
         self.slow = 1
 
@@ -138,12 +140,12 @@ class Host:
         self.following = cluster_latch.knows_term(
             cluster_latch.Following(self.name), self.kept_term, self.clock.boot_ns()
         )
-        self.known_revision = 0
+        self.known = Known()
         self.reading = False
         self.ring_again = False
         self.last_sent_ns = 0
         self.report_boot_ns = 0
-        self.loss_boot_ns = 0
+        self.loss_boot_ns, self.lost = 0, Known()
         self.board = self.rules.standing(self.lease, self.plan, self.clock.boot_ns())
         for act, delay_ns in ((self._on_tick, TICK_NS), (self._on_poll, POLL_NS)):
             self.schedule.after(self.schedule.between(0, delay_ns), self.run, self.life, act)
@@ -181,8 +183,8 @@ class Host:
 
     def etcd_lost(self, revision: int) -> None:
         """Note, for the judge, that a permission came back while etcd went behind what this process has read of it."""
-        if self.up and self.held is None and self.known_revision > revision:
-            self.loss_boot_ns = self.clock.boot_ns()
+        if self.up and self.held is None and self.known.revision > revision:
+            self.loss_boot_ns, self.lost = self.clock.boot_ns(), self.known
 
     def stop(self) -> None:
         """Stop as asked: the lease is given back once nothing is on its way."""
@@ -210,7 +212,8 @@ class Host:
         if now.boot_ns >= self.report_boot_ns:
             self.report_boot_ns = now.boot_ns + REPORT_NS
             trip_id = "" if self.held is None else self.held.trip_id
-            record = NodeRecord(self.name, self.name, self.board.role, self.kept_term, trip_id, 1, "", 0)
+            utc_ms = now.boot_ns // MS
+            record = NodeRecord(self.name, self.name, self.board.role, self.kept_term, trip_id, 1, "", utc_ms)
             self._ask(ReportNode(record, REPORT_TTL_S), self._reported)
 
     def _reported(self, reply: Any) -> None:
@@ -244,9 +247,9 @@ class Host:
 
     def _on_read(self, reply: Any) -> None:
         self.reading = False
-        if isinstance(reply, ClusterView):
-            self.known_revision = reply.revision
-            self._on_view(reply)
+        if isinstance(reply, Reading):
+            self.known = reply.known
+            self._on_view(reply.view)
         if self.ring_again:
             self.read()
 
@@ -359,7 +362,7 @@ class Call:
         self.tries = 0
         self.done = False
         self.asked_boot_ns = host.clock.boot_ns()
-        self.known = host.known_revision
+        self.known = host.known
 
     def send(self) -> None:
         host, net = self.host, self.host.net
@@ -372,7 +375,8 @@ class Call:
         """Be carried out, also where nobody waits any more; the answer may get lost."""
         host, net = self.host, self.host.net
         reply = host.etcd.serve(member, self.request, self.asked_boot_ns, self.known)
-        if reply is not None and not self.done and member not in net.no_way_back and not net.loses():
+        heard = reply is not None and (net.hears_reads or not isinstance(reply, Reading))
+        if heard and not self.done and member not in net.no_way_back and not net.loses():
             host.schedule.after(net.delay_ns(), self._reply, reply)
 
     def _reply(self, reply: Any) -> None:

@@ -10,6 +10,7 @@ from grinder.core import cluster_latch
 from grinder.core.cluster_latch import Acknowledged, Following, Verdict
 from grinder.core.lease_due import Step
 from grinder.core.lease_state import MARGIN_MS, RISK_WINDOW_MS, Asked, Lease, LeasePlan, Now, Phase
+from grinder.core.lease_state import Standing as LeaseStanding
 from grinder.core.permit import Deed, Standing
 from grinder.model.cluster import AskPermit, ClusterView, PermitAnswer
 from grinder.model.reasons import DenyReason
@@ -140,6 +141,23 @@ class IgnoresLowerRevisions(Rules):
         return super().answered(state, plan, asked, reply, now)
 
 
+class CountsRevisionsAlone(Rules):
+    """Data is lost where a revision is lower than before, and nowhere else."""
+
+    def saw(self, state: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
+        return super().saw(state, plan, replace(view, rewritten=False), now)
+
+    def see(self, state: Following, view: ClusterView, now: int) -> Following:
+        return super().see(state, replace(view, rewritten=False), now)
+
+
+class PermitIsEnough(Rules):
+    """A leader that has a permit needs to have read nothing."""
+
+    def standing(self, state: Lease, plan: LeasePlan, now_boot_ns: int) -> LeaseStanding:
+        return super().standing(replace(state, read_boot_ns=now_boot_ns), plan, now_boot_ns)
+
+
 class LatchIsPresence(Rules):
     """The kill switch is a key that is put: where there is none, risk may be taken."""
 
@@ -184,6 +202,8 @@ CAUGHT_BY = {
     WholeWindow: ("partition",),
     NoHighestTerm: ("wiped", "restored", "crash"),
     IgnoresLowerRevisions: ("wiped", "restored"),
+    CountsRevisionsAlone: ("small_loss",),
+    PermitIsEnough: ("small_loss",),
     LatchIsPresence: ("trip", "latch_deleted", "wiped"),
     OpensOnDeletion: ("trip", "latch_deleted", "arm_deleted"),
     FollowsTripsAlone: ("arm_deleted", "latch_deleted"),

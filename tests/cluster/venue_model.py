@@ -69,7 +69,7 @@ class Venue:
             self._wrong(f"long_deposed: {command.deed} of {host.name}, {(now_ns - gone_ns) // MS} ms")
         forgetful = self.etcd.came_back_ns > 0 and host.loss_boot_ns > 0 and command.life == host.life
         proved_later = command.deadline_boot_ns > host.loss_boot_ns + RISK_WINDOW_MS * MS
-        if command.deed is Deed.RISK and forgetful and proved_later:
+        if command.deed is Deed.RISK and forgetful and proved_later and self.etcd.history.tells_otherwise(host.lost):
             self._wrong(f"restored: {host.name} obeys a permission of before etcd lost data")
         unarmed_ns = self.etcd.unarmed_ns
         late_ns = 0 if unarmed_ns is None else now_ns - unarmed_ns - RISK_WINDOW_MS * MS

@@ -15,6 +15,7 @@ from grinder.model.cluster import ClusterView, Done, NodeRecord
 from grinder.model.control import HaRole
 from tests.cluster.etcd_model import Etcd
 from tests.cluster.fault_model import FAULTS, LENGTHS_NS
+from tests.cluster.history import Known
 from tests.cluster.host_model import Host, Rules
 from tests.cluster.schedule import MS, S, Schedule
 from tests.cluster.venue_model import Venue
@@ -122,7 +123,7 @@ class World:
         self.arms += 1
         request = cluster_reset.arming(view, arm_id=f"arm-{self.arms}", operator="test", note="", utc_ms=0)
         # Named before it is sent: what is acknowledged is acknowledged, whether etcd hears of it or not.
-        reply = self.etcd.serve(self.etcd.leader, request, 0, 0)
+        reply = self.etcd.serve(self.etcd.leader, request, 0, Known())
         if isinstance(reply, Done):
             self.venue.acknowledged.update(request.record.acks)
 

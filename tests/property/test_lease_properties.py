@@ -39,7 +39,8 @@ MOVES = st.tuples(
 class Play(Talk):
     """``keepalives``: when the last one answered was asked, by lease and term of etcd.
 
-    ``proved_ns``: when the last round began that was answered whole; ``acted``: terms that were ACTIVE, in order.
+    ``proved_ns``: when the last round began that was answered whole; ``read_ns``: when the last linearizable view was
+    asked for; ``acted``: terms that were ACTIVE, in order.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Play(Talk):
         self.leases = 100
         self.keepalives: dict[tuple[int, int], int] = {}
         self.proved_ns = 0
+        self.read_ns = 0
         self.acted: list[int] = []
 
     def move(self, kind: str, amount: int) -> None:
@@ -56,6 +58,7 @@ class Play(Talk):
             self.take(lease.answered(self.lease, self.plan, asked, reply, self.now))
         elif kind == "view":
             token = self.revision if amount == 7 else 0 if self.lease.tenure is None else self.lease.tenure.token
+            self.read_ns = self.boot_ns if amount % 2 == 0 else self.read_ns
             key = leader("a", token, self.lease.lease_id + (amount == 6)) if amount in (0, 1, 2, 3, 6, 7) else None
             self.see(key, proved=amount % 2 == 0, arm=None if amount == 3 else ARM)
         elif kind == "ill":
@@ -95,6 +98,7 @@ class Play(Talk):
             return
         assert self.boot_ns < standing.lead_deadline_boot_ns <= self.proved_ns + LEAD_NS
         assert standing.risk_deadline_boot_ns <= self.proved_ns + RISK_WINDOW_MS * NS_PER_MS
+        assert standing.risk_deadline_boot_ns <= self.read_ns + RISK_WINDOW_MS * NS_PER_MS
         assert standing.risk_deadline_boot_ns <= standing.lead_deadline_boot_ns
         assert self.lease.kept_term >= standing.term
         if standing.term not in self.acted[-1:]:

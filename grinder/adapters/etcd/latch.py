@@ -6,6 +6,7 @@ given again only where nothing tripped since the operator looked.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -48,23 +49,58 @@ from grinder.ports import Clock
 KEYS_MAX: Final = 4 * ETCD_TRIPS_KEPT
 
 
-def read_cluster(connection: Connection, keys: Keys, clock: Clock) -> ClusterView:
-    """Read every key of the cluster at one revision, linearizably.
+class ClusterReader:
+    """Reads every key of the cluster at one revision, linearizably; and with it what etcd says was there at the last.
 
-    Invariant: ``asked_boot_ns`` and ``known_revision`` are from before the request left.
-
-    Raises:
-        EtcdRefusedError, EtcdSilentError: see Connection.
+    What was at a revision never changes, unless etcd lost it and went on: then a number comes again for something else.
     """
-    known, asked_boot_ns = connection.known.value, clock.boot_ns()
-    wanted = rpc.RangeRequest(key=keys.folder, range_end=keys.folder_end, limit=KEYS_MAX)
-    answer = connection.call("KV", "Range", wanted)
-    found = answer.header
-    header = ViewHeader(found.revision, found.cluster_id, found.raft_term, asked_boot_ns, known)
-    if header.revision < known:
-        connection.known.begin_again(header.revision)
-    view = view_of(keys, header, answer.kvs)
-    return msgspec.structs.replace(view, problem=f"more than {KEYS_MAX} keys; {view.problem}") if answer.more else view
+
+    def __init__(self, connection: Connection, keys: Keys, clock: Clock) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._clock = clock
+        self._last_revision = 0
+        self._last_pairs: list[Any] = []
+
+    def read(self) -> ClusterView:
+        """Ask, and wait for the answer.
+
+        Invariant: ``asked_boot_ns`` and ``known_revision`` are from before the request left.
+
+        Raises:
+            EtcdRefusedError, EtcdSilentError: see Connection.
+        """
+        known, asked_boot_ns = self._connection.known.value, self._clock.boot_ns()
+        said, found, rewritten = self._ask()
+        header = ViewHeader(said.revision, said.cluster_id, said.raft_term, asked_boot_ns, known)
+        if header.revision < known:
+            self._connection.known.begin_again(header.revision)
+        self._last_revision, self._last_pairs = header.revision, list(found.kvs)
+        view = view_of(self._keys, header, found.kvs)
+        problem = f"more than {KEYS_MAX} keys; {view.problem}" if found.more else view.problem
+        return msgspec.structs.replace(view, problem=problem, rewritten=rewritten)
+
+    def _ask(self) -> tuple[Any, Any, bool]:
+        """Return the header of an answer, every key, and whether the revision read last is told otherwise now."""
+        if self._last_revision:
+            # Refused where that revision was compacted, or is not reached any more.
+            with contextlib.suppress(EtcdRefusedError):
+                return self._ask_both()
+        answer = self._connection.call("KV", "Range", self._range())
+        last = {pair.key: pair for pair in self._last_pairs}
+        left = (pair for pair in answer.kvs if pair.mod_revision <= self._last_revision)
+        return answer.header, answer, any(last.get(pair.key) != pair for pair in left)
+
+    def _ask_both(self) -> tuple[Any, Any, bool]:
+        """Ask, at one moment, for what is there and for what was there at the revision read last."""
+        ranges = (self._range(), self._range(self._last_revision))
+        answer = commit(self._connection, [], [rpc.RequestOp(request_range=each) for each in ranges], [])
+        now, then = (each.response_range for each in answer.responses)
+        return answer.header, now, list(then.kvs) != self._last_pairs
+
+    def _range(self, revision: int = 0) -> Any:
+        keys = self._keys
+        return rpc.RangeRequest(key=keys.folder, range_end=keys.folder_end, limit=KEYS_MAX, revision=revision)
 
 
 class LatchClient:
@@ -73,7 +109,7 @@ class LatchClient:
     def __init__(self, connection: Connection, cluster: str, clock: Clock) -> None:
         self._connection = connection
         self._keys = Keys(cluster)
-        self._clock = clock
+        self._reader = ClusterReader(connection, self._keys, clock)
         self._report_lease_id = 0
         self._perform: dict[type, Callable[[Any], LatchReply]] = {
             ReadCluster: self._read,
@@ -88,7 +124,7 @@ class LatchClient:
         return ended(self._perform[type(request)], request)
 
     def _read(self, request: ReadCluster) -> LatchReply:
-        return read_cluster(self._connection, self._keys, self._clock)
+        return self._reader.read()
 
     def _trip(self, request: TripCluster) -> LatchReply:
         keys, record = self._keys, encode(request.record)

@@ -20,7 +20,7 @@ import msgspec
 from grinder.adapters.etcd.compat import RpcError, StatusCode, rpc
 from grinder.adapters.etcd.connection import Access, Connection, KnownRevision
 from grinder.adapters.etcd.keys import Keys
-from grinder.adapters.etcd.latch import read_cluster
+from grinder.adapters.etcd.latch import ClusterReader
 from grinder.model.cluster import ClusterView, EtcdFailure, EtcdOperation
 from grinder.model.errors import EtcdRefusedError, EtcdSilentError
 from grinder.model.limits import ETCD_CLOSE_S_MAX, ETCD_LIST_PERIOD_MS, ETCD_QUEUE_MAX, ETCD_RETRY_MS
@@ -139,7 +139,7 @@ class Hearing:
         if last is None:
             return False
         missed, self._missed_after_revision = self._missed_after_revision, None
-        if view.revision < last.revision:
+        if view.rewritten or view.revision < last.revision:
             return True
         if missed is not None and heard_revision <= missed:
             if by_itself:
@@ -156,9 +156,8 @@ class ClusterWatch:
     def __init__(
         self, access: Access, known: KnownRevision, clock: Clock, post: Post, meter: Meter, on_view: Callable[..., None]
     ) -> None:
-        self._keys = Keys(access.cluster)
         self._connection = Connection(access, known)
-        self._clock = clock
+        self._reader = ClusterReader(self._connection, Keys(access.cluster), clock)
         self._post = post
         self._meter = meter
         self._on_view = on_view
@@ -193,7 +192,7 @@ class ClusterWatch:
     def _read(self, *, by_itself: bool) -> None:
         began, view, failed, why = time.monotonic(), None, None, ""
         try:
-            view = read_cluster(self._connection, self._keys, self._clock)
+            view = self._reader.read()
         except EtcdRefusedError as error:
             failed, why = EtcdFailure.NOT_DONE, str(error)
         except EtcdSilentError as error:
@@ -217,4 +216,4 @@ class ClusterWatch:
 
 def _content(view: ClusterView) -> ClusterView:
     """Return a view without what differs between two reads of the same keys."""
-    return msgspec.structs.replace(view, revision=0, raft_term=0, asked_boot_ns=0, known_revision=0)
+    return msgspec.structs.replace(view, revision=0, raft_term=0, asked_boot_ns=0, known_revision=0, rewritten=False)

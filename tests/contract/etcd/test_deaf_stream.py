@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 
@@ -14,7 +15,7 @@ from grinder.adapters.clock import SystemClock
 from grinder.adapters.etcd.compat import rpc
 from grinder.adapters.etcd.connection import Access, Connection
 from grinder.adapters.etcd.keys import Keys
-from grinder.adapters.etcd.latch import read_cluster
+from grinder.adapters.etcd.latch import ClusterReader
 from tests.contract.etcd.rig import TIMEOUT_S, Node, until
 from tests.etcd_relay import HOST
 
@@ -26,6 +27,7 @@ class Deaf(rpc.MaintenanceServicer, rpc.KVServicer, rpc.WatchServicer):  # type:
 
     def __init__(self) -> None:
         self.revision = 100
+        self.said: dict[int, Any] = {}
         self.connection: Connection | None = None
         self.begun_from: list[int] = []
         self.ended = 0
@@ -39,7 +41,15 @@ class Deaf(rpc.MaintenanceServicer, rpc.KVServicer, rpc.WatchServicer):  # type:
         if self.connection is not None:
             self.connection.known.note(self.revision + 1_000)
         pair = {"key": Keys(CLUSTER).resigned, "value": str(self.revision).encode(), "mod_revision": self.revision}
-        return rpc.RangeResponse(header={"revision": self.revision, "cluster_id": 5}, kvs=[pair])
+        answer = rpc.RangeResponse(header={"revision": self.revision, "cluster_id": 5}, kvs=[pair])
+        self.said[self.revision] = answer
+        return answer
+
+    def Txn(self, request: Any, context: object) -> object:
+        """Nothing but the read of every key, and of what was there before."""
+        then = self.said[request.success[1].request_range.revision]
+        answers = [rpc.ResponseOp(response_range=found) for found in (self.Range(request, context), then)]
+        return rpc.TxnResponse(header={"revision": self.revision, "cluster_id": 5}, succeeded=True, responses=answers)
 
     def Watch(self, requests: Iterator[object], context: grpc.ServicerContext) -> Iterator[object]:
         self.begun_from.append(next(requests).create_request.start_revision)  # type: ignore[attr-defined]
@@ -86,8 +96,10 @@ def test_read_when_others_learn_of_newer_revisions_meanwhile_then_what_was_known
     member = Deaf()
     with serving(member) as access:
         connection = Connection(access)
-        first = read_cluster(connection, Keys(CLUSTER), SystemClock())
+        reader = ClusterReader(connection, Keys(CLUSTER), SystemClock())
+        first = reader.read()
         member.connection = connection
-        second = read_cluster(connection, Keys(CLUSTER), SystemClock())
+        second = reader.read()
         assert (first.known_revision, second.known_revision) == (0, first.revision)
+        assert not second.rewritten
         connection.close()

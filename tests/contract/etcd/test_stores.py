@@ -37,7 +37,7 @@ from tests.contract.etcd.rig import (
     trip_record,
     until,
 )
-from tests.etcd_kit import Cluster
+from tests.etcd_kit import Cluster, wait_until
 
 CHANGES = 100
 
@@ -214,6 +214,64 @@ def test_watch_when_an_older_snapshot_was_restored_then_the_loss_shows(etcd: Clu
         assert lost.arm is not None, "it says armed again, and only the revision tells that it must not be believed"
 
     run(etcd, steps)
+
+
+def test_read_when_a_loss_was_made_up_for_then_what_was_read_before_is_told_otherwise(etcd: Cluster) -> None:
+    host = Clients(access(etcd))
+    host.arm()
+    snapshot = etcd.snapshot()
+    host.latches.perform(OverrideCluster(override_record()))
+    before = host.view()
+    etcd.restore(snapshot)
+    other = Clients(host.way)
+    wait_until(lambda: report(other) > before.revision, PATIENCE_S, "more than was lost")
+    after = host.view()
+    assert after.revision >= after.known_revision, "its number tells nothing"
+    assert after.cluster_id == before.cluster_id
+    assert after.rewritten
+    assert not host.view().rewritten
+
+
+def test_read_when_a_loss_was_made_up_for_and_compacted_then_a_key_of_before_tells(etcd: Cluster) -> None:
+    host, other = (Clients(way) for way in [access(etcd)] * 2)
+    write(host)
+    snapshot = etcd.snapshot()
+    write(host)
+    before = host.view()
+    etcd.restore(snapshot)
+    wait_until(lambda: report(other) > before.revision, PATIENCE_S, "more than was lost")
+    etcd.ctl("compact", str(report(other)))
+    after = host.view()
+    assert after.revision >= after.known_revision
+    assert after.rewritten
+    assert not host.view().rewritten
+
+
+def test_read_when_keys_come_and_go_or_were_compacted_then_nothing_is_told_otherwise(etcd: Cluster) -> None:
+    host = Clients(access(etcd))
+    other = Clients(host.way)
+    for step in range(3):
+        assert not host.view().rewritten
+        host.arm(arm_record(f"arm-{step}"))
+        assert not host.view().rewritten
+        host.latches.perform(TripCluster(trip_record(f"trip-{step}")))
+        assert report(other) > 0
+    etcd.ctl("compact", str(report(host)))
+    assert not host.view().rewritten
+    report(host)
+    assert not host.view().rewritten
+
+
+def report(clients: Clients) -> int:
+    """Write a host's report; return at which revision, 0 if it failed."""
+    reply = clients.latches.perform(ReportNode(node_record(), 5))
+    return reply.revision if isinstance(reply, Done) else 0
+
+
+def write(clients: Clients) -> int:
+    """Write the override; return at which revision, 0 if it failed."""
+    reply = clients.latches.perform(OverrideCluster(override_record()))
+    return reply.revision if isinstance(reply, Done) else 0
 
 
 def test_requests_when_of_different_kinds_then_none_waits_for_another(etcd: Cluster) -> None:

@@ -153,6 +153,7 @@ def test_see_when_a_view_is_older_than_what_is_known_then_it_is_dropped() -> Non
         view(30, permit=arm(), known=31),
         view(30, permit=arm(), cluster_id=2),
         view(30, permit=arm(), asked=NOW + 1, raft_term=1),
+        msgspec.structs.replace(view(30, permit=arm(), known=20), rewritten=True),
     ],
 )
 def test_see_when_etcd_answers_with_less_than_was_known_then_a_clear_host_trips_and_goes_on_from_there(

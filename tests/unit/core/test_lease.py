@@ -236,7 +236,7 @@ class TestCampaign:
     def test_candidate_when_etcd_falls_silent_then_its_role_is_unknown(self) -> None:
         talk = Talk()
         talk.candidate(OTHER)
-        talk.wait(TTL_S * 1_000)
+        talk.wait(TTL_S * 1_000 + 1)
         assert (talk.standing.role, talk.standing.why) == (HaRole.UNKNOWN, "etcd does not answer")
 
     def test_candidate_when_nobody_leads_and_its_campaign_is_open_then_it_says_so(self) -> None:
@@ -277,6 +277,19 @@ class TestRounds:
         talk.see(own, revision=22)
         talk.revision = 22
         began = talk.round()
+        assert talk.standing.risk_deadline_boot_ns == began + RISK_NS
+
+    def test_risk_when_nothing_is_read_then_it_ends_whatever_the_rounds_prove_and_the_lead_goes_on(self) -> None:
+        """A permission that was restored holds by every permit; only a read of everything shows that it was gone."""
+        talk, own = Talk(), leader("a", 20, 100)
+        read_ns = talk.lead()
+        talk.wait(1_000)
+        began = talk.round()
+        assert talk.standing.risk_deadline_boot_ns == read_ns + RISK_NS
+        assert talk.standing.lead_deadline_boot_ns == began + LEAD_NS
+        talk.see(own, proved=False)
+        assert talk.standing.risk_deadline_boot_ns == read_ns + RISK_NS, "what a watch tells proves nothing about now"
+        talk.see(own)
         assert talk.standing.risk_deadline_boot_ns == began + RISK_NS
 
     def test_round_when_the_arm_changed_in_the_middle_then_no_risk_and_another_round_at_once(self) -> None:

@@ -99,6 +99,7 @@ class TestEnds:
             ({"revision": 25, "leader": leader("a", 20, 100), "epoch_base": 9}, "terms count from a new epoch"),
             ({"revision": 3, "known_revision": 20, "leader": leader("a", 20, 100)}, "etcd lost data"),
             ({"revision": 25, "cluster_id": 8, "leader": leader("a", 20, 100)}, "etcd lost data"),
+            ({"revision": 25, "rewritten": True, "leader": leader("a", 20, 100)}, "etcd lost data"),
             (
                 {"revision": 25, "leader": leader("a", 20, 100), "nodes": (node("b", 21),)},
                 "another host knows of term 21",
