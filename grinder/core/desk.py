@@ -18,19 +18,19 @@ from grinder.core.inputs import spend
 from grinder.core.intentions import entries, follow_mid, intentions
 from grinder.core.planner import Wanted
 from grinder.core.round import Round, account_situation, route_limits, verdict
-from grinder.core.router import Route as R
-from grinder.core.router import Routed, route
+from grinder.core.router import Route, Routed, route
 from grinder.core.situation import Approved, Denied, Proposal
 from grinder.core.view import LiveOrder
 from grinder.model.control import FsmState, RiskIntent
 from grinder.model.orders import (
+    BUY,
+    GRID,
     INTENTS_PER_INCARNATION,
+    TAKE_PROFIT,
     Amend,
     Cancel,
     OrderId,
-    OrderKind,
     Place,
-    Side,
     format_order_id,
 )
 from grinder.model.reasons import PlanReason, RouterReason
@@ -39,6 +39,14 @@ from grinder.model.units import NS_PER_MS, ZERO
 ROUND_ENTRIES_MAX: Final = 16
 """Most entries placed, moved or replaced in one round; the next one follows at once. Each leaves the moment it is
 decided, so a short round would only plan the same grid again."""
+
+# Plain names for the path of every tick; see grinder.model.orders.
+_ACTIVE: Final = FsmState.ACTIVE
+_AMEND: Final = Route.AMEND
+_BLOCK: Final = Route.BLOCK
+_CANCEL: Final = Route.CANCEL
+_NOOP: Final = Route.NOOP
+_THROTTLED: Final = RouterReason.RATE_LIMIT_THROTTLE
 
 
 def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, effects: list[Effect]) -> None:
@@ -63,7 +71,7 @@ def plan_symbol(state: EngineState, symbol: SymbolState, cause_mono_ns: int, eff
     turn = Round(state, symbol, top, instrument, account, cause_mono_ns, effects, grid_open, budget)
     follow_mid(turn)
     live, wanted = intentions(turn)
-    if grid_open and (state.fsm.state is not FsmState.ACTIVE or symbol.symbol in state.loss_breached):
+    if grid_open and (state.fsm.state is not _ACTIVE or symbol.symbol in state.loss_breached):
         _report_blocked(turn, live)
     decisions = route(wanted, live, top, instrument, route_limits(state), state.config.router)
     symbol.wanted = len(wanted)
@@ -106,7 +114,7 @@ def _take_back_expired(turn: Round) -> None:
         return
     now, symbol = turn.state.now_mono_ns, turn.symbol
     for order in tuple(turn.state.view.of(symbol.symbol)):
-        if order.kind is not OrderKind.TAKE_PROFIT or order.in_flight or not order.remaining_qty:
+        if order.kind is not TAKE_PROFIT or order.in_flight or not order.remaining_qty:
             continue
         expires_mono_ns = order.since_mono_ns + ttl_ns
         if expires_mono_ns <= now:
@@ -120,24 +128,24 @@ def _take_back_expired(turn: Round) -> None:
 def _act(turn: Round, routed: Routed) -> bool:
     """Carry out one decision; return False if it has to wait for a later round, which will decide it anew."""
     wanted, existing = routed.wanted, routed.existing
-    if routed.route is R.CANCEL:
+    if routed.route is _CANCEL:
         assert existing is not None
-        permitted = turn.state.fsm.state is FsmState.ACTIVE or existing.kind is not OrderKind.GRID
+        permitted = turn.state.fsm.state is _ACTIVE or existing.kind is not GRID
         _cancel(turn, existing, routed.plan_reason if permitted else PlanReason.NOT_PERMITTED)
         return True
-    if routed.route is R.NOOP and routed.reason is not RouterReason.RATE_LIMIT_THROTTLE:
+    if routed.route is _NOOP and routed.reason is not _THROTTLED:
         return True
     assert wanted is not None
     if _is_blocked(turn, wanted):
         return False
-    if routed.route in (R.BLOCK, R.NOOP):
+    if routed.route is _NOOP or routed.route is _BLOCK:
         _hold_back(turn, wanted)
         return True
     if _has_to_wait(turn, wanted):
         return False
     if existing is None:
         _place(turn, wanted)
-    elif routed.route is R.AMEND:
+    elif routed.route is _AMEND:
         _amend(turn, wanted, existing, routed.plan_reason)
     else:
         turn.grid_sent += not wanted.reduce_only
@@ -160,7 +168,7 @@ def _place(turn: Round, wanted: Wanted) -> None:
     turn.symbol.working = with_placed(turn.symbol.working, intent)
     state.budget = spend(state.budget, adds_risk=approved is RiskIntent.INCREASE_RISK)
     turn.grid_sent += not wanted.reduce_only
-    if wanted.kind is OrderKind.TAKE_PROFIT:
+    if wanted.kind is TAKE_PROFIT:
         turn.effects.append(Counted("grinder_cycle_tp_generated_total", (turn.symbol.symbol,)))
 
 
@@ -219,7 +227,7 @@ def _with_amended(turn: Round, intent: Amend, existing: LiveOrder) -> Working:
         risk_prices = working.risk_prices
     else:
         risk_prices = (working.risk_prices - {(existing.side, existing.price)}) | {(intent.side, intent.price)}
-    if intent.side is Side.BUY:
+    if intent.side is BUY:
         field = "reduce_buy_qty" if existing.reduce_only else "buy_qty"
         changes: dict[str, object] = {"buy_price_max": max(prices), field: getattr(working, field) + growth}
     else:
@@ -292,8 +300,9 @@ def _hold_back(turn: Round, wanted: Wanted) -> None:
 
 
 def _count(decisions: Iterable[Routed], effects: list[Effect]) -> None:
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[Route, RouterReason], int] = {}
     for routed in decisions:
-        key = (routed.route.value, routed.reason.value)
+        key = (routed.route, routed.reason)
         counts[key] = counts.get(key, 0) + 1
-    effects.extend(Counted("grinder_router_decision_total", labels, by) for labels, by in counts.items())
+    for (choice, reason), by in counts.items():
+        effects.append(Counted("grinder_router_decision_total", (choice.value, reason.value), by))

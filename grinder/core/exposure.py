@@ -13,11 +13,14 @@ from typing import Final, Protocol
 import msgspec
 
 from grinder.model.control import RiskIntent
-from grinder.model.orders import Amend, Cancel, Place, Side
+from grinder.model.orders import BUY, SELL, Amend, Cancel, Place, Side
 from grinder.model.units import ZERO
 
 Action = Place | Amend | Cancel
 """What the engine may ask of the executor about one order."""
+
+_INCREASE: Final = RiskIntent.INCREASE_RISK
+_REDUCE: Final = RiskIntent.REDUCE_RISK
 
 
 class WorkingOrder(Protocol):
@@ -74,24 +77,29 @@ NOTHING_WORKING: Final = Working()
 
 def working_of(orders: Iterable[WorkingOrder]) -> Working:
     """Return the sum of the orders of one symbol that may still execute, those in flight or in doubt included."""
-    qty = {(side, reduce): ZERO for side in Side for reduce in (False, True)}
-    prices: dict[Side, list[Decimal]] = {Side.BUY: [], Side.SELL: []}
+    qty = {(BUY, False): ZERO, (BUY, True): ZERO, (SELL, False): ZERO, (SELL, True): ZERO}
+    buy_price_max: Decimal | None = None
+    sell_price_min: Decimal | None = None
     risk_prices = set()
     ids = set()
     for order in orders:
-        side = order.side
-        qty[side, order.reduce_only] += order.remaining_qty
-        prices[side].append(order.price)
+        side, price, reduce_only = order.side, order.price, order.reduce_only
+        qty[side, reduce_only] += order.remaining_qty
+        if side is BUY:
+            if buy_price_max is None or price > buy_price_max:
+                buy_price_max = price
+        elif sell_price_min is None or price < sell_price_min:
+            sell_price_min = price
         ids.add(order.client_order_id)
-        if not order.reduce_only:
-            risk_prices.add((side, order.price))
+        if not reduce_only:
+            risk_prices.add((side, price))
     return Working(
-        buy_qty=qty[Side.BUY, False],
-        sell_qty=qty[Side.SELL, False],
-        reduce_buy_qty=qty[Side.BUY, True],
-        reduce_sell_qty=qty[Side.SELL, True],
-        buy_price_max=max(prices[Side.BUY], default=None),
-        sell_price_min=min(prices[Side.SELL], default=None),
+        buy_qty=qty[BUY, False],
+        sell_qty=qty[SELL, False],
+        reduce_buy_qty=qty[BUY, True],
+        reduce_sell_qty=qty[SELL, True],
+        buy_price_max=buy_price_max,
+        sell_price_min=sell_price_min,
         count=len(ids),
         risk_prices=frozenset(risk_prices),
         ids=frozenset(ids),
@@ -100,7 +108,7 @@ def working_of(orders: Iterable[WorkingOrder]) -> Working:
 
 def with_placed(working: Working, place: Place) -> Working:
     """Return the sum after one more order was sent; equal to ``working_of`` with that order added."""
-    buy = place.side is Side.BUY
+    buy = place.side is BUY
     added = {
         (True, False): "buy_qty",
         (False, False): "sell_qty",
@@ -146,23 +154,23 @@ def classify(
         return RiskIntent.CANCEL
     if isinstance(action, Place):
         if action.reduce_only:
-            return RiskIntent.REDUCE_RISK
+            return _REDUCE
         replaced_qty = ZERO
     else:
         if amended is None:
-            return RiskIntent.INCREASE_RISK
+            return _INCREASE
         if amended.reduce_only:
-            return RiskIntent.REDUCE_RISK
+            return _REDUCE
         replaced_qty = amended.remaining_qty
     if position_qty is None:
-        return RiskIntent.INCREASE_RISK
-    if action.side is Side.SELL:
+        return _INCREASE
+    if action.side is SELL:
         held, ahead = position_qty, working.sell_qty + working.reduce_sell_qty
     else:
         held, ahead = -position_qty, working.buy_qty + working.reduce_buy_qty
     if held > ZERO and ahead - replaced_qty + action.qty <= held:
-        return RiskIntent.REDUCE_RISK
-    return RiskIntent.INCREASE_RISK
+        return _REDUCE
+    return _INCREASE
 
 
 def worst_case_qty(position_qty: Decimal, working: Working) -> Decimal:

@@ -139,6 +139,8 @@ def step(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns: in
     return Fsm(row.target, now_mono_ns, row.reason, awaiting), transition
 
 
+_NO_OVERRIDE: Final = Override.NONE
+_NO_RESPONSE: Final = AccountResponse.NONE
 # Plain integers: the enum's own operators cost more than the rest of a step.
 _KILL_SWITCH: Final = int(Signal.KILL_SWITCH)
 _OPERATOR_EMERGENCY: Final = int(Signal.OPERATOR_EMERGENCY)
@@ -164,7 +166,7 @@ def _signals(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns
     override = inputs.operator_override
     if inputs.kill_switch_active:
         signals |= _KILL_SWITCH
-    if override is not Override.NONE:
+    if override is not _NO_OVERRIDE:
         signals |= _OPERATOR_EMERGENCY if override is Override.EMERGENCY else _HOLD
     if fsm.awaiting_resume:
         signals |= _HOLD
@@ -179,7 +181,7 @@ def _signals(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns
     if inputs.venue_restricts:
         signals |= _LEVELS[ToxicityLevel.MID]
     response = inputs.account_response
-    if response is not AccountResponse.NONE:
+    if response is not _NO_RESPONSE:
         signals |= _STALE if response is AccountResponse.DEGRADED else _HOLD
     notional = inputs.position_notional_usd
     small = notional is not None and 0.0 <= notional < thresholds.position_notional_threshold_usd

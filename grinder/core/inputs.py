@@ -43,6 +43,8 @@ from grinder.model.reasons import DenyReason
 from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS, ZERO
 
+_OPEN: Final = OrderState.OPEN
+_REJECTED: Final = OrderState.REJECTED
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.EXPIRED})
 BY_CHANCE: Final = ("-5022", "-1021", "-5028")
 """How reasons begin that say nothing against the order itself: it would have taken, or was too old when it arrived.
@@ -102,7 +104,7 @@ def _update(state: EngineState, update: OrderUpdate, effects: list[Effect]) -> N
         elif update.state is not OrderState.EXPIRED:
             # A take-profit expires when the position is gone, and its lot with it: the next one must not wait.
             symbol.profit_mono_ns = wait_until_mono_ns
-    if update.state is OrderState.REJECTED:
+    if update.state is _REJECTED:
         subject = f"{update.side} {update.kind} {update.reason}"
         symbol.rejects = refused(symbol.rejects, subject, state.now_mono_ns)
         looping = symbol.rejects.count >= state.config.guards.reject_trip and not update.reason.startswith(BY_CHANCE)
@@ -110,7 +112,7 @@ def _update(state: EngineState, update: OrderUpdate, effects: list[Effect]) -> N
             state.tripped = True
             detail = f"{update.symbol}: {subject}, {symbol.rejects.count} times in a row"
             effects.append(Trip(TripReason.REJECT_LOOP, detail))
-    elif update.state is OrderState.OPEN:
+    elif update.state is _OPEN:
         symbol.rejects = NO_STREAK
 
 

@@ -21,13 +21,15 @@ from grinder.core.round import Round
 from grinder.core.view import LiveOrder
 from grinder.model.control import FsmState
 from grinder.model.instrument import TRADING
-from grinder.model.orders import OrderKind, Side
+from grinder.model.orders import BUY, EXIT, GRID, SELL, TAKE_PROFIT, Side
 from grinder.model.units import BPS, NS_PER_MS, ZERO
 
 START_GRACE_MS: Final = 5_000
 """How long entries that rest already are left alone in INIT and READY, milliseconds."""
 
 _NEAREST: Final = frozenset({"b1", "s1"})
+_ACTIVE: Final = FsmState.ACTIVE
+_EMERGENCY: Final = FsmState.EMERGENCY
 _STARTING: Final = frozenset({FsmState.INIT, FsmState.READY})
 
 
@@ -38,15 +40,15 @@ def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
         order
         for order in state.view.of(symbol.symbol)
         # An order that has traded away rests no more, though nobody has said so yet.
-        if order.kind is not OrderKind.EXIT and (order.in_flight or order.remaining_qty > ZERO)
+        if order.kind is not EXIT and (order.in_flight or order.remaining_qty > ZERO)
     ]
     wanted: list[Wanted] = []
     fsm = state.fsm
-    if fsm.state is not FsmState.EMERGENCY or not state.config.exit_enabled:
+    if fsm.state is not _EMERGENCY or not state.config.exit_enabled:
         wanted.extend(_profits(turn, live))
     else:
-        live = [order for order in live if order.kind is not OrderKind.TAKE_PROFIT]
-    if fsm.state is FsmState.ACTIVE and _entries_allowed(turn):
+        live = [order for order in live if order.kind is not TAKE_PROFIT]
+    if fsm.state is _ACTIVE and _entries_allowed(turn):
         trading = [order for order in live if _trades_away(order, turn)]
         if not trading:
             wanted += entries(turn, live)
@@ -58,10 +60,10 @@ def intentions(turn: Round) -> tuple[list[LiveOrder], list[Wanted]]:
         ids = {order.client_order_id for order in trading if not _left_behind(order, prices, turn)}
         return [order for order in live if order.client_order_id not in ids], wanted
     if fsm.state in _STARTING and state.now_mono_ns - fsm.since_mono_ns < START_GRACE_MS * NS_PER_MS:
-        live = [order for order in live if order.kind is not OrderKind.GRID]
+        live = [order for order in live if order.kind is not GRID]
         symbol.plan_mono_ns = fsm.since_mono_ns + START_GRACE_MS * NS_PER_MS
     elif fsm.state is FsmState.INIT:
-        live = [order for order in live if order.kind is not OrderKind.GRID]
+        live = [order for order in live if order.kind is not GRID]
     return live, wanted
 
 
@@ -99,12 +101,12 @@ def entries(turn: Round, live: Iterable[LiveOrder]) -> list[Wanted]:
     assert symbol.anchor is not None
     held = {lot.level: lot.qty for lot in symbol.cycle.lots}
     for order in state.view.of(symbol.symbol):
-        if order.kind is OrderKind.GRID and order.unsettled_qty:
+        if order.kind is GRID and order.unsettled_qty:
             held[order.level] = held.get(order.level, ZERO) + order.unsettled_qty
     for ended in state.view.unsettled_of(symbol.symbol):
-        if ended.kind is OrderKind.GRID:
+        if ended.kind is GRID:
             held[ended.level] = held.get(ended.level, ZERO) + ended.unsettled_qty
-    resting = {(order.level, order.side): order for order in live if order.kind is OrderKind.GRID}
+    resting = {(order.level, order.side): order for order in live if order.kind is GRID}
     grid = [_spare(order, resting.get((order.level, order.side))) for order in _grid(turn, held)]
     return _outward(grid, resting)
 
@@ -124,7 +126,7 @@ def _clear(grid: Iterable[Wanted], top: Top) -> bool:
     """Tell whether the nearest entries still rest outside the book's other side."""
     for order in grid:
         if order.level in _NEAREST:
-            crosses = order.price >= top.ask_price if order.side is Side.BUY else order.price <= top.bid_price
+            crosses = order.price >= top.ask_price if order.side is BUY else order.price <= top.bid_price
             if crosses:
                 return False
     return True
@@ -142,7 +144,7 @@ def _outward(grid: list[Wanted], resting: Mapping[tuple[str, Side], LiveOrder]) 
         if existing is not None and not existing.in_flight and existing.price != order.price:
             up = order.price > existing.price
             break
-    first = Side.SELL if up else Side.BUY
+    first = SELL if up else BUY
     ahead = [order for order in reversed(grid) if order.side is first]
     return ahead + [order for order in grid if order.side is not first]
 
@@ -153,7 +155,7 @@ def _left_behind(order: LiveOrder, prices: Mapping[tuple[str, Side], Decimal], t
 
 
 def _reached(order: LiveOrder, top: Top) -> bool:
-    return order.price >= top.ask_price if order.side is Side.BUY else order.price <= top.bid_price
+    return order.price >= top.ask_price if order.side is BUY else order.price <= top.bid_price
 
 
 def _trades_away(order: LiveOrder, turn: Round) -> bool:
@@ -162,7 +164,7 @@ def _trades_away(order: LiveOrder, turn: Round) -> bool:
     The book has reached it, so that a command would come too late; or it has traded but for a rest that the venue
     would not take as an order.
     """
-    if order.kind is not OrderKind.GRID or order.in_flight:
+    if order.kind is not GRID or order.in_flight:
         return False
     if order.executed_qty and order.remaining_qty * order.price < turn.instrument.min_notional:
         return True
@@ -183,7 +185,7 @@ def _profits(turn: Round, live: Iterable[LiveOrder]) -> list[Wanted]:
     spacing_bps = turn.symbol.spacing_bps
     lots = [replace(lot, qty=_share(turn, lot.qty)) for lot in cycle.lots]
     planned = take_profits(lots, turn.instrument, spacing_bps, turn.top, abs(cycle.position_qty))
-    resting = {(order.level, order.side): order for order in live if order.kind is OrderKind.TAKE_PROFIT}
+    resting = {(order.level, order.side): order for order in live if order.kind is TAKE_PROFIT}
     return [_spare_better(order, resting.get((order.level, order.side)), spacing_bps) for order in planned]
 
 
@@ -199,7 +201,7 @@ def _spare_better(wanted: Wanted, existing: LiveOrder | None, spacing_bps: Decim
     """Keep a take-profit that rests at a slightly better price than its target: it followed the touch once."""
     if existing is None:
         return wanted
-    gain = existing.price - wanted.price if wanted.side is Side.SELL else wanted.price - existing.price
+    gain = existing.price - wanted.price if wanted.side is SELL else wanted.price - existing.price
     if ZERO < gain * BPS < spacing_bps * wanted.price:
         return replace(wanted, price=existing.price)
     return wanted

@@ -18,12 +18,14 @@ import msgspec
 
 from grinder.model.instrument import Instrument
 from grinder.model.limits import LEVELS_MAX
-from grinder.model.orders import OrderKind, Side, TimeInForce
+from grinder.model.orders import BUY, GRID, SELL, OrderKind, Side, TimeInForce
 from grinder.model.reasons import PlanReason
 from grinder.model.units import BPS, ONE, ZERO, ceil_to, floor_to
 
 _PERCENT: Final = Decimal(100)
 _HALF: Final = Decimal("0.5")
+_POST_ONLY: Final = TimeInForce.GTX
+_FILL: Final = PlanReason.GRID_FILL
 
 
 class PlannerConfig(msgspec.Struct, frozen=True):
@@ -154,8 +156,8 @@ def plan_grid(
     if size is None:
         return ()
     step = anchor * spacing_bps / BPS
-    buys = _side(config, instrument, Side.BUY, anchor, step, top, held_qty, size)
-    return buys + _side(config, instrument, Side.SELL, anchor, step, top, held_qty, size)
+    buys = _side(config, instrument, BUY, anchor, step, top, held_qty, size)
+    return buys + _side(config, instrument, SELL, anchor, step, top, held_qty, size)
 
 
 def _side(
@@ -169,7 +171,7 @@ def _side(
     size: Decimal,
 ) -> tuple[Wanted, ...]:
     tick = instrument.tick_size
-    buy = side is Side.BUY
+    buy = side is BUY
     # The nearest price that is still free: outside the book's other side, then beyond the level before.
     nearest = ceil_to(top.ask_price, tick) - tick if buy else floor_to(top.bid_price, tick) + tick
     whole_qty = floor_to(size, instrument.step_size)
@@ -189,13 +191,13 @@ def _side(
         # A size that is too small for the venue is the router's to refuse, with a reason; a remainder is no order.
         remainder = held > ZERO and qty * price < instrument.min_notional
         if qty > ZERO and qty >= instrument.min_qty and not remainder:
-            wanted.append(Wanted(level, side, price, qty, TimeInForce.GTX, False, OrderKind.GRID, PlanReason.GRID_FILL))
+            wanted.append(Wanted(level, side, price, qty, _POST_ONLY, False, GRID, _FILL))
     return tuple(wanted)
 
 
 def level_name(side: Side, number: int) -> str:
     """Return the name of an entry slot: ``b1`` is the first buy, ``s3`` the third sell."""
-    return f"{'b' if side is Side.BUY else 's'}{number}"
+    return f"{'b' if side is BUY else 's'}{number}"
 
 
 def _too_far(config: PlannerConfig, price: Decimal, top: Top) -> bool:

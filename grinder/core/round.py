@@ -25,6 +25,7 @@ from grinder.model.risk_input import RiskInput
 from grinder.model.units import ZERO
 
 _PLENTY: Final = 1 << 30
+_EXPOSURE: Final = RiskInput.EXPOSURE
 
 
 class Round(msgspec.Struct):
@@ -80,7 +81,7 @@ def _refreshed(turn: Round) -> AccountSituation:
 def account_situation(state: EngineState, effects: list[Effect]) -> AccountSituation:
     """Return what is true for every symbol now; ``effects`` take note of what cannot be computed."""
     budget = state.budget
-    worst_case = attempt(state, effects, RiskInput.EXPOSURE, lambda: _worst_case(state), lambda: None)
+    worst_case = attempt(state, effects, _EXPOSURE, lambda: _worst_case(state), lambda: None)
     return AccountSituation(
         now_mono_ns=state.now_mono_ns,
         kill_switch_active=state.kill_switch_active,

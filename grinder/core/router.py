@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from grinder.core.planner import Top, Wanted
 from grinder.core.view import LiveOrder
 from grinder.model.instrument import Instrument
-from grinder.model.orders import OrderKind, Side
+from grinder.model.orders import BUY, TAKE_PROFIT, Side
 from grinder.model.reasons import PlanReason, RouterReason
 from grinder.model.units import BPS, is_multiple
 
@@ -71,6 +72,16 @@ class Routed(msgspec.Struct, frozen=True, gc=False):
 
 _SLOT = tuple[str, Side]
 
+# Made once: looking members up in their enums costs more than the tests that choose among them.
+_IN_FLIGHT: Final = (Route.NOOP, RouterReason.ORDER_IN_FLIGHT)
+_THROTTLED: Final = (Route.NOOP, RouterReason.RATE_LIMIT_THROTTLE)
+_MISSING: Final = (Route.CANCEL_REPLACE, RouterReason.NO_EXISTING_ORDER)
+_UNCHANGED: Final = (Route.NOOP, RouterReason.NO_CHANGE_BELOW_EPS)
+_MOVED: Final = (Route.AMEND, RouterReason.AMEND_SUPPORTED_AND_SAFE)
+_SPENDS: Final = (Route.AMEND, Route.CANCEL_REPLACE)
+_SHIFT: Final = PlanReason.GRID_SHIFT
+_RESIZE: Final = PlanReason.GRID_RESIZE
+
 
 def decide(
     wanted: Wanted,
@@ -91,22 +102,22 @@ def decide(
         config: epsilons and capabilities.
     """
     if existing is not None and existing.in_flight:
-        return Route.NOOP, RouterReason.ORDER_IN_FLIGHT
+        return _IN_FLIGHT
     violation = _violation(wanted, top, instrument)
     if violation is not None:
         return Route.BLOCK, violation
     if limits.drawdown_breached and not wanted.reduce_only:
         return Route.BLOCK, RouterReason.DRAWDOWN_GATE_ACTIVE
     if (limits.protective_left if wanted.reduce_only else limits.updates_left) <= 0:
-        return Route.NOOP, RouterReason.RATE_LIMIT_THROTTLE
+        return _THROTTLED
     if existing is None:
-        return Route.CANCEL_REPLACE, RouterReason.NO_EXISTING_ORDER
+        return _MISSING
     if existing.reduce_only != wanted.reduce_only or existing.kind is not wanted.kind:
         return Route.CANCEL_REPLACE, RouterReason.CANCEL_REPLACE_REQUIRED_IMMUTABLE_FIELD
     if not differs(wanted, existing, instrument, config):
-        return Route.NOOP, RouterReason.NO_CHANGE_BELOW_EPS
+        return _UNCHANGED
     if config.amend_supported:
-        return Route.AMEND, RouterReason.AMEND_SUPPORTED_AND_SAFE
+        return _MOVED
     return Route.CANCEL_REPLACE, RouterReason.AMEND_UNSUPPORTED
 
 
@@ -136,7 +147,7 @@ def route(
         yield _surplus(unplanned)
     for order, existing in plan:
         choice, reason = decide(order, existing, top, instrument, limits, config)
-        if choice in (Route.AMEND, Route.CANCEL_REPLACE):
+        if choice in _SPENDS:
             limits = _spend(limits, order.reduce_only)
         yield Routed(choice, reason, _plan_reason(order, existing, instrument, config), order, existing)
 
@@ -162,7 +173,7 @@ def _qty_differs(wanted: Wanted, existing: LiveOrder, instrument: Instrument, co
 
 
 def _violation(wanted: Wanted, top: Top, instrument: Instrument) -> RouterReason | None:
-    crosses = wanted.price >= top.ask_price if wanted.side is Side.BUY else wanted.price <= top.bid_price
+    crosses = wanted.price >= top.ask_price if wanted.side is BUY else wanted.price <= top.bid_price
     if crosses:
         return RouterReason.WOULD_CROSS_SPREAD
     if not is_multiple(wanted.price, instrument.tick_size):
@@ -194,7 +205,7 @@ def _by_slot(live: Iterable[LiveOrder]) -> tuple[dict[_SLOT, LiveOrder], list[Li
 
 
 def _surplus(order: LiveOrder) -> Routed:
-    reason = PlanReason.TP_RESIZE if order.kind is OrderKind.TAKE_PROFIT else PlanReason.GRID_TRIM
+    reason = PlanReason.TP_RESIZE if order.kind is TAKE_PROFIT else PlanReason.GRID_TRIM
     plan_reason = reason if order.level else PlanReason.UNKNOWN_ORDER
     if order.in_flight:
         return Routed(Route.NOOP, RouterReason.ORDER_IN_FLIGHT, plan_reason, None, order)
@@ -206,10 +217,10 @@ def _plan_reason(
 ) -> PlanReason:
     if existing is None:
         return wanted.reason
-    if wanted.kind is OrderKind.TAKE_PROFIT:
+    if wanted.kind is TAKE_PROFIT:
         return PlanReason.TP_RESIZE
     moved = _price_differs(wanted, existing, instrument, config)
-    return PlanReason.GRID_SHIFT if moved else PlanReason.GRID_RESIZE
+    return _SHIFT if moved else _RESIZE
 
 
 def _spend(limits: RouteLimits, reduce_only: bool) -> RouteLimits:

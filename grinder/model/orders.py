@@ -49,6 +49,14 @@ class OrderKind(StrEnum):
     EXIT = "EXIT"
 
 
+BUY: Final = Side.BUY
+SELL: Final = Side.SELL
+GRID: Final = OrderKind.GRID
+TAKE_PROFIT: Final = OrderKind.TAKE_PROFIT
+EXIT: Final = OrderKind.EXIT
+"""Plain names for the path of every tick: CPython 3.11 needs 150 ns to look a member up in its enum, 10 for a name."""
+
+
 class TimeInForce(StrEnum):
     """Time in force that we send; GTX is post-only."""
 
