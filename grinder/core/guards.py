@@ -30,7 +30,7 @@ from grinder.core.situation import (
 )
 from grinder.model.control import RiskIntent, TradingMode
 from grinder.model.instrument import TRADING
-from grinder.model.orders import Amend, Cancel, Place, Side
+from grinder.model.orders import BUY, Amend, Cancel, Place
 from grinder.model.reasons import BlockReason
 from grinder.model.units import BPS, NS_PER_MS, ZERO
 
@@ -75,12 +75,18 @@ def judge(proposal: Proposal, limits: GuardLimits, account: AccountSituation, sy
         notional = _BEYOND_EVERY_CAP
     reduce_only = action.reduce_only if isinstance(action, Place) else amended is not None and amended.reduce_only
     case = Case(action, intent, reduce_only, notional, proposal, limits, account, symbol)
-    reasons = [gate.reason for gate in GATES_OF[intent] if _says_no(gate, case)]
+    gates = GATES_OF[intent]
+    try:
+        reasons = [gate.reason for gate in gates if gate.blocks(case)]
+    except ArithmeticError:
+        # Asked again one by one, so that only those that cannot tell count as blocking.
+        reasons = [gate.reason for gate in gates if _says_no(gate, case)]
     return Denied(intent, tuple(reasons)) if reasons else _APPROVED[intent]
 
 
 _APPROVED: Final = {intent: Approved(intent) for intent in RiskIntent}
 _BEYOND_EVERY_CAP: Final = Decimal("Infinity")
+_READ_ONLY: Final = TradingMode.READ_ONLY
 
 
 def _says_no(gate: Gate, case: Case) -> bool:
@@ -95,7 +101,7 @@ def _not_armed(case: Case) -> bool:
 
 
 def _mode_sends_nothing(case: Case) -> bool:
-    return case.limits.mode is TradingMode.READ_ONLY
+    return case.limits.mode is _READ_ONLY
 
 
 def _kill_switch(case: Case) -> bool:
@@ -116,7 +122,7 @@ def _max_position(case: Case) -> bool:
     before = worst_case_notional(symbol.position_qty, working, mark)
     replaced = case.proposal.amended.remaining_qty if case.proposal.amended is not None else ZERO
     added = order.qty - replaced
-    if order.side is Side.BUY:
+    if order.side is BUY:
         after_working = Working(buy_qty=working.buy_qty + added, sell_qty=working.sell_qty)
     else:
         after_working = Working(buy_qty=working.buy_qty, sell_qty=working.sell_qty + added)
@@ -183,7 +189,7 @@ def _percent_price(case: Case) -> bool:
     instrument, mark = case.symbol.instrument, case.symbol.mark_price
     if instrument is None or mark is None:
         return case.intent is RiskIntent.INCREASE_RISK
-    if case.order.side is Side.BUY:
+    if case.order.side is BUY:
         return case.order.price > mark * instrument.percent_price_up
     return case.order.price < mark * instrument.percent_price_down
 
@@ -251,7 +257,7 @@ def _duplicate(case: Case) -> bool:
 
 def _self_cross(case: Case) -> bool:
     order, working = case.order, case.symbol.working
-    if order.side is Side.BUY:
+    if order.side is BUY:
         return working.sell_price_min is not None and order.price >= working.sell_price_min
     return working.buy_price_max is not None and order.price <= working.buy_price_max
 
