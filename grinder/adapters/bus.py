@@ -32,6 +32,8 @@ RECONNECT_MS_MAX: Final = 100
 
 _BIND_RETRY_S: Final = 0.02
 _READABLE: Final = int(zmq.POLLIN)
+_NEXT: Final = Order.NEXT
+_LATEST: Final = QueuePolicy.LATEST_PER_SYMBOL
 _SUPERSEDED: Final = (BookTop, MarkPrice)
 _REFUSED: Final = {Order.OLD_INCARNATION: DropReason.OLD_INCARNATION, Order.REPEATED: DropReason.OUT_OF_ORDER}
 
@@ -111,7 +113,7 @@ class Receiver:
         self._process = process
         self._telemetry = telemetry
         self._tracker = SequenceTracker()
-        self._supersedes = any(channel.policy is QueuePolicy.LATEST_PER_SYMBOL for channel in channels)
+        self._supersedes = any(channel.policy is _LATEST for channel in channels)
         self._by_fileno = {int(socket.getsockopt(zmq.FD)): (socket,) for socket in sockets}
         self._wait_ms = -1
         self.more = False
@@ -196,7 +198,7 @@ class Receiver:
         name = channel.name
         key = name if len(channel.publishers) == 1 else name + envelope.frame.process  # type: ignore[union-attr]
         step = self._tracker.follow(key, envelope.incarnation, envelope.seq)
-        if step.order is not Order.NEXT:
+        if step.order is not _NEXT:
             refused = _REFUSED.get(step.order)
             if refused is not None:
                 self._drop(name, refused)
@@ -204,7 +206,7 @@ class Receiver:
             if step.missing:
                 self._telemetry.count("grinder_bus_gaps_total", name, self._process, by=step.missing)
             batch.add_gap(Gap(name, 0 if step.order is Order.RESTARTED else step.missing))
-        batch.add(envelope, name, latest_only=channel.policy is QueuePolicy.LATEST_PER_SYMBOL)
+        batch.add(envelope, name, latest_only=channel.policy is _LATEST)
 
     def _drop(self, channel: str, reason: DropReason) -> None:
         self._telemetry.count("grinder_bus_dropped_total", channel, reason)

@@ -63,6 +63,8 @@ SMALL_SHARE: Final = 8
 RETRY_S: Final = 1.0
 """Wait before a checkpoint or a prepared file that failed is tried again, seconds."""
 CLOSE_S_MAX: Final = 5.0
+_EACH: Final = JournalSync.EACH
+_GROUP: Final = JournalSync.GROUP
 
 
 class _Open:
@@ -187,14 +189,14 @@ class FileJournal:
         except OSError as error:
             self._write_problem = f"a record cannot be written: {error.strerror}"
             return False
-        if self._sync is JournalSync.EACH and not self._force(file):
+        if self._sync is _EACH and not self._force(file):
             return False
         file.end += len(frame)
         self._next_sequence += 1
         self._write_problem = ""
         self._read.clear()
         self._dirty = True
-        if self._sync is JournalSync.GROUP and not self._awake:
+        if self._sync is _GROUP and not self._awake:
             # Only the first record after a silence pays for a wake-up; the thread then looks by itself.
             self._awake = True
             self._wake.set()

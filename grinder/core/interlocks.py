@@ -131,6 +131,12 @@ class Facts(msgspec.Struct, frozen=True):
 
 _STATES: Final = tuple(FsmState)
 _OVERRIDES: Final = {override.value: override for override in Override}
+_WORST: Final = Override.EMERGENCY
+_NO_OVERRIDE: Final = Override.NONE
+_INCREASE: Final = RiskIntent.INCREASE_RISK
+_READ_ONLY: Final = TradingMode.READ_ONLY
+_LIVE: Final = TradingMode.LIVE_TRADE
+_RESTING: Final = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
 
 Check = Callable[[Ask, Facts, Limits], bool]
 
@@ -145,13 +151,13 @@ def override_of(*words: int) -> Override:
 
     Each is (sequence << 8) | code; an unknown code is the most severe one.
     """
-    return max(_OVERRIDES.get(word & 0xFF, Override.EMERGENCY) for word in words)
+    return max([_OVERRIDES.get(word & 0xFF, _WORST) for word in words])
 
 
 def _fsm_blocks(ask: Ask, facts: Facts, limits: Limits) -> bool:
     state = state_of(facts.fsm_state)
     dead = facts.now_mono_ns - facts.fsm_beat_mono_ns > HEARTBEAT_STALE_MS * NS_PER_MS
-    return state is None or dead or RiskIntent.INCREASE_RISK not in PERMISSIONS[state]
+    return state is None or dead or _INCREASE not in PERMISSIONS[state]
 
 
 def _clock_unknown(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -167,9 +173,11 @@ def _beyond_collar(ask: Ask, facts: Facts, limits: Limits) -> bool:
         references.append(facts.mark.mark_price)
     if facts.book is not None and facts.now_mono_ns - facts.book.recv_mono_ns <= PRICE_AGE_NS_MAX:
         references.append((facts.book.bid_price + facts.book.ask_price) / 2)
-    if not references:
-        return True
-    return any(abs(ask.price - reference) * BPS > limits.collar_bps * reference for reference in references)
+    price, collar_bps = ask.price, limits.collar_bps
+    for reference in references:
+        if abs(price - reference) * BPS > collar_bps * reference:
+            return True
+    return not references
 
 
 def _breaks_filter(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -212,7 +220,7 @@ def _no_permit(ask: Ask, facts: Facts, limits: Limits) -> bool:
 
 def _overridden(ask: Ask, facts: Facts, limits: Limits) -> bool:
     on_board = override_of(facts.override, facts.cluster_override)
-    return max(limits.override, on_board) is not Override.NONE
+    return max(limits.override, on_board) is not _NO_OVERRIDE
 
 
 def _unknown(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -220,7 +228,7 @@ def _unknown(ask: Ask, facts: Facts, limits: Limits) -> bool:
 
 
 def _amend_busy(ask: Ask, facts: Facts, limits: Limits) -> bool:
-    return ask.order is not None and ask.order.state not in (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
+    return ask.order is not None and ask.order.state not in _RESTING
 
 
 def _cancel_busy(ask: Ask, facts: Facts, limits: Limits) -> bool:
@@ -233,11 +241,11 @@ TABLE: Final[tuple[tuple[DenyReason, frozenset[Command], Check], ...]] = (
     (_R.ORDER_BUSY, frozenset({Command.CANCEL}), _cancel_busy),
     (_R.ORDER_BUSY, AMENDS, _amend_busy),
     (_R.STOPPING, PLACES | AMENDS, lambda ask, facts, limits: facts.stopping),
-    (_R.MODE_NOT_LIVE_TRADE, PLACES | AMENDS, lambda ask, facts, limits: limits.mode is TradingMode.READ_ONLY),
+    (_R.MODE_NOT_LIVE_TRADE, PLACES | AMENDS, lambda ask, facts, limits: limits.mode is _READ_ONLY),
     (
         _R.PORT_NOOP,
         PLACES | AMENDS,
-        lambda ask, facts, limits: limits.mode is TradingMode.LIVE_TRADE and limits.port is ExchangePort.NOOP,
+        lambda ask, facts, limits: limits.mode is _LIVE and limits.port is ExchangePort.NOOP,
     ),
     (_R.DUPLICATE_ID, PLACES, lambda ask, facts, limits: ask.seen),
     (_R.NOT_ARMED, RISK, lambda ask, facts, limits: not limits.armed),

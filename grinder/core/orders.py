@@ -44,6 +44,9 @@ documentation, ORDER_TRADE_UPDATE "Liquidation and ADL", 2026-05-28."""
 
 AWAITS_REPLY: Final = (OrderState.PENDING_AMEND, OrderState.PENDING_CANCEL)
 """States in which a report may be older than the command whose reply is owed."""
+_OPEN: Final = OrderState.OPEN
+_PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
+_SHOWS_IT_EXISTS: Final = (Happening.PLACE_CONFIRMED, Happening.AMEND_CONFIRMED)
 
 INFERRED_PER_ORDER_MAX: Final = 1_000
 
@@ -179,15 +182,15 @@ def adopted(found: OpenOrder) -> Order:
 
 def _normal(state: OrderState, filled_qty: Decimal) -> OrderState:
     """Return OPEN and PARTIALLY_FILLED according to the filled quantity, other states as they are."""
-    if state in (OrderState.OPEN, OrderState.PARTIALLY_FILLED):
-        return OrderState.PARTIALLY_FILLED if filled_qty > ZERO else OrderState.OPEN
+    if state is _OPEN or state is _PARTIALLY_FILLED:
+        return _PARTIALLY_FILLED if filled_qty > ZERO else _OPEN
     return state
 
 
 def happen(order: Order, what: Happening, reason: str = "") -> Order:
     """Return the order after a happening that carries no amounts; ``reason`` replaces the old one where given."""
     state = _normal(TRANSITIONS[order.state, what], order.filled_qty)
-    existed = order.existed or what in (Happening.PLACE_CONFIRMED, Happening.AMEND_CONFIRMED)
+    existed = order.existed or what in _SHOWS_IT_EXISTS
     return msgspec.structs.replace(order, state=state, existed=existed, reason=reason or order.reason)
 
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
-from websockets.frames import Frame, Opcode
-from websockets.protocol import Event, State
+from websockets.frames import DATA_OPCODES, Frame
+from websockets.protocol import OPEN, Event
 
 from grinder.model.limits import FRAME_BYTES_MAX
 
@@ -47,7 +47,7 @@ class FrameConnection(ClientConnection):
         """Pass each whole data message on at once; leave the handshake and control frames to the library."""
         if self.response is None or not isinstance(event, Frame):
             super().process_event(event)
-        elif event.opcode is Opcode.TEXT or event.opcode is Opcode.BINARY or event.opcode is Opcode.CONT:
+        elif event.opcode in DATA_OPCODES:
             if event.fin and not self._parts:
                 self._on_frame(bytes(event.data))
                 return
@@ -69,7 +69,7 @@ class FrameConnection(ClientConnection):
     @property
     def is_open(self) -> bool:
         """Tell whether a message may be sent now."""
-        return self.protocol.state is State.OPEN and not self.paused and not self.transport.is_closing()
+        return self.protocol.state is OPEN and not self.paused and not self.transport.is_closing()
 
     def send_now(self, message: bytes) -> bool:
         """Write one text message to the socket; return False if it certainly did not leave this process.
