@@ -87,6 +87,7 @@ def executor_ports(boot: Boot, link: AccountLink, journal: Journal) -> ExecutorP
         telemetry=boot.telemetry,
         log=boot.log,
         evidence=boot.evidence,
+        stream=link,
     )
 
 

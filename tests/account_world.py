@@ -39,7 +39,14 @@ from grinder.services.lead import Duties, Membership
 from grinder.services.order_store import ExecutorPorts
 from tests.fake_venue import MARK, SYMBOL, D, FakeVenue
 from tests.fakes import FakeBoard, FakeClock
-from tests.market import RecordingEvidence, RecordingLog, RecordingPublisher, RecordingTelemetry, make_mark
+from tests.market import (
+    RecordingEvidence,
+    RecordingLog,
+    RecordingPublisher,
+    RecordingStream,
+    RecordingTelemetry,
+    make_mark,
+)
 
 FSM_INCARNATION = 7
 
@@ -117,8 +124,16 @@ class ExecutorWorld:
         self.log = RecordingLog()
         self.sequence = 0
         self.evidence = RecordingEvidence()
+        self.stream = RecordingStream()
         ports = ExecutorPorts(
-            self.venue, self.journal, self.publisher, self.clock, self.telemetry, self.log, self.evidence
+            self.venue,
+            self.journal,
+            self.publisher,
+            self.clock,
+            self.telemetry,
+            self.log,
+            self.evidence,
+            self.stream,
         )
         config = ExecutorConfig(
             limits=rules or limits(),

@@ -67,6 +67,16 @@ class RecordingLog:
         return [name for name, _ in self.events]
 
 
+class RecordingStream:
+    """A user stream as a service may steer it: remembers why it was renewed."""
+
+    def __init__(self) -> None:
+        self.renewals: list[str] = []
+
+    def renew(self, why: str) -> None:
+        self.renewals.append(why)
+
+
 class RecordingEvidence:
     """EvidenceSink that remembers: text by ``folder/name``."""
 

@@ -43,7 +43,7 @@ from grinder.sim.exchange.orders import Order as VenueOrder
 from grinder.sim.exchange.venue import Outcome
 from tests.account_world import FSM_INCARNATION, MemoryJournal, limits, order_id
 from tests.fakes import FakeBoard
-from tests.market import RecordingEvidence, RecordingTelemetry
+from tests.market import RecordingEvidence, RecordingStream, RecordingTelemetry
 from tests.order_wire import Killed, SimulatedWire, VirtualClock
 from tests.sim_kit import KEY, Core
 
@@ -139,7 +139,9 @@ class OrderWorld:
             self._count(name, qty)
         self.journal.untold.clear()
         evidence = RecordingEvidence()
-        ports = ExecutorPorts(self.wire, self.journal, self, self.clock, self.telemetry, self.log, evidence)
+        ports = ExecutorPorts(
+            self.wire, self.journal, self, self.clock, self.telemetry, self.log, evidence, RecordingStream()
+        )
         config = ExecutorConfig(
             limits=limits(max_notional_per_order=D(10**6), max_orders_per_run=10**9),
             symbols=(SYMBOL,),

@@ -50,7 +50,7 @@ from tests.account_world import MemoryJournal, limits
 from tests.cluster_store import FakeCluster, NodeStore
 from tests.fakes import FakeBoard
 from tests.host_ports import QuietLatch, StampedSigner, Terms
-from tests.market import RecordingEvidence, RecordingLog, RecordingTelemetry
+from tests.market import RecordingEvidence, RecordingLog, RecordingStream, RecordingTelemetry
 from tests.order_wire import SimulatedWire, VirtualClock
 from tests.sim_kit import KEY, Core
 
@@ -148,7 +148,14 @@ class Host:
         self.store = NodeStore(self.world.cluster, self.world.clock.boot_ns)
         self.store.up = self.up
         ports = ExecutorPorts(
-            self.wire, self.journal, self, self.world.clock, self.telemetry, self.log, RecordingEvidence()
+            self.wire,
+            self.journal,
+            self,
+            self.world.clock,
+            self.telemetry,
+            self.log,
+            RecordingEvidence(),
+            RecordingStream(),
         )
         cluster = ClusterPorts(
             plan=LeasePlan(self.name, self.name, f"boot-{self.name}", self.starts, TTL_S, 1_000),

@@ -209,6 +209,7 @@ class ExecutorService:
     def on_user_event(self, event: UserEvent) -> None:
         """Take one event of the user stream."""
         self._seen["user_stream"] = self._ports.clock.mono_ns()
+        self._settling.heard(event)
         if isinstance(event, OrderEvent):
             if closed_by_venue(event):
                 self._trip_forced_close(event.symbol, event.client_order_id)

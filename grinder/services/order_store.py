@@ -27,7 +27,7 @@ from grinder.model.frames import OrdersFrame
 from grinder.model.limits import ORDERS_TRACKED_MAX
 from grinder.model.orders import Fill, OrderState
 from grinder.model.units import NS_PER_S, ZERO
-from grinder.ports import Clock, EvidenceSink, Journal, Log, Publisher, Telemetry, Venue
+from grinder.ports import Clock, EvidenceSink, Journal, Log, Publisher, StreamControl, Telemetry, Venue
 
 RETIRED_MAX: Final = ORDERS_TRACKED_MAX
 IDS_REMEMBERED: Final = 4 * ORDERS_TRACKED_MAX
@@ -44,6 +44,7 @@ class ExecutorPorts(msgspec.Struct, frozen=True):
     telemetry: Telemetry
     log: Log
     evidence: EvidenceSink
+    stream: StreamControl
 
 
 class OrderStore:

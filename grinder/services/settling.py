@@ -30,7 +30,17 @@ from grinder.core.order_table import Happening
 from grinder.core.orders import Order, gone, infer_fill, on_found
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS
-from grinder.model.venue import Advice, CancelOrder, Confirmed, QueryOrder, Rejected, VenueOrder, VenueReply
+from grinder.model.venue import (
+    Advice,
+    CancelOrder,
+    Confirmed,
+    QueryOrder,
+    Rejected,
+    UserEvent,
+    UserStreamUp,
+    VenueOrder,
+    VenueReply,
+)
 from grinder.services.order_store import ExecutorPorts, OrderStore
 
 QUERIES_AT_ONCE_MAX: Final = 10
@@ -42,6 +52,9 @@ COMMANDED: Final = (OrderState.PENDING_NEW, OrderState.PENDING_AMEND, OrderState
 
 FILL_GRACE_MS: Final = 2_000
 """How long the user stream may take to report a trade that a query has shown, milliseconds."""
+
+STREAM_TRIAL_MS: Final = 10_000
+"""How long a user stream is given before it is judged, milliseconds."""
 
 
 class Settling:
@@ -55,6 +68,8 @@ class Settling:
         self._verify: set[str] = set()
         self._in_doubt: tuple[str, ...] = ()
         self._unresolved: dict[str, str] = {}
+        self._stream_up_mono_ns = 0
+        self._heard_mono_ns = 0
 
     @property
     def in_doubt(self) -> int:
@@ -76,6 +91,12 @@ class Settling:
         self._verify.add(client_order_id)
         known = self._doubts.get(client_order_id)
         self._doubts[client_order_id] = begin(self._ports.clock.mono_ns()) if known is None else repeated(known)
+
+    def heard(self, event: UserEvent) -> None:
+        """Learn that the user stream tells something."""
+        self._heard_mono_ns = self._ports.clock.mono_ns()
+        if isinstance(event, UserStreamUp):
+            self._stream_up_mono_ns = self._heard_mono_ns
 
     def told(self, client_order_id: str) -> None:
         """Learn that the stream has told of an order's end: there is nothing to ask any more."""
@@ -130,6 +151,20 @@ class Settling:
             if fill is not None:
                 self._ports.log.event("FILL_INFERRED", client_order_id=partly.client_order_id, qty=fill.qty)
                 self._store.put(after, fill, "query")
+                self._renew_if_silent(now)
+
+    def _renew_if_silent(self, now_mono_ns: int) -> None:
+        """Have the user stream built again that tells of no trade and of nothing else.
+
+        A listen key may end without a word, or its last word be lost: the connection stays, and nothing comes. One
+        event that is lost among others is no reason.
+        """
+        silent_ms = (now_mono_ns - self._heard_mono_ns) // NS_PER_MS
+        up_ms = (now_mono_ns - self._stream_up_mono_ns) // NS_PER_MS
+        if silent_ms >= FILL_GRACE_MS and up_ms >= STREAM_TRIAL_MS:
+            self._stream_up_mono_ns = now_mono_ns
+            self._ports.log.event("USER_STREAM_SILENT", silent_ms=silent_ms)
+            self._ports.stream.renew("silent")
 
     def _ask(self, order: Order) -> None:
         self._tell_if_unresolved(order.client_order_id)

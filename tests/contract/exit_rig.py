@@ -202,7 +202,9 @@ class RunningExecutor:
         self.facts = VenueFacts(self.wire, self.board, self.clock, telemetry, self.log, SYMBOLS)
         self.syncer_lives = True
         venue = TimedVenue(self.wire, time)
-        ports = ExecutorPorts(venue, MemoryJournal(), _Nobody(), self.clock, telemetry, self.log, self.evidence)
+        ports = ExecutorPorts(
+            venue, MemoryJournal(), _Nobody(), self.clock, telemetry, self.log, self.evidence, self.stream
+        )
         self.service = ExecutorService(
             ports,
             self.board,

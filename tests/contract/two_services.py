@@ -119,6 +119,7 @@ class TwoServices:
                 RecordingTelemetry(),
                 self.log,
                 Evidence(),
+                self.executor_link,
             ),
             self.board,
             ExecutorConfig(

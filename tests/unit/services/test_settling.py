@@ -12,7 +12,8 @@ from grinder.core.ledger import replay
 from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS, NS_PER_S
-from grinder.model.venue import CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp, VenueOrder
+from grinder.model.venue import AccountEvent, CancelOrder, Confirmed, PlaceOrder, QueryOrder, UserStreamUp, VenueOrder
+from grinder.services.settling import STREAM_TRIAL_MS
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import Outcome
 
@@ -146,6 +147,45 @@ def test_stop_when_cancels_of_what_never_existed_are_answered_late_then_its_abse
         world.run(50)
     assert world.state(name) is OrderState.REJECTED
     assert world.clock.mono_ns() - began < STOP_NS_MAX
+
+
+def filled_unseen(world: ExecutorWorld) -> str:
+    """An order whose trade no event told; a question of its own has shown it."""
+    name = world.place(1)
+    world.run(50)
+    world.venue.trade(name, D(1))
+    world.venue.events.clear()
+    return name
+
+
+def test_stream_when_it_tells_of_no_trade_and_of_nothing_else_then_it_is_built_again() -> None:
+    world = ExecutorWorld(exits=False)
+    world.run(STREAM_TRIAL_MS)
+    first = filled_unseen(world)
+    world.run(40_000)
+    assert (world.state(first), world.filled(first)) == (OrderState.FILLED, D(1))
+    assert world.stream.renewals == ["silent"]
+
+
+def test_stream_when_one_event_of_many_is_lost_then_it_is_left_alone() -> None:
+    world = ExecutorWorld(exits=False)
+    world.run(STREAM_TRIAL_MS)
+    first = filled_unseen(world)
+    for _ in range(40):
+        world.service.on_user_event(AccountEvent("ORDER", None, (), world.clock.utc_ms()))
+        world.run(1_000)
+    assert world.filled(first) == D(1)
+    assert world.stream.renewals == []
+
+
+def test_stream_when_it_has_just_come_up_then_what_was_missed_before_says_nothing_of_it() -> None:
+    world = ExecutorWorld(exits=False)
+    world.run(STREAM_TRIAL_MS)
+    first = filled_unseen(world)
+    world.service.on_user_event(UserStreamUp())
+    world.run(STREAM_TRIAL_MS - 1_000)
+    assert world.filled(first) == D(1)
+    assert world.stream.renewals == []
 
 
 @pytest.mark.parametrize("killed", [False, True])
