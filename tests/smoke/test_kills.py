@@ -21,7 +21,8 @@ TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
 
 @pytest.fixture
 def tree() -> Iterator[TreeUnderTest]:
-    busy = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="2", GRINDER_PAPER_COOLDOWN_MS="0", GRINDER_FSM_COOLDOWN_MS="1000")
+    # Narrower, fills come so fast that the gate against repeated executions holds entries back, for a minute or two.
+    busy = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="4", GRINDER_PAPER_COOLDOWN_MS="0", GRINDER_FSM_COOLDOWN_MS="1000")
     yield busy
     busy.remove()
 

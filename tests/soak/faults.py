@@ -60,6 +60,10 @@ ACTS: tuple[dict[str, Any], ...] = (
 )
 
 
+LONG_ACTS: tuple[dict[str, Any], ...] = (*ACTS, {"kind": "gap", "stream": "user", "event": "listenKeyExpired"})
+"""Those of a long run: the next end of a listen key is told to nobody, so that streams stay up and are silent."""
+
+
 def rules() -> list[dict[str, Any]]:
     """Return every fault rule in the venue's form."""
     table = [(ORDER_OPS, ORDER_FAULTS), (QUERY_OPS, QUERY_FAULTS)]
@@ -82,6 +86,6 @@ def switch_on(venue: VenueView) -> None:
         venue.post("faults", rule)
 
 
-def stir(venue: VenueView, random: Random) -> None:
+def stir(venue: VenueView, random: Random, acts: tuple[dict[str, Any], ...] = ACTS) -> None:
     """Do one thing to the whole venue: trade a share of what rests, or take connections or keys away."""
-    venue.post("faults", random.choice(ACTS))
+    venue.post("faults", random.choice(acts))

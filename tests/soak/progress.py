@@ -17,7 +17,7 @@ from tests.smoke.trees import TreeUnderTest
 
 LINE_S = 60.0
 STILL_S = 300.0
-"""How long nothing may move. The price of the synthetic market passes a grid of 2 bps many times in that."""
+"""How long nothing may move. The price of the synthetic market passes a grid of 4 bps many times in that."""
 
 
 class Progress:
@@ -84,7 +84,7 @@ def _body(url: str) -> bytes:
 
 
 def _short(page: dict[str, Any]) -> dict[str, Any]:
-    account = page["account"]
+    account = page["account"] or {"equity": "", "reconciled": False, "positions": []}
     return {
         "state": page["fsm"]["state"],
         "for_s": round(page["fsm"]["duration_s"], 1),

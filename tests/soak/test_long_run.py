@@ -18,7 +18,7 @@ from grinder.adapters.journal import SEGMENT_BYTES
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.truth import require_sound
-from tests.soak.faults import stir, switch_on
+from tests.soak.faults import LONG_ACTS, stir, switch_on
 from tests.soak.progress import Progress, keep, situation
 from tests.soak.samples import MIB, Line, Sample, lines, of_files, of_process, summary, write_csv
 
@@ -48,7 +48,10 @@ STATE_MIB_MAX = JOURNAL_MIB_MAX + 1.0
 @pytest.fixture
 def tree() -> Iterator[TreeUnderTest]:
     busy = TreeUnderTest(
-        GRINDER_PAPER_SPACING_BPS="2",
+        # Narrower, fills come so fast that the gate against repeated executions holds entries back every other minute;
+        # and once the volatility of a quarter of an hour is known, the spacing of production would be seven times that.
+        GRINDER_PAPER_SPACING_BPS="4",
+        GRINDER_LIVE_ADAPTIVE_SPACING_ENABLED="0",
         GRINDER_PAPER_COOLDOWN_MS="0",
         GRINDER_FSM_COOLDOWN_MS="1000",
         GRINDER_DRAWDOWN_LIMIT="1",
@@ -93,7 +96,7 @@ def trade(tree: TreeUnderTest, duration_s: float) -> tuple[list[Sample], int, in
     while (at_s := time.monotonic() - began_s) < duration_s:
         if time.monotonic() >= stir_due_s:
             stir_due_s += STIR_S
-            stir(tree.venue, random)
+            stir(tree.venue, random, LONG_ACTS)
         sample_due_s += SAMPLE_S
         samples += sample(tree, began_s)
         moved = orders_moved(tree)
