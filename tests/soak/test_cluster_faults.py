@@ -12,12 +12,14 @@ from contextlib import suppress
 
 import pytest
 
+from grinder.model.cluster import Resign, RevokeLease
 from tests.etcd_kit import require_etcd
 from tests.soak.cluster.cluster_faults import TABLE
 from tests.soak.cluster.cluster_lies import HONEST, SCENES, seen
 from tests.soak.cluster.cluster_rig import DISKS, NORMAL, ClusterRig
 from tests.soak.cluster.etcd_field import UnansweredError
 from tests.soak.cluster.node import NO_DELAY, STAMPS_LATE
+from tests.soak.cluster.permits import rows_of
 from tests.soak.cluster.reports import Report, Run, lie_shown, line_of_lie, printed, seed_of, side_by_side
 from tests.soak.cluster.verdicts import judge
 
@@ -26,7 +28,7 @@ FEW_RIGS, FEW_FAULTS, FEW_SHARE = 2, 10, 0.35
 TIMINGS = ("short", "steady", "disks", "secure")
 RIGS, FAULTS_PER_RIG, RIGS_AT_ONCE = 24, 40, 3
 FAULTS_MIN = 1_000
-STALLS, STALL_S = 3, 8.0
+STALLS, STALL_S = 4, 8.0
 ANSWERED_S_MAX = 30.0
 QUICKLY_SEEN = (STAMPS_LATE, NO_DELAY)
 
@@ -47,6 +49,12 @@ def leader_revision(rig: ClusterRig) -> str:
 
     assert rig.live(ANSWERED_S_MAX, read), "etcd does not say who leads"
     return found[0]
+
+
+def given_back(rig: ClusterRig) -> int:
+    """Return how many leases hosts have given back by themselves."""
+    rows = [row for host in rig.hosts.values() for row in rows_of(host.rows_path)]
+    return sum(row.request in (RevokeLease.__name__, Resign.__name__) for row in rows)
 
 
 def require_seen(lies: tuple[str, ...], at_once: int) -> None:
@@ -113,7 +121,9 @@ def test_cluster_when_the_disk_of_etcds_leader_stalls_and_comes_back_then_the_le
         if rig.disks is None:
             pytest.skip("this machine does not let a test mount a file system")
         rig.begin()
+        conclusive = 0
         for _ in range(STALLS):
+            before = given_back(rig)
             with rig.disks.stalled(rig.field.leader()):
                 with suppress(UnansweredError):
                     rig.field.write_junk(1)
@@ -121,7 +131,11 @@ def test_cluster_when_the_disk_of_etcds_leader_stalls_and_comes_back_then_the_le
                 rig.live(STALL_S)
                 held = leader_revision(rig)
             rig.live(NORMAL.ttl_s)
-            assert leader_revision(rig) == held
+            # A host that could not renew in time says so by giving its lease back; then this stall tells nothing.
+            if given_back(rig) == before:
+                assert leader_revision(rig) == held
+                conclusive += 1
+        assert conclusive >= STALLS // 2
         assert judge(rig.world()) == []
     finally:
         rig.close()

@@ -105,7 +105,9 @@ class SmallDisks:
     def close(self) -> None:
         """Take them away; who writes there must have ended."""
         assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
         self._keeper.stdin.close()
+        self._keeper.stdout.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._keeper.wait(KEPT_S_MAX)
 
