@@ -46,7 +46,14 @@ BACKOFF_MS_MIN: Final = 1_000
 BACKOFF_MS_MAX: Final = 30_000
 RECHECK_MS: Final = 10_000
 
-assert STEP_MS < BACKOFF_MS_MIN < BACKOFF_MS_MAX
+HELD_MS_MAX: Final = 60_000
+"""Longest wait before another attempt where the venue refused everything for its limits, milliseconds: it counts by the
+minute. Who goes on asking is banned. Source: venue documentation, general info "IP Limits", 2026-05-28."""
+
+_LIMITS: Final = frozenset({418, 429})
+"""HTTP statuses by which the venue refuses for its limits; 403, its firewall, names no time."""
+
+assert STEP_MS < BACKOFF_MS_MIN < BACKOFF_MS_MAX <= HELD_MS_MAX
 assert RUNG_TRIES < FLAT_TRIES_MAX
 
 
@@ -93,7 +100,8 @@ class Exit(msgspec.Struct, frozen=True):
     ``awaiting``: replies outstanding in this phase; ``tries``: of this phase; ``failed``: a request of this attempt
     failed or was not answered; ``quiet``: a look after success, not an attempt; ``rung``: how far up the ladder of IOC
     orders this attempt is, 0 for none; ``market_refused``: the venue refused a closing order for its price limits;
-    ``orders_sent``: closing orders so far, over all attempts.
+    ``held_ms``: longest that the venue asked to wait in this attempt, for its limits; ``heard``: it answered something
+    else too; ``orders_sent``: closing orders so far, over all attempts.
     """
 
     phase: Phase = Phase.IDLE
@@ -105,6 +113,8 @@ class Exit(msgspec.Struct, frozen=True):
     quiet: bool = False
     rung: int = 0
     market_refused: bool = False
+    held_ms: int = 0
+    heard: bool = False
     orders: tuple[OpenOrder, ...] | None = None
     conditional: tuple[ConditionalOrder, ...] | None = None
     positions: tuple[Position, ...] | None = None
@@ -152,6 +162,8 @@ def start(exit: Exit, plan: ExitPlan) -> Step:
             failed=False,
             rung=0,
             market_refused=False,
+            held_ms=0,
+            heard=False,
             orders=None,
             conditional=None,
             positions=None,
@@ -179,7 +191,7 @@ def answered(exit: Exit, request: Request, reply: VenueReply, plan: ExitPlan, no
     """Take one reply; when the last of a phase is in, go on to the next."""
     if exit.awaiting == 0:
         return Step(exit)
-    exit = msgspec.structs.replace(_take(exit, request, reply), awaiting=exit.awaiting - 1)
+    exit = msgspec.structs.replace(_take(_note(exit, reply), request, reply), awaiting=exit.awaiting - 1)
     if exit.awaiting:
         return Step(exit)
     return _AFTER[exit.phase](exit, plan, now_mono_ns)
@@ -188,6 +200,18 @@ def answered(exit: Exit, request: Request, reply: VenueReply, plan: ExitPlan, no
 def abandon(exit: Exit, now_mono_ns: int) -> Step:
     """End an attempt whose replies do not come; the caller must not pass on replies of it that come late."""
     return _end(msgspec.structs.replace(exit, awaiting=0, failed=True, quiet=False), now_mono_ns)
+
+
+def _note(exit: Exit, reply: VenueReply) -> Exit:
+    """Note whether the venue refused for its limits, and for how long."""
+    if isinstance(reply, Rejected) and reply.http_status in _LIMITS:
+        return msgspec.structs.replace(exit, held_ms=max(exit.held_ms, reply.retry_after_ms, BACKOFF_MS_MIN))
+    return msgspec.structs.replace(exit, heard=True)
+
+
+def _held_ms(exit: Exit) -> int:
+    """Return how long to wait where everything was refused for the venue's limits, milliseconds; else 0."""
+    return 0 if exit.heard else min(exit.held_ms, HELD_MS_MAX)
 
 
 def _take(exit: Exit, request: Request, reply: VenueReply) -> Exit:
@@ -236,6 +260,8 @@ def _ask(exit: Exit, *requests: Request) -> Step:
 
 
 def _after_survey(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
+    if held_ms := _held_ms(exit):
+        return Step(_pause(_enter(exit, Phase.DONE), held_ms, now_mono_ns)) if exit.quiet else _end(exit, now_mono_ns)
     if exit.quiet:
         if exit.no_orders and exit.positions == ():
             looked = msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0)
@@ -338,5 +364,5 @@ def _end(exit: Exit, now_mono_ns: int) -> Step:
         after = _pause(msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0), RECHECK_MS, now_mono_ns)
     else:
         backoff_ms = min(BACKOFF_MS_MAX, BACKOFF_MS_MIN << min(exit.attempt - 1, 10))
-        after = _pause(_enter(exit, Phase.WAIT), backoff_ms, now_mono_ns)
+        after = _pause(_enter(exit, Phase.WAIT), max(backoff_ms, _held_ms(exit)), now_mono_ns)
     return Step(after, (), result, cancelled, closed)

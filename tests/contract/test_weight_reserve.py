@@ -33,13 +33,15 @@ INTERVAL_MS = 500
 """As often as an operator may ever ask, and more than two symbols can pay for."""
 MINUTE_MS = 60_000
 EXIT_S_MAX = 30.0
+LEFT_MS = 9_000
+"""Of a minute whose weight is used up at once: what an exit waits."""
 
 
-class FromTheMinute(SystemClock):
-    """The wall clock, set so that a minute begins when it is made."""
+class SetClock(SystemClock):
+    """The wall clock, set so that so much is left of a minute when it is made."""
 
-    def __init__(self) -> None:
-        self._ahead_ms = MINUTE_MS - super().utc_ms() % MINUTE_MS
+    def __init__(self, left_ms: int) -> None:
+        self._ahead_ms = 2 * MINUTE_MS - left_ms - super().utc_ms() % MINUTE_MS
 
     def utc_ms(self) -> int:
         return super().utc_ms() + self._ahead_ms
@@ -48,7 +50,7 @@ class FromTheMinute(SystemClock):
 class Party:
     """One process behind the address."""
 
-    def __init__(self, url: str, clock: FromTheMinute) -> None:
+    def __init__(self, url: str, clock: SetClock) -> None:
         signer = Signer(KEY, SECRET, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
         config = VenueConfig(url, "", OrderTransport.REST)
         self.wire = BinanceVenue(config, signer, clock=clock, telemetry=recorder(), log=RecordingLog())
@@ -71,7 +73,7 @@ class Party:
 class Sync(Party):
     """The syncer's reader of snapshots."""
 
-    def __init__(self, url: str, clock: FromTheMinute) -> None:
+    def __init__(self, url: str, clock: SetClock) -> None:
         super().__init__(url, clock)
         self.time = FakeClock()
         self.snapshots: list[Snapshot] = []
@@ -98,14 +100,20 @@ class Sync(Party):
         return len(self.snapshots) - before
 
 
-async def refused_for_limits(url: str) -> list[Any]:
+async def refused_for_limits(url: str) -> list[int]:
+    """Return the statuses of what the venue refused for its limits, in order."""
     async with aiohttp.ClientSession() as http, http.get(f"{url}/sim/requests?limit=100000") as response:
-        return [row for row in await response.json() if row["http_status"] in (418, 429)]
+        rows: list[dict[str, Any]] = await response.json()
+    return [row["http_status"] for row in rows if row["http_status"] in (418, 429)]
+
+
+def flatten(url: str, clock: SetClock) -> Flatten:
+    return Flatten(Account(url, KEY, SECRET, 5_000, SYMBOLS, "grd", 200), clock, lambda _: None)
 
 
 def test_exit_when_the_account_is_read_often_and_others_use_the_weight_too_then_it_is_never_refused() -> None:
     async def test() -> None:
-        clock = FromTheMinute()
+        clock = SetClock(MINUTE_MS)
         rules = assembly.VenueConfig(symbols=SYMBOLS, tape="step", hold=True)
         assert rules.limits.weight_1m == WEIGHT_PER_MIN
         async with running(rules, clock) as server:
@@ -120,13 +128,35 @@ def test_exit_when_the_account_is_read_often_and_others_use_the_weight_too_then_
                     await other.settle()
                 assert await sync.run(2 * SWEEP_MS) <= 7
                 assert sync.reader.stretched
-                account = Account(url, KEY, SECRET, 5_000, SYMBOLS, "grd", 200)
-                report = await Flatten(account, clock, lambda _: None).run(EXIT_S_MAX)
+                report = await flatten(url, clock).run(EXIT_S_MAX)
                 assert report.result is Result.SUCCESS
                 assert await refused_for_limits(url) == []
                 assert sync.errors == []
             finally:
                 await sync.wire.close()
+                await other.wire.close()
+
+    uvloop.run(test())
+
+
+def test_exit_when_the_weight_of_the_minute_is_used_up_then_it_waits_for_the_next_one_and_earns_no_ban() -> None:
+    async def test() -> None:
+        clock = SetClock(LEFT_MS)
+        async with running(assembly.VenueConfig(symbols=SYMBOLS, tape="step", hold=True), clock) as server:
+            url = f"http://127.0.0.1:{server.port}"
+            other = Party(url, clock)
+            await other.wire.start()
+            try:
+                while other.wire.weight_used() < 1.0:
+                    other.submit(QueryOpenOrders(for_exit=True), lambda _: None)
+                    await other.settle()
+                report = await flatten(url, clock).run(EXIT_S_MAX)
+                assert report.result is Result.SUCCESS
+                refused = await refused_for_limits(url)
+                assert refused, "the minute was over before the exit began"
+                assert set(refused) == {429}
+                assert report.attempts == 2
+            finally:
                 await other.wire.close()
 
     uvloop.run(test())

@@ -67,6 +67,9 @@ def test_program_when_killed_then_it_comes_back_alone_and_the_loop_goes_on(runni
     os.kill(before[name], signal.SIGKILL)
     wait_for(lambda: running.pids()[name] not in (0, before[name]), f"{name} back")
     wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
+    if name in STARTS:
+        # What supervisord calls RUNNING may not have booted yet, and what was ready is so until its heartbeat is old.
+        wait_for(lambda: running.word(STARTS[name]) != starts[name], f"{name} booted", 30)
     wait_for(running.ready, "/readyz 200", 60)
     after = running.pids()
     assert {other for other in PROGRAMS if before[other] != after[other]} == {name}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from grinder.core.closing import RUNGS_MAX
 from grinder.core.emergency import (
     BACKOFF_MS_MAX,
+    BACKOFF_MS_MIN,
+    HELD_MS_MAX,
     QUIET_LOOKS_MAX,
     Exit,
     ExitPlan,
@@ -284,6 +288,65 @@ def test_exit_when_cancels_do_not_work_at_first_then_again_until_none_rests() ->
     runner.run(1_000)
     assert runner.results == [Result.SUCCESS]
     assert not venue.open_orders()
+
+
+EVERYTHING = (QueryOpenOrders, QueryOpenConditional, QueryPositions, CancelAllOrders, CancelAllConditional)
+
+
+@pytest.mark.parametrize(
+    ("advice", "asked_ms", "waits_ms"),
+    [
+        (Advice.RATE_LIMIT, 20_000, 20_000),
+        (Advice.RATE_LIMIT, 0, BACKOFF_MS_MIN),
+        (Advice.BANNED, 3_600_000, HELD_MS_MAX),
+    ],
+)
+def test_exit_when_everything_is_refused_for_the_venues_limits_then_it_waits_as_asked_and_earns_no_ban(
+    advice: Advice, asked_ms: int, waits_ms: int
+) -> None:
+    venue = venue_with("1", orders=1)
+    for kind in EVERYTHING:
+        venue.outcomes[kind] = [Rejected(429, -1003, "Too many requests.", advice, asked_ms)]
+    runner = Runner(venue)
+    assert runner.results == [Result.ERROR]
+    assert len(venue.requests) == len(EVERYTHING)
+    runner.run(waits_ms - 100)
+    assert len(venue.requests) == len(EVERYTHING)
+    runner.run(2_000)
+    assert runner.results == [Result.ERROR, Result.SUCCESS]
+
+
+def test_exit_when_only_some_is_refused_for_the_venues_limits_then_it_goes_on_at_once() -> None:
+    venue = venue_with("1", orders=1)
+    for kind in EVERYTHING[:-1]:
+        venue.outcomes[kind] = [Rejected(429, -1003, "Too many requests.", Advice.RATE_LIMIT, 60_000)]
+    runner = Runner(venue)
+    runner.run(2_000)
+    assert runner.results == [Result.SUCCESS]
+
+
+def test_exit_when_the_firewall_refuses_everything_then_it_goes_on_as_after_any_failure() -> None:
+    venue = venue_with("1", orders=1)
+    for kind in EVERYTHING:
+        venue.outcomes[kind] = [Rejected(403, 0, "", Advice.RATE_LIMIT, 60_000)]
+    runner = Runner(venue)
+    runner.run(3_000)
+    assert runner.results[-1] is Result.SUCCESS
+
+
+def test_look_after_success_when_it_is_refused_for_the_venues_limits_then_not_again_before_the_time() -> None:
+    venue = venue_with("0")
+    runner = Runner(venue)
+    runner.run(1_000)
+    for kind in EVERYTHING[:3]:
+        venue.outcomes[kind] = [Rejected(429, -1003, "Too many requests.", Advice.RATE_LIMIT, 30_000)]
+    runner.run(11_000)
+    asked = len(venue.requests)
+    runner.run(25_000)
+    assert len(venue.requests) == asked
+    runner.run(10_000)
+    assert len(venue.requests) > asked
+    assert runner.results == [Result.SUCCESS]
 
 
 def test_wake_when_replies_are_outstanding_then_nothing_is_sent() -> None:
