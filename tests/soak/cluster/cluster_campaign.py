@@ -53,7 +53,8 @@ class Report(msgspec.Struct):
     """What a campaign did and found.
 
     ``by_term``: orders that the venue took, by the term in their ids. ``outages_s``: times of more than half a second
-    without an order that adds risk; ``longest_s``: the longest of them by the last fault before. ``refused``:
+    without an order that adds risk; ``longest_s``: the longest of them by the last fault before. ``first_s``: from each
+    time a host began to act until its first order that adds risk. ``refused``:
     placements that the venue refused, by its code. ``resigned``: clean ends of a leadership. ``slow``: faults after
     which orders did not flow again in FLOWS_S_MAX. ``left_out``: faults that this host does not permit. ``broke_off``:
     why this campaign, and tries of it before, could not be run to its end.
@@ -65,6 +66,7 @@ class Report(msgspec.Struct):
     by_term: dict[int, int] = msgspec.field(default_factory=Counter)
     outages_s: list[float] = msgspec.field(default_factory=list)
     longest_s: dict[str, float] = msgspec.field(default_factory=dict)
+    first_s: list[float] = msgspec.field(default_factory=list)
     refused: dict[int, int] = msgspec.field(default_factory=Counter)
     venue_faults: dict[str, int] = msgspec.field(default_factory=Counter)
     reigns: dict[str, int] = msgspec.field(default_factory=Counter)
@@ -174,6 +176,13 @@ class Campaign:
                 report.outages_s.append(gap_s)
                 name = max((each for each in self._struck if each[0] < later), default=(0, "the start"))[1]
                 report.longest_s[name] = max(gap_s, report.longest_s.get(name, 0.0))
+        firsts: dict[int, int] = {}
+        for each in placed:
+            if each.adds_risk:
+                firsts.setdefault(each.term, each.at)
+        for host in rig.hosts.values():
+            wins = host.wins()
+            report.first_s += [round((firsts[term] - at) / NS_PER_S, 2) for term, at in wins.items() if term in firsts]
         rows = rig.venue.get(f"requests?limit={ROWS}")
         report.refused = Counter(row["code"] for row in rows if row["op"] == PLACE and row["code"])
         report.venue_faults = rig.faults_struck()

@@ -33,7 +33,7 @@ from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.verdicts import Broken, Span, judge
 
 SEED = 41
-TRIES = 4
+TRIES = 6
 FLOWS_S_MAX = 30.0
 HONEST = "honest"
 PLACEMENTS_HAVE = "newClientOrderId"

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from grinder.adapters.board import BOARD_FILE, attach_reader
 from grinder.adapters.latch import LATCH_FILE
 from grinder.model.board import Word
 from grinder.model.control import Process
 from grinder.model.errors import BoardError
 from tests.soak.cluster.permits import ROWS_FILE
-from tests.soak.cluster.skewed_clock import CLOCK_VARIABLE, Skew, now_ns
+from tests.soak.cluster.skewed_clock import CLOCK_VARIABLE, Skew, mono_to_boot_ns, now_ns
 from tests.soak.mortal_ports import keep_files
 from tests.soak.mortals import archive_of
 from tests.soak.nursery import Child, Nursery
@@ -146,6 +148,14 @@ class Host:
         """Tell whether by its own word it may lead now."""
         role, until = self.words(Word.ROLE, Word.LEAD_DEADLINE_BOOT_NS)
         return role == ROLE_LEADS and now_ns() + self.skew.slept_ns < until
+
+    def wins(self) -> dict[int, int]:
+        """Return the terms under which it began to act, by its executor's log, with when that was, CLOCK_BOOTTIME."""
+        boot_ns = mono_to_boot_ns()
+        path = self.root / "log" / "executor.log"
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        rows = [msgspec.json.decode(line) for line in lines if b'"ev":"LEADS"' in line and line.endswith(b"}")]
+        return {row["term"]: row["mono_ns"] + boot_ns for row in rows}
 
     def lose_board(self) -> None:
         """Remove the board; programs that run keep theirs."""

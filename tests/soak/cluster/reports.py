@@ -103,11 +103,17 @@ def line_of(report: Report) -> str:
     )
 
 
+def marks_of(figures: list[float]) -> str:
+    """Return the median, the ninth tenth and the largest of some figures."""
+    known = sorted(figures) or [0.0]
+    return " / ".join(f"{known[min(len(known) - 1, int(len(known) * part))]:.2f}" for part in (0.5, 0.9, 1.0))
+
+
 def printed(reports: list[Report], seed: int, seconds: float) -> str:
     """Return all of them as lines for people."""
     faults = sum((Counter(report.faults) for report in reports), Counter())
-    outages = sorted(outage for report in reports for outage in report.outages_s) or [0.0]
-    marks = " / ".join(f"{outages[min(len(outages) - 1, int(len(outages) * part))]:.1f}" for part in (0.5, 0.9, 1.0))
+    outages = [outage for report in reports for outage in report.outages_s]
+    firsts = [first for report in reports for first in report.first_s]
     refused = sum((Counter(report.refused) for report in reports), Counter())
     struck = sum((Counter(report.venue_faults) for report in reports), Counter())
     slow = Counter(name for report in reports for name in report.slow)
@@ -122,7 +128,8 @@ def printed(reports: list[Report], seed: int, seconds: float) -> str:
         f" {sum(len(report.by_term) for report in reports)} terms,"
         f" {sum(report.resigned for report in reports)} clean ends",
         *(f"  {faults[name]:4d} #{numbers[name]:<2d} {name}" for name in numbers if faults[name]),
-        f"  {len(outages)} outages over 0.5 s, p50 / p90 / longest {marks} s",
+        f"  {len(outages)} outages over 0.5 s, p50 / p90 / longest {marks_of(outages)} s",
+        f"  {len(firsts)} first orders after a win, p50 / p90 / latest {marks_of(firsts)} s",
         f"  placements refused by the venue: {dict(refused)}",
         f"  faults of the venue that struck: {dict(struck)}",
         f"  longest outage after: {dict(sorted(longest.items(), key=lambda each: -each[1])[:8])}",
