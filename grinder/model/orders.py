@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -22,6 +23,9 @@ PREFIX_PATTERN: Final = re.compile(r"^[a-z][a-z0-9]{0,7}$")
 LEVEL_PATTERN: Final = re.compile(r"^[bstx][0-9]{1,2}$")
 INTENTS_PER_INCARNATION: Final = 1 << 20
 """Most intents of one incarnation of the fsm: sequence = incarnation * this + number of the intent."""
+
+IDS_KEPT: Final = 1_024
+"""Ids whose parts are kept: every event of an order asks for those of its id again."""
 
 INCARNATION_MAX: Final = 1 << 40
 """No start number reaches this: they count starts, or seconds of the Unix clock where that is more."""
@@ -142,6 +146,7 @@ def format_order_id(order_id: OrderId) -> str:
     return text
 
 
+@lru_cache(maxsize=IDS_KEPT)
 def parse_order_id(text: str) -> OrderId | None:
     """Return the parts of a client order id of this form, or None for any other text (a foreign order)."""
     parts = text.split("-")
