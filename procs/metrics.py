@@ -37,7 +37,7 @@ async def answer(boot: Boot) -> None:
     )
     runner = await serve(application, settings.metrics_host, settings.metrics_port)
     try:
-        await run_async(boot, service, boot.receiver(TELEMETRY, STATE, ACCOUNT, ORDERS))
+        await run_async(boot, service, boot.receiver(TELEMETRY, STATE, ACCOUNT, ORDERS), at_once=False)
     finally:
         await runner.cleanup()
 

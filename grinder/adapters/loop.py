@@ -44,7 +44,12 @@ def run_blocking(boot: Boot, service: Service, receiver: Receiver) -> None:
 
 
 async def run_async(
-    boot: Boot, service: Service, receiver: Receiver | None, *, tasks: Iterable[Coroutine[Any, Any, None]] = ()
+    boot: Boot,
+    service: Service,
+    receiver: Receiver | None,
+    *,
+    tasks: Iterable[Coroutine[Any, Any, None]] = (),
+    at_once: bool = True,
 ) -> None:
     """Drive a service on the running event loop until it has stopped.
 
@@ -54,12 +59,14 @@ async def run_async(
         receiver: its bus input, or None.
         tasks: coroutines that run beside it (streams, requests); one that raises ends the process, one that returns
             is done; those that still run at the end are cancelled.
+        at_once: take a frame when it arrives; False where nothing waits for it, so that the timer's period is soon
+            enough: then a process that only listens does not wake up beside those that trade.
 
     Raises:
         Exception: whatever the service, a callback or a task raised.
     """
     latency = hold_cpu_awake(boot)
-    driver = _AsyncDriver(boot, boot.loop(service), receiver)
+    driver = _AsyncDriver(boot, boot.loop(service), receiver, at_once=at_once)
     running = [asyncio.ensure_future(task) for task in tasks]
     try:
         await driver.run(running)
@@ -73,10 +80,11 @@ async def run_async(
 class _AsyncDriver:
     """Callbacks of one event loop that move a ServiceLoop on."""
 
-    def __init__(self, boot: Boot, loop: ServiceLoop, receiver: Receiver | None) -> None:
+    def __init__(self, boot: Boot, loop: ServiceLoop, receiver: Receiver | None, *, at_once: bool) -> None:
         self._boot = boot
         self._loop = loop
         self._receiver = receiver
+        self._at_once = at_once
         self._events = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._events.create_future()
 
@@ -86,7 +94,7 @@ class _AsyncDriver:
         events.set_exception_handler(self._on_error)
         for number in STOP_SIGNALS:
             events.add_signal_handler(number, self._loop.request_stop)
-        descriptors = () if self._receiver is None else self._receiver.filenos()
+        descriptors = self._receiver.filenos() if self._receiver is not None and self._at_once else ()
         for task in tasks:
             task.add_done_callback(self._on_task_done)
         self._loop.start()
