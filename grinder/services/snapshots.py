@@ -87,13 +87,13 @@ class SnapshotReader:
     def on_timer(self) -> None:
         """Ask for what is due."""
         now = self._clock.mono_ns()
+        self.stretched = self._weight_used() >= REGULAR_SHARE
         if now >= self._mode_due_mono_ns:
-            self._mode_due_mono_ns = now + self._interval_ns
+            self._mode_due_mono_ns = now + self.period_ms * NS_PER_MS
             self._venue.submit(QueryPositionMode(), self._take_mode)
         if self._waiting and now - self._asked_mono_ns > ANSWER_MS_MAX * NS_PER_MS:
             self._waiting = 0
             self._on_error("no_answer", "snapshot")
-        self.stretched = self._weight_used() >= REGULAR_SHARE
         asked_lately = self._round > 0 and now - self._asked_mono_ns < STRETCHED_MS * NS_PER_MS
         if self._waiting or now < self._due_mono_ns or (self.stretched and asked_lately):
             return

@@ -152,6 +152,12 @@ def test_snapshots_when_the_weight_runs_short_before_the_first_then_one_is_read_
     assert len(world.venue.sent(QueryPositions)) == 1
 
 
+def test_position_mode_when_it_cannot_be_read_and_the_weight_runs_short_then_asked_for_seldom() -> None:
+    world = SyncerWorld(weight_used=0.8, failing=QueryPositionMode)
+    world.run(21_000)
+    assert len(world.venue.sent(QueryPositionMode)) == 3
+
+
 def test_orders_when_one_is_missing_at_the_venue_then_told() -> None:
     world = SyncerWorld()
     live = OrderUpdate(order_id(1), SYMBOL, Side.BUY, OrderKind.GRID, OrderState.OPEN, D(99), D(1), ZERO, False, "", 0)
