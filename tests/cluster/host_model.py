@@ -7,6 +7,7 @@ that one rule at a time can be broken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 from typing import Any
 
 from grinder.core import cluster_latch, lease
@@ -66,14 +67,13 @@ class HostClock:
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
-        self._ppm = schedule.random.uniform(-200, 200)
+        self._speed = 1 + schedule.random.uniform(-200, 200) / 1_000_000
         self._offset_ns = schedule.between(S, 10_000 * S)
         self.suspended_ns = 0
         self.venue_error_ns = schedule.between(-CLOCK_ERROR_US * 1_000, CLOCK_ERROR_US * 1_000)
 
     def boot_ns(self) -> int:
-        now_ns = self._schedule.now_ns
-        return self._offset_ns + now_ns + int(now_ns * self._ppm / 1_000_000)
+        return self._offset_ns + int(self._schedule.now_ns * self._speed)
 
     def now(self) -> Now:
         boot_ns = self.boot_ns()
@@ -100,9 +100,9 @@ class Net:
         self.slow = 1
 
     def delay_ns(self) -> int:
-        random = self._schedule.random
-        delay_ns = int(random.expovariate(1) * MS) * self.slow + 100_000
-        return delay_ns + (self._schedule.between(0, S) if random.random() < 0.002 else 0)
+        chance = self._schedule.random.random
+        delay_ns = int(-log(1 - chance()) * MS) * self.slow + 100_000
+        return delay_ns + (self._schedule.between(0, S) if chance() < 0.002 else 0)
 
     def loses(self) -> bool:
         return self.loss > 0 and self._schedule.random.random() < self.loss

@@ -28,9 +28,9 @@ class Schedule:
 
     def run(self, until_ns: int, done: Callable[[], bool] | None = None) -> None:
         """Let time pass until then, or until it is ``done``, which is asked every half second."""
-        look_ns = self.now_ns
-        while self._due and self._due[0][0] <= until_ns:
-            at_ns, _, act, arguments = heapq.heappop(self._due)
+        look_ns, due, take = self.now_ns, self._due, heapq.heappop
+        while due and due[0][0] <= until_ns:
+            at_ns, _, act, arguments = take(due)
             self.now_ns = at_ns
             self.events += 1
             act(*arguments)
