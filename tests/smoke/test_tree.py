@@ -39,6 +39,19 @@ def tree() -> Iterator[TreeUnderTest]:
     tree.remove()
 
 
+def starts_of(tree: TreeUnderTest) -> dict[str, int]:
+    """Return how often each process has booted."""
+    return {process: tree.word(word) for process, word in STARTS.items()}
+
+
+def wait_for_boot(tree: TreeUnderTest, name: str, starts: dict[str, int]) -> None:
+    """Wait until a program has booted again: what supervisord calls RUNNING may not have, and what was ready seems so
+    until its heartbeat is old.
+    """
+    if name in STARTS:
+        wait_for(lambda: tree.word(STARTS[name]) != starts[name], f"{name} booted", 60)
+
+
 def test_tree_when_started_then_programs_come_in_order_and_it_is_ready(running: TreeUnderTest) -> None:
     assert running.supervisor_log(r"spawned: '(\w+)'")[:6] == list(PROGRAMS)
     wait_for(running.ready, "/readyz 200", 60)
@@ -48,11 +61,12 @@ def test_tree_when_started_then_programs_come_in_order_and_it_is_ready(running: 
 def test_program_when_stopped_and_started_alone_then_the_others_do_not_notice(
     running: TreeUnderTest, name: str
 ) -> None:
-    before = running.pids()
+    before, starts = running.pids(), starts_of(running)
     assert f"{name}: stopped" in running.ctl("stop", name)
     assert not alive(before[name])
     assert running.states()[name] == "STOPPED"
     assert f"{name}: started" in running.ctl("start", name)
+    wait_for_boot(running, name, starts)
     after = running.pids()
     assert {other for other in PROGRAMS if before[other] != after[other]} == {name}
     assert set(running.states().values()) == {"RUNNING"}
@@ -61,19 +75,16 @@ def test_program_when_stopped_and_started_alone_then_the_others_do_not_notice(
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_when_killed_then_it_comes_back_alone_and_the_loop_goes_on(running: TreeUnderTest, name: str) -> None:
     wait_for(lambda: all(running.word(word) for word in STARTS.values()), "every process booted")
-    before = running.pids()
-    starts = {process: running.word(word) for process, word in STARTS.items()}
+    before, starts = running.pids(), starts_of(running)
     assert before[name] > 0
     os.kill(before[name], signal.SIGKILL)
     wait_for(lambda: running.pids()[name] not in (0, before[name]), f"{name} back")
     wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
-    if name in STARTS:
-        # What supervisord calls RUNNING may not have booted yet, and what was ready is so until its heartbeat is old.
-        wait_for(lambda: running.word(STARTS[name]) != starts[name], f"{name} booted", 30)
+    wait_for_boot(running, name, starts)
     wait_for(running.ready, "/readyz 200", 60)
     after = running.pids()
     assert {other for other in PROGRAMS if before[other] != after[other]} == {name}
-    assert {process for process, word in STARTS.items() if running.word(word) != starts[process]} == {name} - {"venue"}
+    assert {process for process, count in starts_of(running).items() if count != starts[process]} == {name} - {"venue"}
 
 
 def test_supervisor_when_a_child_dies_then_it_notices_at_once_and_not_at_its_next_poll(running: TreeUnderTest) -> None:
