@@ -13,8 +13,13 @@ from grinder.model.control import FsmState
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import TreeUnderTest, alive
 from tests.smoke.truth import Watch, processes_of, require_agreement, require_sound
+from tests.soak.progress import situation
 
 LEVELS = 5
+AGAIN_S = 60.0
+"""Bound of each wait. An executor that was killed waits some 5 s for what it sent and nobody answered; then the market
+has to move, and a budget of orders per minute that a burst has used up comes back within a minute."""
+
 OURS = ("feed", "fsm", "executor", "syncer", "metrics")
 TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
 
@@ -35,10 +40,14 @@ def requests_made(tree: TreeUnderTest) -> int:
 
 def trades_on(tree: TreeUnderTest) -> None:
     """Wait until the loop is ready and moves orders again."""
-    wait_for(tree.venue.answers, "the venue answers")
-    wait_for(lambda: tree.ready() and tree.state() in TRADING, "ready again", 40)
+    wait_for(tree.venue.answers, "the venue answers", AGAIN_S)
+    wait_for(lambda: tree.ready() and tree.state() in TRADING, "ready again", AGAIN_S)
     before = requests_made(tree)
-    wait_for(lambda: requests_made(tree) > before, "orders move again", 40)
+    try:
+        wait_for(lambda: requests_made(tree) > before, "orders move again", AGAIN_S)
+    except AssertionError:
+        print(situation(tree), tree.status()["blocked"], tree.status()["denied"])
+        raise
 
 
 def kill(tree: TreeUnderTest, name: str) -> None:
