@@ -55,16 +55,24 @@ class Stale(msgspec.Struct):
 
 
 class Etcd:
-    """``on_commit``: told of each change. ``gone_ns``: when leader keys went; ``unarmed_ns``: the permission.
+    """``on_commit``: told of each change; ``on_loss``: of lost data; ``on_elected``: of a term that begins.
 
+    ``gone_ns``: when leader keys went; ``unarmed_ns``: the permission.
     ``arm_in_force``: revision of the permission that was given last and not taken back. ``came_back_ns``: when another
     one stood there again after a loss of data, 0 where none does.
     """
 
-    def __init__(self, schedule: Schedule, on_commit: Callable[[], None], on_loss: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        on_commit: Callable[[], None],
+        on_loss: Callable[[], None],
+        on_elected: Callable[[int], None],
+    ) -> None:
         self.schedule = schedule
         self.on_commit = on_commit
         self.on_loss = on_loss
+        self.on_elected = on_elected
         self.revision = schedule.random.choice((1, 1_000))
         self.cluster_id = 1
         self.raft_term = 2
@@ -210,6 +218,7 @@ class Etcd:
                 return NotDone("no such lease, or no space")
             predecessor = self._stored("elected")
             self._write({"leader": (request.record, request.lease_id), "elected": (request.record, 0)})
+            self.on_elected(self._number("epoch") + self.revision)
         leader = self._stored("leader")
         assert leader is not None
         return CampaignEnded(leader, created, self._number("resigned"), self._number("epoch"), predecessor)

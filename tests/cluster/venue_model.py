@@ -76,6 +76,11 @@ class Venue:
         if command.deed is Deed.RISK and late_ns > SLACK_NS:
             self._wrong(f"unarmed: {host.name}, {late_ns // MS} ms after the permission must have ended")
 
+    def elected(self, term: int) -> None:
+        """Learn that a term begins; that it was another's before, nobody may be left to know."""
+        if term in self.hosts_of_term and self._forgotten(term):
+            del self.hosts_of_term[term]
+
     def _forgotten(self, term: int) -> bool:
         """Tell whether nobody can know of a term: its host died, no other lives that saw it, and etcd lost it."""
         forgotten = self.etcd.losses > 0 and not any(host.up and host.kept_term >= term for host in self.hosts)

@@ -47,7 +47,7 @@ class World:
         self.ttl_s = random.choice((3, 5))
         self.watch_tells = random.random() < 0.3
         self.hosts: list[Host] = []
-        self.etcd = Etcd(self.schedule, self._on_commit, self._on_loss)
+        self.etcd = Etcd(self.schedule, self._on_commit, self._on_loss, self._on_elected)
         self.venue = Venue(self.etcd, self.ttl_s)
         world = (self.schedule, self.etcd, self.venue)
         self.rules = rules or Rules()
@@ -96,6 +96,9 @@ class World:
     def _on_loss(self) -> None:
         for host in self.hosts:
             host.etcd_lost(self.etcd.revision)
+
+    def _on_elected(self, term: int) -> None:
+        self.venue.elected(term)
 
     def _operate(self) -> None:
         """The operator looks now and then, and clears the cluster some time after; he acknowledges what he saw."""
