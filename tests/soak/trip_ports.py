@@ -43,15 +43,17 @@ class BlindBoard(PassingBoard):
         self._clock = clock
         self._age_ns_max = None if age_ms_max is None else age_ms_max * NS_PER_MS
         self._read_mono_ns = 0
-        self._trips: tuple[int, ...] = (0,) * len(TRIP_WORDS)
+        self._trips = dict.fromkeys(TRIP_WORDS, 0)
 
     def read_all(self, words: tuple[Word, ...]) -> tuple[int, ...]:
-        if words is not TRIP_WORDS:
-            return self._inner.read_all(words)
+        values = self._inner.read_all(words)
+        if self._trips.keys().isdisjoint(words):
+            return values
         now = self._clock.mono_ns()
         if self._age_ns_max is not None and now - self._read_mono_ns > self._age_ns_max:
-            self._read_mono_ns, self._trips = now, self._inner.read_all(words)
-        return self._trips
+            self._read_mono_ns = now
+            self._trips = dict(zip(TRIP_WORDS, self._inner.read_all(TRIP_WORDS), strict=True))
+        return tuple(self._trips.get(word, value) for word, value in zip(words, values, strict=True))
 
 
 class LateVenue:
