@@ -87,8 +87,13 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
         return go_on(lease, plan, now)
     arm_revision = 0 if view.arm is None else view.arm.create_revision
     highest = lease.highest_term
+    led = lease.led
     if view.leader is not None and view.leader.lease_id != lease.lease_id:
-        highest = max(highest, view.epoch_base + view.leader.create_revision)
+        term = view.epoch_base + view.leader.create_revision
+        # A term that was another's before: etcd lost that one. Whoever has it now hears of a higher one, and ends.
+        again = term == led[0] and view.leader.lease_id != led[1]
+        highest = max(highest, term + again)
+        led = (term, view.leader.lease_id) if term > led[0] or again else led
     told = max((node.term for node in view.nodes), default=0)
     tenure = lease.tenure
     lease = doubted(lease, plan, now) if lost else lease
@@ -99,6 +104,7 @@ def saw(lease: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
         epoch_base=view.epoch_base,
         arm_revision=arm_revision,
         highest_term=max(highest, told),
+        led=led,
         leader=view.leader if view.leader is not None else lease.leader,
         vacant=view.leader is None,
         heard_boot_ns=max(lease.heard_boot_ns, view.asked_boot_ns),
@@ -333,7 +339,7 @@ def _take_campaign(lease: Lease, plan: LeasePlan, asked: Asked, reply: LeaseRepl
         return demoted(doubted(won, plan, now), plan, now, f"term {term} is not above {lease.highest_term}")
     if now.boot_ns >= confirm_by_boot_ns:
         return demoted(won, plan, now, "the answer to the campaign came too late")
-    return changed(won, highest_term=term)
+    return changed(won, highest_term=term, led=(term, lease.lease_id))
 
 
 def _take_resign(lease: Lease, plan: LeasePlan, asked: Asked, reply: LeaseReply, now: Now) -> Lease:

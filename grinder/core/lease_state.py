@@ -141,7 +141,8 @@ class Lease(msgspec.Struct, frozen=True):
     leader's lease. ``wake_boot_ns``: when the phase goes on. ``ttl_s``: as asked or granted, the shorter. ``leader``:
     whose key stood last; ``vacant``: it is known to be gone. ``revision``: highest seen since etcd last lost data, 0
     before the first view. ``arm_revision``: create revision of ``arm``, 0 for absent. ``highest_term``: ever seen;
-    ``kept_term``: the highest that is on the disk. ``own_token``: of the last leadership of this machine;
+    ``kept_term``: the highest that is on the disk; ``led``: the newest that was seen to be led, and under which lease.
+    ``own_token``: of the last leadership of this machine;
     ``own_deadline_boot_ns``: until when commands of an earlier one may still arrive; ``doubt_until_boot_ns``: until
     when a leader that etcd has forgotten may act. ``ill``: why the node is not well, empty if it is;
     ``health_boot_ns``: since when. ``stopping``: for good. ``leaving``: why a leader gives up in order, since
@@ -152,6 +153,7 @@ class Lease(msgspec.Struct, frozen=True):
 
     highest_term: int = 0
     kept_term: int = 0
+    led: tuple[int, int] = (0, 0)
     phase: Phase = Phase.IDLE
     numbers: int = 0
     awaiting: int = 0

@@ -113,6 +113,16 @@ class TestEnds:
         assert talk.standing.lead_deadline_boot_ns == 0
         assert talk.lease.last_end == why
 
+    def test_view_when_a_term_is_led_under_another_lease_than_before_then_a_higher_one_is_known_once(self) -> None:
+        """Told to the others, it ends the one who leads under a term that was used before etcd lost data."""
+        talk = Talk()
+        talk.candidate(leader("b", 15, OTHER_LEASE))
+        talk.see(leader("b", 15, OTHER_LEASE))
+        assert talk.standing.highest_term == 15
+        for _ in range(2):
+            talk.see(leader("c", 15, OTHER_LEASE + 1))
+            assert talk.standing.highest_term == 16
+
     def test_view_when_it_is_older_than_what_is_known_then_it_changes_nothing(self) -> None:
         talk = Talk()
         talk.lead()
