@@ -90,7 +90,7 @@ def count_again(spans: Spans, start: Decimal, end: Decimal) -> tuple[Spans, Deci
 
 
 BROKEN_RULES: dict[str, tuple[object, str, object]] = {
-    "one answer not found is believed at once": (settling, "absent", lambda doubt: doubt.not_found > 0),
+    "one answer not found is believed at once": (settling, "absent", lambda doubt, window_ms: doubt.not_found > 0),
     "a trade that comes twice is counted twice": (orders, "cover", count_again),
     "the journal forgets": (MemoryJournal, "append", lambda self, record: True),
 }
