@@ -178,7 +178,7 @@ def test_reset_when_the_compare_is_with_what_was_before_then_it_is_refused_and_n
         assert isinstance(cluster.perform(wrong), NotDone)
     assert pair.a.tripped
     assert pair.b.tripped
-    assert pair.reset() == Exit.OK
+    wait_for(lambda: pair.reset() == Exit.OK, "cleared", every_s=0.3)
 
 
 def test_reset_when_a_host_is_not_flat_or_has_an_emergency_then_refused_with_the_reason(pair: Pair, say: Say) -> None:
@@ -216,7 +216,7 @@ def test_etcd_when_keys_are_compacted_then_trips_still_arrive(pair: Pair) -> Non
     revision = pair.view().revision
     pair.etcd.ctl("compact", str(revision))
     assert main(["kill", "--cluster", "--reason", "drill"]) == Exit.OK
-    assert pair.reset() == Exit.OK
+    wait_for(lambda: pair.reset() == Exit.OK, "cleared", every_s=0.3)
 
 
 def test_restart_when_tripped_and_etcd_is_down_then_tripped_until_an_ack(pair: Pair) -> None:
