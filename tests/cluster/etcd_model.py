@@ -59,7 +59,8 @@ class Etcd:
 
     ``gone_ns``: when leader keys went; ``unarmed_ns``: the permission.
     ``arm_in_force``: revision of the permission that was given last and not taken back. ``came_back_ns``: when another
-    one stood there again after a loss of data, 0 where none does.
+    one stood there again after a loss of data, 0 where none does. ``lost_ns``: when data was lost last, 0 for never;
+    ``told_ns``: since then, when a host's report first told of a term.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class Etcd:
         self.unarmed_ns: int | None = 0
         self.came_back_ns = 0
         self.arm_in_force = 0
-        self.losses = 0
+        self.lost_ns = 0
+        self.told_ns: dict[int, int] = {}
         self._lease_ids = 100
         self._election = 0
         self._view: ClusterView | None = None
@@ -277,6 +279,7 @@ class Etcd:
             lease_id = self._lease_ids
         self.leases[lease_id] = Life(request.ttl_s, self.schedule.now_ns + request.ttl_s * S)
         self._write({name: (request.record, lease_id)}, quiet=True)
+        self.told_ns.setdefault(request.record.term, self.schedule.now_ns)
         return Done(self.revision)
 
     # By hand, and by disaster ---------------------------------------------------------------------
@@ -305,7 +308,8 @@ class Etcd:
         self.revision = revision
         self.history.go_back(revision, keys)
         self.leases = {lease_id: Life(ttl_s, self.schedule.now_ns + ttl_s * S) for lease_id, ttl_s in leases.items()}
-        self.losses += 1
+        self.lost_ns = self.schedule.now_ns
+        self.told_ns = {key.value.term: self.lost_ns for name, key in keys.items() if name.startswith("node/")}
         self.cluster_id += 0 if same_cluster else 1
         self.raft_term += 1
         self.stale = None

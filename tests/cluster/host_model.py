@@ -134,6 +134,7 @@ class Host:
     def start(self) -> None:
         self.life += 1
         self.up = True
+        self.began_ns = self.schedule.now_ns
         self.ill = ""
         self.member = self.schedule.random.randrange(MEMBERS)
         self.lease = lease.kept(Lease(), self.kept_term)

@@ -158,6 +158,13 @@ class PermitIsEnough(Rules):
         return super().standing(replace(state, read_boot_ns=now_boot_ns), plan, now_boot_ns)
 
 
+class DeafToOthers(Rules):
+    """What the other hosts tell of terms is not listened to."""
+
+    def saw(self, state: Lease, plan: LeasePlan, view: ClusterView, now: Now) -> Step:
+        return super().saw(state, plan, replace(view, nodes=()), now)
+
+
 class LatchIsPresence(Rules):
     """The kill switch is a key that is put: where there is none, risk may be taken."""
 
@@ -204,6 +211,7 @@ CAUGHT_BY = {
     IgnoresLowerRevisions: ("wiped", "restored"),
     CountsRevisionsAlone: ("small_loss",),
     PermitIsEnough: ("small_loss",),
+    DeafToOthers: ("crash", "restored_while_all_are_down"),
     LatchIsPresence: ("trip", "latch_deleted", "wiped"),
     OpensOnDeletion: ("trip", "latch_deleted", "arm_deleted"),
     FollowsTripsAlone: ("arm_deleted", "latch_deleted"),

@@ -20,7 +20,7 @@ from tests.cluster.world_model import World
 
 SEEDS_OF_A_PART = 250
 PARTS = 6
-SEEDS_OF_A_MUTANT = 120
+SEEDS_OF_A_MUTANT = 250
 SOAK_SEEDS = 100_000
 
 

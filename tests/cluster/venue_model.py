@@ -82,8 +82,15 @@ class Venue:
             del self.hosts_of_term[term]
 
     def _forgotten(self, term: int) -> bool:
-        """Tell whether nobody can know of a term: its host died, no other lives that saw it, and etcd lost it."""
-        forgotten = self.etcd.losses > 0 and not any(host.up and host.kept_term >= term for host in self.hosts)
+        """Tell whether a leader cannot know of a term: etcd lost it, and every host that saw it was down at the time.
+
+        Once such a host is back and has told etcd, the leader has until its next read must have ended.
+        """
+        etcd = self.etcd
+        witnessed = any(host.up and host.kept_term >= term and host.began_ns <= etcd.lost_ns for host in self.hosts)
+        due_ns = etcd.schedule.now_ns - RISK_WINDOW_MS * MS - SLACK_NS
+        told = any(known >= term and since_ns < due_ns for known, since_ns in etcd.told_ns.items())
+        forgotten = etcd.lost_ns > 0 and not witnessed and not told
         self.counts["forgotten"] += int(forgotten)
         return forgotten
 
