@@ -156,26 +156,22 @@ class Receiver:
         return self._take(None, sockets) if self._supersedes else self._one_by_one(sockets)
 
     def _one_by_one(self, sockets: tuple[zmq.Socket[bytes], ...]) -> Iterator[Arrival]:
-        taken = 0
-        for socket in sockets:
-            while taken < DRAIN_FRAMES_MAX and int(socket.get(zmq.EVENTS)) & _READABLE:
-                try:
-                    data = socket.recv(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
-                taken += 1
-                batch = _Batch()
-                self._accept(data, batch)
-                yield from batch.arrivals()
-                self._count(batch)
-        self.more = taken >= DRAIN_FRAMES_MAX
+        for data in self._queued(sockets, 0):
+            batch = _Batch()
+            self._accept(data, batch)
+            yield from batch.arrivals()
+            self._count(batch)
 
     def _take(self, first: bytes | None, sockets: tuple[zmq.Socket[bytes], ...]) -> list[Arrival]:
         batch = _Batch()
-        taken = 0
         if first is not None:
             self._accept(first, batch)
-            taken = 1
+        for data in self._queued(sockets, int(first is not None)):
+            self._accept(data, batch)
+        self._count(batch)
+        return batch.arrivals()
+
+    def _queued(self, sockets: tuple[zmq.Socket[bytes], ...], taken: int) -> Iterator[bytes]:
         for socket in sockets:
             # Asking whether anything waits costs a third of a recv that finds nothing: the usual case, one frame.
             while taken < DRAIN_FRAMES_MAX and int(socket.get(zmq.EVENTS)) & _READABLE:
@@ -184,10 +180,8 @@ class Receiver:
                 except zmq.Again:
                     break
                 taken += 1
-                self._accept(data, batch)
+                yield data
         self.more = taken >= DRAIN_FRAMES_MAX
-        self._count(batch)
-        return batch.arrivals()
 
     def _accept(self, data: bytes, batch: _Batch) -> None:
         envelope = self._framing.decode(data)
