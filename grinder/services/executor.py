@@ -51,7 +51,6 @@ from grinder.services.withdrawal import Withdrawal
 STREAM_DOWN_QUERY_MS: Final = 5_000
 """How often every live order is asked for while the user stream is down, milliseconds."""
 
-
 INTENTS: Final = (Place, Amend, Cancel, ResyncOrders)
 
 ORDER_RULES: Final = frozenset(
