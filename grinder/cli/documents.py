@@ -17,7 +17,7 @@ from grinder.model.channels import CHANNELS
 from grinder.model.control import Process
 from grinder.model.metrics import METRICS, RUNBOOK_WATCHLIST
 from grinder.model.reasons import BlockReason
-from grinder.model.twins import GATES_ALONE, INTERLOCKS_ALONE, TWINS
+from grinder.model.twins import GATES_ALONE, IN_PART, INTERLOCKS_ALONE, TWINS
 from grinder.model.units import MS_PER_S
 from grinder.model.venue import Advice
 from grinder.settings import FILE_SUFFIX, SECTIONS, Variable
@@ -259,13 +259,12 @@ def channels_section() -> str:
 
 def twins_section() -> str:
     """Return the table of the gates and their twins among the interlocks."""
-    gates = [
-        (_code(gate), " ".join(map(_code, TWINS.get(gate, ()))), GATES_ALONE.get(gate, "")) for gate in BlockReason
-    ]
+    why = GATES_ALONE | IN_PART
+    gates = [(_code(gate), " ".join(map(_code, TWINS.get(gate, ()))), why.get(gate, "")) for gate in BlockReason]
     alone = [(_code(interlock), why) for interlock, why in INTERLOCKS_ALONE.items()]
     return "\n".join(
         (
-            _table(("gate of the fsm", "twins in the executor", "why none"), gates),
+            _table(("gate of the fsm", "twins in the executor", "why none, or not for every cause"), gates),
             _table(("interlock of the executor alone", "why the fsm has none"), alone),
         )
     )

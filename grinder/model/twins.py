@@ -35,6 +35,14 @@ TWINS: Final[dict[BlockReason, tuple[DenyReason, ...]]] = {
 }
 """The interlocks that say no where the gate does, at latest a board word or a snapshot later."""
 
+IN_PART: Final[dict[BlockReason, str]] = {
+    _B.DRAWDOWN_BLOCKED: "the account's drawdown and the day's loss reach the executor as a trip or a state; a "
+    "symbol's own budget is counted by the fsm alone, for only it knows what each trade was for",
+    _B.INPUT_NOT_LIVE: "features and toxicity are the fsm's own; while it beats, its word on them counts",
+    _B.SYMBOL_STALE: "the collar wants one fresh reference, book or mark; the gate wants both",
+}
+"""Gates of whose causes the twins do not ask about every one, and why. The caps on size bind either way."""
+
 GATES_ALONE: Final[dict[BlockReason, str]] = {
     _B.FILL_PROB_LOW: "a model's opinion of profit, not of safety; without a model the gate itself fails closed",
     _B.ROUTER_BLOCKED: "the router is a part of the fsm; what it must not let pass, the filters above stop again",
@@ -63,4 +71,5 @@ INTERLOCKS_ALONE: Final[dict[DenyReason, str]] = {
 
 assert set(TWINS) | set(GATES_ALONE) == set(BlockReason)
 assert not set(TWINS) & set(GATES_ALONE)
+assert set(IN_PART) <= set(TWINS)
 assert {twin for twins in TWINS.values() for twin in twins} | set(INTERLOCKS_ALONE) == set(DenyReason)

@@ -11,7 +11,7 @@ from grinder.core.interlocks import RISK, TABLE, Command, deny
 from grinder.core.situation import Denied
 from grinder.model.control import ExchangePort, FsmState, RiskIntent, TradingMode
 from grinder.model.reasons import BlockReason, DenyReason
-from grinder.model.twins import GATES_ALONE, INTERLOCKS_ALONE, TWINS
+from grinder.model.twins import GATES_ALONE, IN_PART, INTERLOCKS_ALONE, TWINS
 from grinder.model.units import NS_PER_S
 from tests.engine_world import instrument
 from tests.gate_world import INSTRUMENT, D, ask, place
@@ -165,7 +165,7 @@ def test_table_when_compared_with_both_sides_then_each_gate_and_each_interlock_h
     assert set(TWINS) | set(GATES_ALONE) == {gate.reason for gate in GATES}
     twins = {twin for twins in TWINS.values() for twin in twins}
     assert twins | set(INTERLOCKS_ALONE) == {reason for reason, _, _ in TABLE} | {R.JOURNAL_FAILED}
-    assert all(len(why) > 20 for why in (*GATES_ALONE.values(), *INTERLOCKS_ALONE.values()))
+    assert all(len(why) > 20 for why in (*GATES_ALONE.values(), *IN_PART.values(), *INTERLOCKS_ALONE.values()))
 
 
 @pytest.mark.parametrize("gate", [gate for gate in GATES if gate.reason in TWINS], ids=lambda gate: gate.reason)
