@@ -1,7 +1,7 @@
 """Every metric of the runbook's watchlist moves for the reason that it names: one table, metric to cause.
 
 A cause happens to the real services in front of their small worlds; what an operator would see is read from the metrics
-service that hears them, before and after. Nothing is set by hand. The last four need processes that live and die, and
+service that hears them, before and after. Nothing is set by hand. The last two need processes that live and die, and
 are caused on the real tree.
 """
 
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from grinder.model.account import AccountState, Balance, Position, PositionSide, Source
 from grinder.model.board import Word
-from grinder.model.control import FsmState, Override, Process
+from grinder.model.control import FsmState, HaRole, Override, Process
 from grinder.model.frames import Envelope, Frame, Telemetry
 from grinder.model.metrics import BY_NAME, RUNBOOK_WATCHLIST
 from grinder.model.venue import QueryBalance
@@ -26,6 +27,7 @@ from tests.fake_venue import SYMBOL
 from tests.fakes import FakeBoard, FakeClock
 from tests.market import RecordingTelemetry
 from tests.syncer_world import SyncerWorld
+from tests.two_hosts import TTL_S, Host, TwoHosts
 from tests.unit.services.test_fsm_service import Bench
 
 D = Decimal
@@ -52,10 +54,10 @@ class Scene(Protocol):
 class Page:
     """The metrics page over one world."""
 
-    def __init__(self, scene: Scene, process: Process) -> None:
+    def __init__(self, scene: Scene, process: Process, config: MetricsConfig = CONFIG) -> None:
         self._scene = scene
         self._process = process
-        self._service = MetricsService(CONFIG, scene.clock, scene.board)
+        self._service = MetricsService(config, scene.clock, scene.board)
         self._service.on_start()
 
     def hear(self, frame: Frame) -> None:
@@ -181,6 +183,47 @@ def an_exit_moves(name: str, *labels: str) -> Callable[[], None]:
     return cause
 
 
+def an_exit_without_an_answer_is_an_error() -> None:
+    world, page = exiting()
+    world.board.write(Word.OVERRIDE, (1 << 8) | Override.EMERGENCY)
+    world.service.on_timer()
+    world.venue.replies.pop()
+    world.run(14_000)
+    assert page("grinder_emergency_exit_total", "error") == 0
+    world.run(4_000)
+    assert page("grinder_emergency_exit_total", "error") == 1
+
+
+def every_way_an_exit_ends_is_counted() -> None:
+    an_exit_moves("grinder_emergency_exit_total", "success")()
+    an_exit_without_an_answer_is_an_error()
+
+
+class OneOfTwo:
+    """The scene of one host of a cluster."""
+
+    def __init__(self, world: TwoHosts, host: Host) -> None:
+        self.clock, self.board, self.telemetry = world.clock, host.board, host.telemetry
+
+
+def a_take_over(name: str, *labels: str) -> Callable[[], None]:
+    """Return a cause: the leader dies, and the other host's page tells that it leads now."""
+
+    def cause() -> None:
+        world = TwoHosts(1)
+        page = Page(OneOfTwo(world, world.b), Process.EXECUTOR, replace(CONFIG, ha_enabled=True))
+        world.a.start()
+        world.until(lambda: world.a.leads, 3_000)
+        world.b.start()
+        world.run(3_000)
+        assert page(name, *labels) == 0
+        world.a.kill()
+        world.until(lambda: world.b.leads, TTL_S * 1_000 + 1_000)
+        assert page(name, *labels) == 1
+
+    return cause
+
+
 def syncing(**changes: object) -> tuple[SyncerWorld, Page]:
     world = SyncerWorld(**changes)  # type: ignore[arg-type]
     world.run(3_000)
@@ -247,7 +290,7 @@ CAUSES: dict[str, Callable[[], None]] = {
     "grinder_kill_switch_trips_total": a_trip_is_counted_by_its_reason,
     "grinder_drawdown_pct": a_drawdown_is_shown_as_a_fraction,
     "grinder_emergency_exit_enabled": an_exit_is_shown_as_enabled_where_it_is,
-    "grinder_emergency_exit_total": an_exit_moves("grinder_emergency_exit_total", "success"),
+    "grinder_emergency_exit_total": every_way_an_exit_ends_is_counted,
     "grinder_emergency_exit_orders_cancelled_total": an_exit_moves("grinder_emergency_exit_orders_cancelled_total"),
     "grinder_emergency_exit_positions_closed_total": an_exit_moves("grinder_emergency_exit_positions_closed_total"),
     "grinder_account_sync_last_ts": the_newest_data_has_its_time,
@@ -256,12 +299,12 @@ CAUSES: dict[str, Callable[[], None]] = {
     "grinder_account_sync_mismatches_total": a_position_moved_by_hand_is_a_mismatch,
     "grinder_account_sync_positions_count": a_position_is_counted,
     "grinder_account_sync_open_orders_count": a_resting_order_is_counted,
+    "grinder_ha_role": a_take_over("grinder_ha_role", HaRole.ACTIVE),
+    "grinder_ha_is_leader": a_take_over("grinder_ha_is_leader"),
 }
 ON_THE_TREE: dict[str, str] = {
     "grinder_live_engine_initialized": "test_preflight.py",
     "grinder_readyz_ready": "test_preflight.py",
-    "grinder_ha_role": "test_preflight.py",
-    "grinder_ha_is_leader": "test_preflight.py",
 }
 """Metrics of processes that live and die, and the smoke test in which they move."""
 
