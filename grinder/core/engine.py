@@ -66,7 +66,7 @@ def initial_state(
         config: how it decides.
         now_mono_ns: now.
         memory: what earlier runs left.
-        awaiting_resume: an earlier run left an emergency that nobody has acknowledged.
+        awaiting_resume: an operator must acknowledge first, whatever the memory says.
     """
     return EngineState(config, now_mono_ns, memory, awaiting_resume)
 
@@ -264,6 +264,7 @@ def _run_fsm(state: EngineState, effects: list[Effect]) -> bool:
     state.resume_acked = state.held = False
     _trip(state, effects)
     state.fsm, transition = fsm.step(state.fsm, inputs, thresholds, state.now_mono_ns)
+    state.keep_awaiting()
     if transition is None:
         return False
     effects.append(Moved(transition, fsm.evidence_signals(inputs), state.fsm.awaiting_resume))

@@ -244,7 +244,9 @@ class EngineState:
         self.day_loss: Decimal | None = None
         streak_max = config.losses.streak_max
         lost_too_often = streak_max != STREAK_OFF and longest_streak(self.memory) >= streak_max
-        self.fsm: Fsm = initial(now_mono_ns, awaiting or lost_too_often)
+        awaiting = awaiting or self.memory.awaiting_resume or lost_too_often
+        self.fsm: Fsm = initial(now_mono_ns, awaiting)
+        self.keep_awaiting()
         self.inputs: FsmInputs | None = None
         self.drawdown: Drawdown = equity_drawdown.resumed(self.memory.high_water_mark, self.memory.session_start)
         self.drawdown_now: float | None = None
@@ -279,6 +281,11 @@ class EngineState:
             self.memory = msgspec.structs.replace(self.memory, breached=tuple(sorted(self.loss_breached)))
             for name in breached & self.symbols.keys():
                 self.symbols[name].dirty = True
+
+    def keep_awaiting(self) -> None:
+        """Remember what the machine awaits, so that a new board is no acknowledgement either."""
+        if self.memory.awaiting_resume is not self.fsm.awaiting_resume:
+            self.memory = msgspec.structs.replace(self.memory, awaiting_resume=self.fsm.awaiting_resume)
 
     def dirty_all(self) -> None:
         """Have every symbol planned again, its entries at once."""

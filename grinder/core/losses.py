@@ -68,7 +68,8 @@ class RiskMemory(msgspec.Struct, frozen=True):
     ``session_open``: the session was not ended in order. ``high_water_mark``, ``session_start``: of this session's
     equity, quote currency.
     ``utc_day``: days since 1970 of ``day_start``, the equity at which that day began for us; None until confirmed.
-    ``breached``: symbols that used up their budget in this session, sorted.
+    ``breached``: symbols that used up their budget in this session, sorted. ``awaiting_resume``: a person must look
+    before there is new risk, as ``Fsm.awaiting_resume``; neither a session nor a reboot ends it.
     """
 
     session_open: bool = False
@@ -78,6 +79,7 @@ class RiskMemory(msgspec.Struct, frozen=True):
     symbols: dict[str, SymbolLosses] = {}
     breached: tuple[str, ...] = ()
     session_start: Decimal | None = None
+    awaiting_resume: bool = False
 
 
 NOTHING_LOST: Final = RiskMemory()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -68,3 +70,16 @@ def test_file_when_every_symbol_has_losses_then_it_still_fits(tmp_path: Path) ->
     full = RiskMemory(True, Decimal(1), 1, Decimal(1), {f"{name}{n:02}": losses for n in range(SYMBOLS_MAX)}, ())
     left_by(tmp_path, full)
     assert found(tmp_path) == (full, False)
+
+
+def test_file_when_of_before_the_wait_was_kept_then_it_reads_as_it_did(tmp_path: Path) -> None:
+    before = {"seq": 1, "memory": {"session_open": True, "high_water_mark": "10", "utc_day": 3, "session_start": "9"}}
+    data = json.dumps(before).encode()
+    (tmp_path / RISK_FILE).write_bytes((f"{zlib.crc32(data):08x} ".encode() + data).ljust(2 * SLOT_BYTES))
+    assert found(tmp_path) == (RiskMemory(True, Decimal(10), 3, session_start=Decimal(9)), False)
+    assert not found(tmp_path)[0].awaiting_resume
+
+
+def test_file_when_a_person_is_awaited_then_the_next_start_finds_that(tmp_path: Path) -> None:
+    left_by(tmp_path, RiskMemory(awaiting_resume=True))
+    assert found(tmp_path)[0].awaiting_resume
