@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.soak.trip_judge import Arrival, Trip, Verdict, Way, arrivals_of, judge
 
@@ -30,7 +31,8 @@ def place(arrived: int, sent: int, name: str = ENTRY) -> Arrival:
         (place(1_100, 0), 1, 0),
         (place(1_400, 1_020), 1, 0),
         (place(2_100, 1_020), 0, 0),
-        (place(1_400, 1_020, REDUCING), 0, 0),
+        (replace(place(1_400, 1_020, REDUCING), reduces=True), 0, 0),
+        (place(1_400, 1_020, REDUCING), 1, 0),
         (Arrival("order.modify", ENTRY, 1_100, 1_020), 1, 0),
     ],
     ids=str,
@@ -51,11 +53,15 @@ def test_judge_when_an_order_is_still_on_its_way_then_its_delay_is_told_and_the_
 
 def test_arrivals_when_rows_are_no_order_commands_then_left_out_and_the_rest_sorted() -> None:
     rows: list[dict[str, object]] = [
-        {"op": "order.place", "client_id": ENTRY, "mono_ns": 7},
-        {"op": "order.query", "client_id": ENTRY, "mono_ns": 6},
-        {"op": "order.cancel", "client_id": ENTRY, "mono_ns": 5},
+        {"op": "order.modify", "client_id": REDUCING, "mono_ns": 9, "reduce_only": False},
+        {"op": "order.place", "client_id": REDUCING, "mono_ns": 8, "reduce_only": True},
+        {"op": "order.place", "client_id": ENTRY, "mono_ns": 7, "reduce_only": False},
+        {"op": "order.query", "client_id": ENTRY, "mono_ns": 6, "reduce_only": False},
+        {"op": "order.cancel", "client_id": ENTRY, "mono_ns": 5, "reduce_only": False},
     ]
     assert arrivals_of(rows, {f"order.place {ENTRY}": 3}) == [
         Arrival("order.cancel", ENTRY, 5, 0),
         Arrival("order.place", ENTRY, 7, 3),
+        Arrival("order.place", REDUCING, 8, 0, reduces=True),
+        Arrival("order.modify", REDUCING, 9, 0, reduces=True),
     ]

@@ -13,7 +13,6 @@ from enum import StrEnum
 
 import msgspec
 
-from grinder.model.orders import parse_order_id
 from grinder.model.units import NS_PER_MS
 from tests.soak.flood import Sent
 
@@ -45,17 +44,21 @@ class Trip(msgspec.Struct, frozen=True):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """One order command as the venue read it from the wire. ``sent``: when it was asked for; 0 if nobody did."""
+    """One order command as the venue read it from the wire. ``sent``: when it was asked for; 0 if nobody did.
+
+    ``reduces``: the venue was told that it, or the order it changes, may only reduce; what the id says does not count.
+    """
 
     operation: str
     client_order_id: str
     arrived: int
     sent: int
+    reduces: bool = False
 
     @property
     def adds_risk(self) -> bool:
-        """Whether it can only make the account's risk larger."""
-        return self.operation in RISKY and not _reduces(self.client_order_id)
+        """Whether it can make the account's risk larger."""
+        return self.operation in RISKY and not self.reduces
 
 
 class Verdict(msgspec.Struct):
@@ -76,12 +79,14 @@ class Verdict(msgspec.Struct):
 
 def arrivals_of(rows: list[dict[str, object]], sent: Sent) -> list[Arrival]:
     """Return the order commands among the venue's requests, by arrival."""
+    reducing = {row["client_id"] for row in rows if row["op"] == "order.place" and row["reduce_only"]}
     found = (
         Arrival(
             str(row["op"]),
             str(row["client_id"]),
             int(str(row["mono_ns"])),
             sent.get(f"{row['op']} {row['client_id']}", 0),
+            row["client_id"] in reducing,
         )
         for row in rows
         if row["op"] in {*RISKY, *PROTECTIVE}
@@ -124,8 +129,3 @@ def _judge_one(trip: Trip, after: list[Arrival], asked_after: Arrival | None, ve
             verdict.born_after.append(text)
         elif asked_after is not None and each.arrived > asked_after.arrived:
             verdict.overtaken.append(text)
-
-
-def _reduces(client_order_id: str) -> bool:
-    parts = parse_order_id(client_order_id)
-    return parts is not None and parts.level[0] in "tx"

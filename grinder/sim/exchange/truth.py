@@ -13,7 +13,8 @@ TICKS_KEPT_MAX: Final = 50_000
 
 class RequestRecord(msgspec.Struct, gc=False):
     """One request. ``mono_ns``: CLOCK_MONOTONIC when its bytes were read; ``tick_mono_ns``: when the last book ticker
-    of its symbol was sent before that, 0 if none. ``code``: 0 for success. ``fault``: the fault that acted on it.
+    of its symbol was sent before that, 0 if none. ``reduce_only``: it said so. ``code``: 0 for success. ``fault``: the
+    fault that acted on it.
     """
 
     seq: int
@@ -25,6 +26,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     client_id: str
     symbol: str
     tick_mono_ns: int
+    reduce_only: bool = False
     http_status: int = 0
     code: int = 0
     fault: str = ""

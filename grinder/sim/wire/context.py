@@ -75,6 +75,7 @@ class Context:
         record = self.venue.truth.on_request(
             ask.mono_ns, self.clock.utc_ms(), ask.transport, ask.operation.name, ask.key, client_id[:64], symbol[:32]
         )
+        record.reduce_only = params.optional("reduceOnly").lower() == "true"
         if not self.venue.faults.any:
             return record, None
         request = Request(ask.operation.name, symbol, ask.transport, ask.key, client_id, is_protective(ask))
