@@ -9,13 +9,18 @@ Invariant: ``arm`` is a permission. Where it is absent, for whatever reason, no 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
 from grinder.model.control import HaRole, Override, TripReason
+from grinder.model.limits import ETCD_LEASE_TTL_S_MAX, TERM_MAX
 
 V = TypeVar("V")
+
+LeaseLife = Annotated[int, msgspec.Meta(ge=0, le=ETCD_LEASE_TTL_S_MAX)]
+Term = Annotated[int, msgspec.Meta(ge=0, le=TERM_MAX)]
+"""Whole seconds; a term, or what is added to one. Anybody may write a key by hand: beyond these it cannot be read."""
 
 
 class EtcdOperation(StrEnum):
@@ -55,7 +60,7 @@ class LeaderRecord(msgspec.Struct, frozen=True):
     boot_id: str
     pid: int
     utc_ms: int
-    ttl_s: int
+    ttl_s: LeaseLife
 
 
 class ArmRecord(msgspec.Struct, frozen=True):
@@ -67,7 +72,7 @@ class ArmRecord(msgspec.Struct, frozen=True):
     """
 
     arm_id: str
-    epoch_base: int
+    epoch_base: Term
     acks: tuple[str, ...]
     operator: str
     note: str
@@ -109,7 +114,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     node: str
     host: str
     role: HaRole
-    term: int
+    term: Term
     trip_id: str
     demand: int
     problem: str

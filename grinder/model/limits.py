@@ -209,6 +209,12 @@ ETCD_TRIPS_KEPT: Final = 64
 ETCD_VALUE_BYTES_MAX: Final = 16_384
 """Longest value of a key of the cluster that is read, bytes."""
 
+ETCD_LEASE_TTL_S_MAX: Final = 60
+"""Longest life of the leader's lease, seconds: no setting asks for more, and nobody waits longer for who says so."""
+
+TERM_MAX: Final = 10**15
+"""Highest term that is believed: what claims more would shut every host out. Fits the board, order ids and files."""
+
 STOP_S_MAX: Final = 4.0
 STOP_EXECUTOR_S_MAX: Final = 25.0
 """Longest orderly stop of a process, seconds, and of the executor, which cancels first; supervisord waits longer."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from grinder.core.origin import FoundOrders
-from grinder.model.limits import DEAD_MAN_COUNTDOWN_MS_MAX, DEAD_MAN_COUNTDOWN_MS_MIN, RECV_WINDOW_MS_MAX
+from grinder.model.limits import (
+    DEAD_MAN_COUNTDOWN_MS_MAX,
+    DEAD_MAN_COUNTDOWN_MS_MIN,
+    ETCD_LEASE_TTL_S_MAX,
+    RECV_WINDOW_MS_MAX,
+)
 from grinder.settings.rows import choice, decimal, folder, integer, switch, text, url
 from grinder.settings.variable import JournalSync, Kind, OrderTransport, Section, StreamMode, Variable
 
@@ -120,7 +125,7 @@ CLUSTER: Final = Section(
         integer(
             "GRINDER_HA_LEASE_TTL_S",
             "5",
-            (2, 60),
+            (2, ETCD_LEASE_TTL_S_MAX),
             "s",
             "Life of the leader's lease: what a crash costs. With 2, an election among the members of etcd may cost "
             "the leader its lease; 3 wants members in one rack.",

@@ -1,7 +1,7 @@
 """The cluster's keys in etcd: their names, their values as JSON, and a whole folder of them as one view.
 
-A value that cannot be read counts as absent and is named in the view's ``problem``; a leader that cannot be read is one
-that nobody knows, so that nobody takes its place either.
+A value that cannot be read, or that no host would write, counts as absent and is named in the view's ``problem``; a
+leader that cannot be read is one that nobody knows, so that nobody takes its place either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from grinder.model.cluster import (
     TripRecord,
 )
 from grinder.model.errors import PayloadError
-from grinder.model.limits import ETCD_VALUE_BYTES_MAX
+from grinder.model.limits import ETCD_VALUE_BYTES_MAX, TERM_MAX
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -87,12 +87,12 @@ def decode(kind: type[R], value: bytes) -> R:
         raise PayloadError(f"{len(value)} bytes")
     try:
         return msgspec.json.decode(value, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(str(error)) from error
 
 
 def decode_number(value: bytes) -> int:
-    """Return the number from 0 that a value holds.
+    """Return the revision, or the epoch, that a value holds: a number from 0 to TERM_MAX.
 
     Raises:
         PayloadError: it is none.
@@ -101,7 +101,7 @@ def decode_number(value: bytes) -> int:
         number = msgspec.json.decode(value[:ETCD_VALUE_BYTES_MAX], type=int)
     except msgspec.DecodeError as error:
         raise PayloadError(str(error)) from error
-    if not 0 <= number < 1 << 63:
+    if not 0 <= number <= TERM_MAX:
         raise PayloadError(f"{number} is out of range")
     return number
 
@@ -178,6 +178,8 @@ class Reading:
 def view_of(keys: Keys, header: ViewHeader, pairs: Iterable[Any]) -> ClusterView:
     """Return a whole folder as one view."""
     reading = Reading(keys, pairs)
+    # Who led last is told by the transaction that elects the next; here it is only named where it cannot be read.
+    reading.record(keys.elected, LeaderRecord)
     view = ClusterView(
         header.revision,
         header.cluster_id,

@@ -1,23 +1,25 @@
 """The ports LeaseStore and LatchStore on etcd: threads that wait, replies on the loop's own thread.
 
 Requests of one kind wait behind one another and behind no other kind: a keepalive never waits for a trip, a trip never
-for a report, nothing for the watch. Each has exactly one reply, also when its queue is full and when the process ends.
+for a report, nothing for the watch. Each has exactly one reply, also when its queue is full, when the process ends, and
+when its thread falls: of what no one has foreseen the process ends too, for a host that is never answered would hang.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, Full, Queue
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from grinder.adapters.etcd.connection import Access, Connection, KnownRevision
 from grinder.adapters.etcd.latch import LatchClient
 from grinder.adapters.etcd.lease import LeaseClient
 from grinder.adapters.etcd.watch import ClusterWatch, Meter, Post
+from grinder.adapters.etcd.worker import Mourn, Worker
 from grinder.model.cluster import (
     ArmCluster,
     AskPermit,
@@ -65,7 +67,7 @@ class Lane:
     """One thread with one connection: requests in order. Used from the loop's thread alone."""
 
     def __init__(
-        self, name: str, connection: Connection, perform: Callable[[Any], Any], post: Post, meter: Meter
+        self, name: str, connection: Connection, perform: Callable[[Any], Any], post: Post, meter: Meter, mourn: Mourn
     ) -> None:
         self._connection = connection
         self._perform = perform
@@ -73,7 +75,7 @@ class Lane:
         self._meter = meter
         self._waiting: Queue[tuple[Any, Callable[[Any], None]] | None] = Queue(ETCD_QUEUE_MAX)
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"etcd-{name}", daemon=True)
+        self._thread = Worker(f"etcd-{name}", self._run, mourn)
         self._thread.start()
 
     def ask(self, request: Any, on_reply: Callable[[Any], None]) -> None:
@@ -107,10 +109,13 @@ class Lane:
         while (waiting := self._waiting.get()) is not None:
             request, on_reply = waiting
             began = time.monotonic()
-            reply = self._perform(request)
-            why = reply.why if isinstance(reply, NoAnswer | NotDone) else ""
-            self._meter(OPERATIONS[type(request)], time.monotonic() - began, FAILURES.get(type(reply)), why)
-            self._reply(on_reply, reply)
+            reply: LeaseReply | LatchReply = NoAnswer("the thread that asked etcd fell")
+            try:
+                reply = self._perform(request)
+                why = reply.why if isinstance(reply, NoAnswer | NotDone) else ""
+                self._meter(OPERATIONS[type(request)], time.monotonic() - began, FAILURES.get(type(reply)), why)
+            finally:
+                self._reply(on_reply, reply)
 
     def _reply(self, on_reply: Callable[[Any], None], reply: LeaseReply | LatchReply) -> None:
         self._post(lambda: on_reply(reply))
@@ -147,6 +152,8 @@ class EtcdLatchStore:
 
 class EtcdStores:
     """Both ports of one process; a context manager. Made, used and closed on the thread of the running loop.
+
+    A thread that falls is logged, and what it fell of is raised on the loop, which ends the process.
 
     Raises:
         SettingsError: a certificate's file cannot be read.
@@ -190,11 +197,13 @@ class EtcdStores:
             lane.join(max(0.0, deadline - time.monotonic()))
 
     def _lane(self, name: str, connection: Connection, perform: Callable[[Any], Any]) -> Lane:
-        return Lane(name, connection, perform, self._post, self._meter)
+        return Lane(name, connection, perform, self._post, self._meter, self._mourn)
 
     def _begin_watch(self, on_view: Callable[[ClusterView], None]) -> None:
         assert self._watch is None, "the cluster is watched already"
-        self._watch = ClusterWatch(self._access, self._known, self._clock, self._post, self._meter, on_view)
+        self._watch = ClusterWatch(
+            self._access, self._known, self._clock, self._post, self._meter, self._mourn, on_view
+        )
 
     def _post(self, call: Callable[[], None]) -> bool:
         try:
@@ -202,6 +211,13 @@ class EtcdStores:
         except RuntimeError:
             return False
         return True
+
+    def _mourn(self, thread: str, error: BaseException) -> None:
+        self._post(partial(self._end, thread, error))
+
+    def _end(self, thread: str, error: BaseException) -> NoReturn:
+        self._log.event("ETCD_THREAD_FELL", thread=thread, why=repr(error))
+        raise error
 
     def _meter(self, operation: EtcdOperation, seconds: float | None, failed: EtcdFailure | None, why: str) -> None:
         self._post(lambda: self._record(operation, seconds, failed, why))

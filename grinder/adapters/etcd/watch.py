@@ -21,6 +21,7 @@ from grinder.adapters.etcd.compat import RpcError, StatusCode, rpc
 from grinder.adapters.etcd.connection import Access, Connection, KnownRevision
 from grinder.adapters.etcd.keys import Keys
 from grinder.adapters.etcd.latch import ClusterReader
+from grinder.adapters.etcd.worker import Mourn, Worker
 from grinder.model.cluster import ClusterView, EtcdFailure, EtcdOperation
 from grinder.model.errors import EtcdRefusedError, EtcdSilentError
 from grinder.model.limits import ETCD_CLOSE_S_MAX, ETCD_LIST_PERIOD_MS, ETCD_QUEUE_MAX, ETCD_RETRY_MS
@@ -40,7 +41,9 @@ Meter = Callable[[EtcdOperation, float | None, EtcdFailure | None, str], None]
 class Doorbell:
     """The stream, in a thread of its own. ``ring`` is called when keys changed, and when the stream broke."""
 
-    def __init__(self, access: Access, known: KnownRevision, ring: Callable[[], None], meter: Meter) -> None:
+    def __init__(
+        self, access: Access, known: KnownRevision, ring: Callable[[], None], meter: Meter, mourn: Mourn
+    ) -> None:
         self.heard_revision = 0
         self._keys = Keys(access.cluster)
         self._connection = Connection(access, known)
@@ -50,7 +53,7 @@ class Doorbell:
         self._stream: Any = None
         self._closing = threading.Event()
         self._may_begin = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="etcd-watch", daemon=True)
+        self._thread = Worker("etcd-watch", self._run, mourn)
         self._thread.start()
 
     def begin(self, revision: int) -> None:
@@ -154,7 +157,14 @@ class ClusterWatch:
     """Tells every change of the cluster's keys, and how they stand every ETCD_LIST_PERIOD_MS."""
 
     def __init__(
-        self, access: Access, known: KnownRevision, clock: Clock, post: Post, meter: Meter, on_view: Callable[..., None]
+        self,
+        access: Access,
+        known: KnownRevision,
+        clock: Clock,
+        post: Post,
+        meter: Meter,
+        mourn: Mourn,
+        on_view: Callable[..., None],
     ) -> None:
         self._connection = Connection(access, known)
         self._reader = ClusterReader(self._connection, Keys(access.cluster), clock)
@@ -166,8 +176,8 @@ class ClusterWatch:
         self._wake = threading.Event()
         self._wake.set()
         self._closing = threading.Event()
-        self._doorbell = Doorbell(access, known, self._wake.set, meter)
-        self._thread = threading.Thread(target=self._run, name="etcd-list", daemon=True)
+        self._doorbell = Doorbell(access, known, self._wake.set, meter, mourn)
+        self._thread = Worker("etcd-list", self._run, mourn)
         self._thread.start()
 
     def close(self) -> None:
