@@ -5,12 +5,16 @@ Must never call a criterion clear because the process that would know is dead.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from grinder.adapters.scrape import fetch
 from grinder.core.rollback import Criterion, RollbackInputs, Verdict, criteria
 from grinder.model.control import FsmState
 from grinder.settings import Settings
+
+_NOT_KNOWN: Final = "not clear: who would tell is dead, or has not been heard or watched for long enough"
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -25,7 +29,7 @@ def standing(settings: Settings, tripped: bool | None, state: str, state_s: floa
     Args:
         settings: where ``/status.json`` is, and the drawdown limit.
         tripped: by the board or the latch file; None where there is neither.
-        state: of the fsm on the board; a text that is no state is not known.
+        state: of a living fsm on the board; a text that is no state is not known.
         state_s: seconds in it.
     """
     known = FsmState(state) if state in tuple(FsmState) else None
@@ -37,14 +41,14 @@ def standing(settings: Settings, tripped: bool | None, state: str, state_s: floa
 
 
 def lines(found: tuple[Criterion, ...]) -> list[str]:
-    """Return a line for each criterion that holds, and one for those that nobody knows."""
+    """Return a line for each criterion that holds, and one for those that nobody knows, which are not clear."""
     holding = [
         f"  ROLL BACK: {each.name} holds: {each.condition}{f' ({each.figure})' if each.figure else ''}; see runbook 33"
         for each in found
         if each.verdict is Verdict.HOLDS
     ]
     unknown = ", ".join(each.name for each in found if each.verdict is Verdict.UNKNOWN)
-    return holding + ([f"  rollback criteria not known: {unknown}"] if unknown else [])
+    return holding + ([f"  rollback criteria not known: {unknown}; {_NOT_KNOWN}"] if unknown else [])
 
 
 def _told(settings: Settings) -> tuple[Criterion, ...]:

@@ -126,7 +126,8 @@ def collect(settings: Settings) -> Status:
     ready = bool(readyz and readyz.get("ready"))
     reasons = tuple(str(reason) for reason in (readyz or {}).get("reasons", ()))
     tripped = True if latch.trip_id else None if board is None else False
-    state, age_s = (board.fsm_state, board.fsm_state_age_s) if board is not None else ("", None)
+    fsm_lives = board is not None and board.processes[Process.FSM.value].alive
+    state, age_s = (board.fsm_state, board.fsm_state_age_s) if board is not None and fsm_lives else ("", None)
     return Status(
         ready=ready and board is not None and not latch.trip_id,
         reasons=reasons,

@@ -1,6 +1,7 @@
 """The rollback criteria R1 to R8 of Runbook 33, section 4: which of them hold now.
 
-Pure. Three answers and not two: a criterion whose input is missing is *unknown*, and never *clear*.
+Pure. Three answers and not two: a criterion whose input is missing is *unknown*, and never *clear*. Missing it is, too,
+where who would know has not told yet, and where nobody watched for as long as the criterion looks back.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class RollbackInputs(msgspec.Struct, frozen=True, kw_only=True):
     """What the criteria look at; None is not known.
 
     ``state_s``: seconds in ``state``. ``account_age_s``: since the last clean snapshot; None where no account sync is
-    wanted or nobody counts. ``role_changes``: within ROLE_WINDOW_S. ``exit_errors``, ``fill_prob_trips``: counters.
+    wanted, nobody counts, or none came yet and it is too early to call that a stall. ``role_changes``: within
+    ROLE_WINDOW_S; None while too few were seen in too short a watch. ``exit_errors``, ``fill_prob_trips``: counters.
     """
 
     tripped: bool | None = None
@@ -138,6 +140,7 @@ class RoleChanges:
 
     def __init__(self) -> None:
         self._role: HaRole | None = None
+        self._since_s: float | None = None
         self._at_s: list[float] = []
         self.total = 0
         """Changes since the start."""
@@ -148,7 +151,13 @@ class RoleChanges:
             self.total += 1
             self._at_s = [*self._at_s, now_s][-_ROLE_CHANGES_KEPT:]
         self._role = role
+        self._since_s = now_s if self._since_s is None else self._since_s
 
-    def recent(self, now_s: float) -> int:
-        """Return the changes within the last ROLE_WINDOW_S seconds."""
-        return sum(now_s - at_s <= ROLE_WINDOW_S for at_s in self._at_s)
+    def recent(self, now_s: float) -> int | None:
+        """Return the changes within the last ROLE_WINDOW_S seconds.
+
+        None while that long was not watched yet, unless what was seen is too much already.
+        """
+        count = sum(now_s - at_s <= ROLE_WINDOW_S for at_s in self._at_s)
+        watched = self._since_s is not None and now_s - self._since_s >= ROLE_WINDOW_S
+        return count if watched or count > ROLE_CHANGES_MAX else None

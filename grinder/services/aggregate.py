@@ -66,6 +66,10 @@ class Aggregate:
         }
         self._histograms[process] = {}
 
+    def heard(self, process: Process) -> bool:
+        """Tell whether a process has told anything since this aggregate began."""
+        return process in self._values
+
     def values(self, metric: Metric) -> dict[tuple[str, ...], float]:
         """Return the value per label set of a gauge or counter, zero series included."""
         result = dict.fromkeys(metric.zero_series, 0.0)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from grinder.core.interlocks import override_of
-from grinder.core.rollback import Criterion, RoleChanges, RollbackInputs, Verdict, criteria
+from grinder.core.rollback import ACCOUNT_AGE_S_MAX, Criterion, RoleChanges, RollbackInputs, Verdict, criteria
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
@@ -206,21 +206,31 @@ class MetricsService:
         processes = self.processes()
         now_mono_ns = self._clock.mono_ns()
         since_mono_ns = self._board.read(Word.FSM_STATE_SINCE_MONO_NS)
-        fsm_lives = processes[Process.FSM].alive
-        exits = self.aggregate.values(BY_NAME["grinder_emergency_exit_total"])
+        fsm_lives, executor_lives = processes[Process.FSM].alive, processes[Process.EXECUTOR].alive
+        exit_errors = self.aggregate.values(BY_NAME["grinder_emergency_exit_total"])[("error",)]
+        executor_told = executor_lives and self.aggregate.heard(Process.EXECUTOR)
+        # The latch file is the executor's to read: until it has, a trip may be known to the file alone.
+        file_read = executor_lives and self._board.read(Word.LATCH_FILE_LOADED) != 0
         inputs = RollbackInputs(
-            tripped=self.tripped,
+            tripped=self.tripped or (False if file_read else None),
             drawdown=self._drawdown() if fsm_lives else None,
             drawdown_limit=self.config.drawdown_limit,
-            state=self.fsm_state if fsm_lives else None,
+            state=self.fsm_state if fsm_lives and self._board.read(Word.FSM_STATE) else None,
             state_s=(now_mono_ns - since_mono_ns) / NS_PER_S if since_mono_ns else None,
-            exit_errors=exits[("error",)],
-            account_age_s=self.account_age_s if self.config.account_sync_enabled else None,
-            role_changes=self._roles.recent(now_mono_ns / NS_PER_S),
+            exit_errors=exit_errors if exit_errors or executor_told else None,
+            account_age_s=self._sync_age_s(),
+            # A host that is alone has one role, watched or not.
+            role_changes=self._roles.recent(now_mono_ns / NS_PER_S) if self.config.ha_enabled else 0,
             # Nothing evaluates the model in this version: with enforcement on, nobody can say that it did not trip.
             fill_prob_trips=None if self.config.fill_model_enforce else 0.0,
         )
         return criteria(inputs)
+
+    def _sync_age_s(self) -> float | None:
+        """Return the account's age; None where no sync is wanted, and before the first one until it must have come."""
+        told = self.account is not None and self.account.snapshot_mono_ns > 0
+        known = self.config.account_sync_enabled and (told or self.account_age_s > ACCOUNT_AGE_S_MAX)
+        return self.account_age_s if known else None
 
     def _drawdown(self) -> float | None:
         """Return the drawdown that the fsm saw last, a fraction; None while it does not know it."""

@@ -178,7 +178,20 @@ def test_status_when_a_rollback_criterion_holds_then_it_is_named_from_board_and_
     text = capsys.readouterr().out
     assert "ROLL BACK: R1 holds: kill switch tripped; see runbook 33" in text
     assert "ROLL BACK: R5 holds: no account sync (130)" in text
-    assert "rollback criteria not known: R2, R3, R4, R6, R7" in text
+    assert "rollback criteria not known: R2, R3, R4, R6, R7; not clear: " in text
+
+
+def test_status_when_the_fsm_is_dead_then_its_last_state_does_not_make_r3_clear(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_board(run_dir)
+    board = attach_process(run_dir, Process.FSM, ())
+    board.write(Word.FSM_STATE, list(FsmState).index(FsmState.ACTIVE) + 1)
+    board.write(Word.FSM_STATE_SINCE_MONO_NS, 1)
+    board.close()
+    main(["status", "--json"])
+    (third,) = (each for each in json.loads(capsys.readouterr().out)["rollback"] if each["name"] == "R3")
+    assert third["verdict"] == "unknown"
 
 
 def test_status_when_paused_and_nothing_else_holds_it_then_it_says_that_it_goes_on_by_itself(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from grinder.core.rollback import CRITERIA, RollbackInputs, Verdict, criteria
-from grinder.model.control import FsmState
+from grinder.core.rollback import CRITERIA, RoleChanges, RollbackInputs, Verdict, criteria
+from grinder.model.control import FsmState, HaRole
 
 WELL = RollbackInputs(
     tripped=False,
@@ -73,3 +73,14 @@ def test_criterion_when_in_emergency_for_nobody_knows_how_long_then_unknown() ->
 def test_criteria_when_listed_then_the_eight_of_the_runbook() -> None:
     assert tuple(f"R{number}" for number in range(1, 9)) == CRITERIA
     assert criteria(WELL)[-1].verdict is Verdict.OPERATOR
+
+
+def test_role_changes_when_too_many_were_seen_then_known_at_once_and_otherwise_after_the_window() -> None:
+    changes = RoleChanges()
+    assert changes.recent(1_000.0) is None
+    for number in range(4):
+        changes.see((HaRole.ACTIVE, HaRole.STANDBY)[number % 2], float(number))
+    assert changes.recent(10.0) is None
+    changes.see(HaRole.ACTIVE, 11.0)
+    assert changes.recent(11.0) == 4
+    assert changes.recent(302.0) == 3

@@ -11,7 +11,7 @@ from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Heartbeat, Word
 from grinder.model.control import TREE, TRIP_CODES, FsmState, HaRole, Override, Process, TripReason
 from grinder.model.frames import Envelope, LoopState, Telemetry
-from grinder.model.units import NS_PER_MS, NS_PER_S
+from grinder.model.units import NS_PER_MS
 from grinder.services import answers
 from grinder.services.metrics import MetricsConfig, MetricsService
 from tests.fakes import FakeBoard, FakeClock
@@ -48,6 +48,8 @@ class Rig:
         now = self.clock.mono_ns()
         self.hear(LoopState(FsmState.ACTIVE, None, now, (), (), now))
         self.hear(account(now))
+        self.hear(telemetry(1))
+        self.board.write(Word.LATCH_FILE_LOADED, 1)
 
 
 def account(snapshot_mono_ns: int) -> AccountState:
@@ -181,41 +183,6 @@ def test_status_when_nothing_was_heard_then_it_is_still_complete() -> None:
     assert body["ready_code"] == 503
     assert body["account"] is None
     assert set(body["processes"]) == {process.value for process in TREE}
-
-
-def verdicts(rig: Rig) -> dict[str, str]:
-    return {each.name: each.verdict.value for each in rig.service.rollback()}
-
-
-def test_rollback_when_all_is_well_then_every_rule_is_clear_and_r8_is_the_operators() -> None:
-    rig = Rig()
-    rig.make_ready()
-    rig.board.write(Word.FSM_STATE, list(FsmState).index(FsmState.ACTIVE) + 1)
-    rig.hear(LoopState(FsmState.ACTIVE, None, 0, (), (("drawdown_pct", "0.01"),), 0))
-    assert verdicts(rig) == {f"R{number}": "clear" for number in range(1, 8)} | {"R8": "the operator's to judge"}
-
-
-def test_rollback_when_the_fsm_is_dead_then_what_it_alone_knows_is_unknown() -> None:
-    rig = Rig()
-    rig.make_ready()
-    rig.hear(LoopState(FsmState.ACTIVE, None, 0, (), (("drawdown_pct", "0.01"),), 0))
-    rig.clock.advance_ms(5_000)
-    rig.beat(*(process for process in TREE if process is not Process.FSM))
-    assert {name for name, verdict in verdicts(rig).items() if verdict == "unknown"} == {"R2", "R3"}
-
-
-def test_rollback_when_the_role_changes_four_times_in_five_minutes_then_r6_and_later_not() -> None:
-    rig = Rig(msgspec.structs.replace(CONFIG, ha_enabled=True))
-    rig.board.write(Word.LEAD_DEADLINE_BOOT_NS, rig.clock.boot_ns() + 60 * NS_PER_S)
-    for role in (2, 1, 2, 1):
-        rig.board.write(Word.ROLE, role)
-        rig.service.on_timer()
-        rig.clock.advance_ms(1_000)
-    assert verdicts(rig)["R6"] == "holds"
-    assert rig.service.scrape_values()["grinder_rollback_criterion"][("R6",)] == 1.0
-    rig.clock.advance_ms(300_000)
-    assert verdicts(rig)["R6"] == "clear"
-    assert rig.service.scrape_values()["grinder_ha_role_changes_total"] == {(): 4.0}
 
 
 class Node(Rig):
