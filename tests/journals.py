@@ -1,4 +1,4 @@
-"""Journals on a real disk, for tests: opened and closed, filled, waited for."""
+"""Journals on a real disk, for tests: opened and closed, filled, torn, waited for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal
+from grinder.adapters.journal_files import read_files
+from grinder.adapters.journal_format import MARKER
 from grinder.settings import JournalSync
 
 BOUND_S = 20.0
@@ -37,3 +39,22 @@ def fill_until_due(journal: FileJournal) -> list[bytes]:
         assert journal.append(records[-1])
     until(lambda: journal.wants_checkpoint)
     return records
+
+
+def fill_until_refused(journal: FileJournal) -> list[bytes]:
+    """Write records until one is refused, with checkpoints as they fall due, and return what is on record then."""
+    records: list[bytes] = []
+    while journal.append(record := len(records).to_bytes(4, "little") * 29):
+        records.append(record)
+        if journal.wants_checkpoint:
+            journal.checkpoint(list(records))
+    return records
+
+
+def tear(directory: Path) -> int:
+    """Leave a part of a frame as the last bytes, as a loss of power does; return the file's number."""
+    last = [file for file in read_files(directory) if not file.scan.unused][-1]
+    with last.path.open("r+b") as file:
+        file.seek(min(last.scan.end, len(last.data) - len(MARKER)))
+        file.write(MARKER)
+    return last.number

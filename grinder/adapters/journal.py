@@ -18,29 +18,29 @@ from pathlib import Path
 from typing import Final
 
 from grinder.adapters.journal_files import (
+    NO_ROOM,
     PARTIAL,
     PATTERN,
     JournalError,
     JournalFile,
     JournalFormatError,
+    OpenFile,
     create_spare,
     drop_before,
     in_force,
     path_of,
     read_files,
     size_of,
+    spare_behind,
     sync_directory,
     write_checkpoint,
     write_whole,
 )
 from grinder.adapters.journal_format import (
     FIRST_SEQUENCE,
-    HEADER_BYTES,
     RECORD_BYTES_MAX,
-    Header,
     Kind,
     frame_bytes,
-    header_bytes,
 )
 from grinder.adapters.lock import SlotLock
 from grinder.model.errors import AlreadyRunningError
@@ -67,33 +67,12 @@ _EACH: Final = JournalSync.EACH
 _GROUP: Final = JournalSync.GROUP
 
 
-class _Open:
-    """A file that is written: its number, its descriptor, the size it was prepared at, where the next frame goes."""
-
-    __slots__ = ("descriptor", "end", "number", "size_bytes")
-
-    def __init__(self, number: int, descriptor: int, size_bytes: int, end: int = HEADER_BYTES) -> None:
-        self.number = number
-        self.descriptor = descriptor
-        self.size_bytes = size_bytes
-        self.end = end
-
-    def begin(self) -> None:
-        """Make it a log.
-
-        Raises:
-            OSError: if its header cannot be written.
-        """
-        header = Header(Kind.LOG, self.number, 0, self.size_bytes)
-        write_whole(self.descriptor, header_bytes(header), 0)
-
-
 class _Checkpoint:
     """A checkpoint to be written: what it holds, its number, and the file it brings to an end."""
 
     __slots__ = ("number", "old", "records")
 
-    def __init__(self, number: int, records: Iterable[bytes], old: _Open) -> None:
+    def __init__(self, number: int, records: Iterable[bytes], old: OpenFile) -> None:
         self.number = number
         self.records = records
         self.old = old
@@ -108,6 +87,8 @@ class FileJournal:
 
     def __init__(self, directory: Path, sync: JournalSync, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Open the journal and go on behind the last whole record; behind torn bytes, in a new file.
+
+        Where there is no room for a new file it is in trouble, until the disk has room again.
 
         Args:
             directory: created with mode 0700 if absent.
@@ -130,7 +111,7 @@ class FileJournal:
         self._retry_s = 0.0
         self._checkpoints = 0
         self._size_bytes = 0
-        self._spare: _Open | None = None
+        self._spare: OpenFile | None = None
         self._pending: _Checkpoint | None = None
         self._next_sequence = FIRST_SEQUENCE
         self._loss = JournalLoss(0, 0, ())
@@ -178,9 +159,9 @@ class FileJournal:
 
     def append(self, record: bytes) -> bool:
         """Write one record; return False on a full disk or any other failure, and then nothing counts as written."""
-        if self._sync_problem or not 0 < len(record) <= RECORD_BYTES_MAX:
-            return False
         file = self._current
+        if self._sync_problem or not file.size_bytes or not 0 < len(record) <= RECORD_BYTES_MAX:
+            return False
         frame = frame_bytes(record, file.number, file.end, self._next_sequence)
         try:
             if file.end + len(frame) > SEGMENTS_GROWN_MAX * self._segment_bytes:
@@ -188,6 +169,7 @@ class FileJournal:
             write_whole(file.descriptor, frame, file.end)
         except OSError as error:
             self._write_problem = f"a record cannot be written: {error.strerror}"
+            file.put_back()
             return False
         if self._sync is _EACH and not self._force(file):
             return False
@@ -256,7 +238,7 @@ class FileJournal:
     def _trouble(self) -> str:
         return self._sync_problem or self._write_problem
 
-    def _open(self, files: list[JournalFile]) -> _Open:
+    def _open(self, files: list[JournalFile]) -> OpenFile:
         """Take the files over, and return the one to go on in."""
         for partial in self._directory.glob(PATTERN + PARTIAL):
             partial.unlink()
@@ -270,29 +252,55 @@ class FileJournal:
         last = said[-1] if said else None
         if last is None or last.scan.torn_bytes or last.scan.header_damaged or last.scan.header.kind is not Kind.LOG:
             # Never into a file that is not whole: numbers that torn records may have had are not given again.
-            current = self._begin(max((file.number for file in files), default=0) + 1)
+            current = self._begin(files)
         else:
             descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
             with contextlib.suppress(OSError):
                 os.posix_fallocate(descriptor, 0, self._segment_bytes)
-            current = _Open(last.number, descriptor, self._segment_bytes, last.scan.end)
+            current = OpenFile(last.number, descriptor, os.fstat(descriptor).st_size, last.scan.end)
             self._next_sequence = last.scan.next_sequence
         for file in files:
             whole = len(file.data) == self._segment_bytes and file.number > current.number + 1
             if file.scan.unused and whole and self._spare is None:
                 descriptor = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
-                self._spare = _Open(file.number, descriptor, self._segment_bytes)
-            elif file.scan.unused:
+                self._spare = OpenFile(file.number, descriptor, self._segment_bytes)
+            elif file.scan.unused and file.number != current.number:
                 file.path.unlink()
         return current
 
-    def _begin(self, number: int) -> _Open:
-        descriptor = create_spare(self._directory, number, self._segment_bytes)
-        file = _Open(number, descriptor, self._segment_bytes)
-        file.begin()
-        return file
+    def _begin(self, files: list[JournalFile]) -> OpenFile:
+        """Begin a file behind all others; without room for one, the one prepared before; without that, a stand-in."""
+        number = max((file.number for file in files), default=0) + 1
+        try:
+            current = self._make(number)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            spare = spare_behind(files)
+            if spare is None:
+                self._write_problem = f"no new file can be begun: {error.strerror}"
+                return OpenFile(number, os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC), 0)
+            current = OpenFile(spare.number, os.open(spare.path, os.O_RDWR | os.O_CLOEXEC), len(spare.data))
+        current.begin()
+        return current
 
-    def _force(self, file: _Open) -> bool:
+    def _make(self, number: int) -> OpenFile:
+        """Prepare a file, a small one where there is no room for a whole one.
+
+        Raises:
+            OSError: if there is no room for that either, or the disk says no.
+        """
+        try:
+            descriptor = create_spare(self._directory, number, self._segment_bytes)
+        except OSError as error:
+            self._spare_problem = f"no next file can be prepared in full: {error.strerror}"
+        else:
+            self._spare_problem = ""
+            return OpenFile(number, descriptor, self._segment_bytes)
+        small_bytes = self._segment_bytes // SMALL_SHARE
+        return OpenFile(number, create_spare(self._directory, number, small_bytes), small_bytes)
+
+    def _force(self, file: OpenFile) -> bool:
         """Sync a file; a failure ends all trust in it until a checkpoint is written."""
         try:
             os.fdatasync(file.descriptor)
@@ -337,18 +345,12 @@ class FileJournal:
         """Keep a file prepared for the next checkpoint."""
         if self._spare is not None or self._pending is not None or time.monotonic() < self._retry_s:
             return False
-        number = self._current.number + 2
-        for size_bytes in (self._segment_bytes, self._segment_bytes // SMALL_SHARE):
-            try:
-                descriptor = create_spare(self._directory, number, size_bytes)
-            except OSError as error:
-                self._spare_problem = f"no next file can be prepared in full: {error.strerror}"
-                self._retry_s = time.monotonic() + RETRY_S
-            else:
-                self._spare = _Open(number, descriptor, size_bytes)
-                self._spare_problem = self._spare_problem if size_bytes < self._segment_bytes else ""
-                self._retry_s = 0.0
-                break
+        try:
+            self._spare = self._make(self._current.number + 2)
+        except OSError:
+            self._retry_s = time.monotonic() + RETRY_S
+        else:
+            self._retry_s = 0.0
         self._size_bytes = size_of(self._directory)
         return True
 

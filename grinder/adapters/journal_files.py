@@ -31,6 +31,8 @@ DAMAGED: Final = "damaged-"
 DAMAGED_KEPT: Final = 4
 """Damaged files that are kept for whoever wants to know what was in them."""
 _ZEROS: Final = bytes(1 << 18)
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Errors that end by themselves when somebody makes room."""
 
 
 class JournalError(GrinderError):
@@ -39,6 +41,41 @@ class JournalError(GrinderError):
 
 class JournalFormatError(JournalError):
     """A file in the journal's directory is not of the format that this version reads; nothing was changed."""
+
+
+class OpenFile:
+    """A file that is written: its number, its descriptor, the size it was prepared at, where the next frame goes.
+
+    With a size of 0 it stands in for a file that there was no room for: it has a number, and takes nothing.
+    """
+
+    __slots__ = ("descriptor", "end", "number", "size_bytes")
+
+    def __init__(self, number: int, descriptor: int, size_bytes: int, end: int = HEADER_BYTES) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.size_bytes = size_bytes
+        self.end = end
+
+    def begin(self) -> None:
+        """Make it a log.
+
+        Raises:
+            OSError: if its header cannot be written.
+        """
+        header = Header(Kind.LOG, self.number, 0, self.size_bytes)
+        write_whole(self.descriptor, header_bytes(header), 0)
+
+    def put_back(self) -> None:
+        """Take away what a write that failed has left behind the end: else the next start finds a torn tail.
+
+        What cannot be taken away stays, and is found torn then.
+        """
+        with contextlib.suppress(OSError):
+            # More than the longest frame: nothing that failed reaches further.
+            write_whole(self.descriptor, _ZEROS[: max(0, self.size_bytes - self.end)], self.end)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.descriptor, max(self.size_bytes, self.end))
 
 
 class JournalFile(msgspec.Struct):
@@ -95,6 +132,13 @@ def read_records(directory: Path) -> Iterator[bytes]:
     """
     for file in in_force(read_files(directory)):
         yield from file.records()
+
+
+def spare_behind(files: list[JournalFile]) -> JournalFile | None:
+    """Return a file that was prepared in full and lies behind all that say something, or None."""
+    used = max((file.number for file in files if not file.scan.unused), default=0)
+    spares = [file for file in files if file.number > used and 0 < file.scan.header.size_bytes == len(file.data)]
+    return spares[-1] if spares else None
 
 
 def create_spare(directory: Path, number: int, size_bytes: int) -> int:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal, JournalError
+from grinder.adapters.journal import RECORD_BYTES_MAX, SEGMENT_BYTES_MIN, FileJournal, JournalError
 from grinder.adapters.journal_files import read_records
+from grinder.adapters.journal_format import name_of
 from grinder.model.orders import OrderState, Side
 from grinder.model.reasons import DenyReason
 from grinder.settings import JournalSync
 from tests.account_world import ExecutorWorld, order_id
 from tests.disks import failing_disk, fill, small_disk
-from tests.journals import fill_until_due, opened, until
+from tests.journals import fill_until_due, fill_until_refused, opened, tear, until
 
 D = Decimal
 
@@ -98,6 +101,114 @@ def test_journal_when_it_starts_on_a_full_disk_then_goes_on_in_its_prepared_file
         assert second.append(b"three")
         assert second.health.trouble == ""
         assert list(second.replay()) == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "ext4"])
+def test_journal_when_the_disk_was_full_for_long_then_the_next_start_goes_on_behind_the_last_record(kind: str) -> None:
+    with ExitStack() as stack:
+        if kind == "memory":
+            disk = stack.enter_context(small_disk(2 * SEGMENT_BYTES_MIN + (128 << 10)))
+        else:
+            disk = stack.enter_context(failing_disk(8 << 20)).folder
+        folder = disk / "journal"
+        with opened(folder, JournalSync.GROUP) as first:
+            until(lambda: first.health.size_bytes > SEGMENT_BYTES_MIN)
+            ballast = fill(disk)
+            # A few blocks, for less than a file: what is written grows into them.
+            os.truncate(ballast, ballast.stat().st_size - (16 << 10))
+            records = fill_until_refused(first)
+            assert sum(map(len, records)) > SEGMENT_BYTES_MIN
+        for _ in range(2):
+            with opened(folder, JournalSync.GROUP) as again:
+                assert again.loss.torn_bytes == 0
+                assert list(again.replay()) == records
+                assert not again.append(bytes(RECORD_BYTES_MAX))
+                assert "No space left" in again.health.trouble
+        ballast.unlink()
+        with opened(folder, JournalSync.GROUP) as last:
+            assert last.append(b"room")
+            assert list(last.replay()) == [*records, b"room"]
+            until(lambda: last.wants_checkpoint)
+            assert last.checkpoint([b"all"])
+            until(lambda: last.health.checkpoints == 1)
+            assert last.loss.files == ()
+
+
+def test_journal_when_a_longer_record_failed_before_a_shorter_one_then_no_byte_of_it_stays_behind(disk: Path) -> None:
+    with opened(disk / "journal") as first:
+        until(lambda: first.health.size_bytes > SEGMENT_BYTES_MIN)
+        fill(disk)
+        while first.append(bytes(4_000)):
+            pass
+        assert not first.append(b"x" * 4_000)
+        assert first.append(b"short")
+    with opened(disk / "journal") as second:
+        assert second.loss.files == ()
+        assert list(second.replay())[-1] == b"short"
+
+
+def test_journal_when_its_tail_is_torn_on_a_full_disk_then_in_trouble_until_there_is_room(disk: Path) -> None:
+    folder = disk / "journal"
+    with opened(folder) as first:
+        assert first.append(b"one")
+        until(lambda: first.health.size_bytes > SEGMENT_BYTES_MIN)
+    torn = tear(folder)
+    (folder / name_of(torn + 2)).unlink()
+    ballast = fill(disk)
+    with opened(folder) as second:
+        assert second.loss.files == (name_of(torn),)
+        assert "No space left" in second.health.trouble
+        for _ in range(2):
+            assert not second.append(b"two")
+            assert "No space left" in second.health.trouble
+        assert not second.checkpoint([b"carried"])
+        assert list(second.replay()) == [b"one"]
+    # Nothing was left behind by that start; the next one finds the same.
+    assert [path.name for path in folder.glob("journal-*")] == [name_of(torn)]
+    with opened(folder, JournalSync.EACH) as third:
+        assert not third.append(b"two")
+        ballast.unlink()
+        until(lambda: third.wants_checkpoint)
+        assert third.checkpoint([b"carried"])
+        assert third.append(b"three")
+        until(lambda: third.health.checkpoints == 1)
+        assert third.health.trouble == ""
+        assert list(third.replay()) == [b"carried", b"three"]
+    with opened(folder) as fourth:
+        assert fourth.loss.files == ()
+        assert list(fourth.replay()) == [b"carried", b"three"]
+
+
+def test_journal_when_its_tail_is_torn_on_a_full_disk_then_the_file_prepared_before_takes_records(disk: Path) -> None:
+    folder = disk / "journal"
+    with opened(folder) as first:
+        assert first.append(b"one")
+        until(lambda: first.health.size_bytes > SEGMENT_BYTES_MIN)
+    torn = tear(folder)
+    fill(disk)
+    with opened(folder) as second:
+        assert second.append(b"two")
+        assert second.health.trouble == ""
+    with opened(folder) as third:
+        assert third.loss.files == (name_of(torn),)
+        assert list(third.replay()) == [b"one", b"two"]
+        assert third.append(b"three")
+
+
+def test_journal_when_its_first_start_finds_a_full_disk_then_in_trouble_until_there_is_room(disk: Path) -> None:
+    folder = disk / "journal"
+    folder.mkdir()
+    (folder / "lock").write_text("1\n")
+    ballast = fill(disk)
+    with opened(folder) as journal:
+        assert not journal.append(b"one")
+        assert "No space left" in journal.health.trouble
+        ballast.unlink()
+        until(lambda: journal.wants_checkpoint)
+        assert journal.checkpoint([])
+        assert journal.append(b"one")
+        assert journal.health.trouble == ""
+        assert list(journal.replay()) == [b"one"]
 
 
 def test_journal_when_the_file_system_turns_read_only_then_trouble_until_it_can_be_written(disk: Path) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
+
 from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal
+from grinder.core.ledger import replay
 from grinder.model.journal import JournalLoss
 from grinder.model.orders import OrderState
 from grinder.model.reasons import DenyReason
 from grinder.settings import JournalSync
 from tests.account_world import ExecutorWorld, MemoryJournal
 from tests.disks import fill, small_disk
+from tests.journals import fill_until_refused, opened, tear, until
 
 BOUND_S = 20.0
 
@@ -66,6 +70,41 @@ def test_executor_when_the_disk_is_full_then_no_new_risk_protective_orders_go_an
     assert [name for name in world.log.names() if name.startswith("JOURNAL_")][-2:].count("JOURNAL_CHECKPOINT") >= 1
     assert "JOURNAL_TROUBLE" in world.log.names()
     assert "JOURNAL_WELL_AGAIN" in world.log.names()
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
+def test_start_when_the_disk_is_full_then_only_what_protects_leaves_until_there_is_room(torn: bool) -> None:
+    with small_disk(2 * SEGMENT_BYTES_MIN + (128 << 10)) as disk:
+        with opened(disk / "journal", JournalSync.GROUP) as journal:
+            world = ExecutorWorld(journal=journal)  # type: ignore[arg-type]
+            resting, profit = world.place(1), world.place(2, reduce_only=True)
+            world.run(200)
+            until(lambda: journal.health.size_bytes > SEGMENT_BYTES_MIN)
+            ballast = fill(disk)
+            fill_until_refused(journal)
+        if torn:
+            tear(disk / "journal")
+        with opened(disk / "journal", JournalSync.GROUP) as journal:
+            again = ExecutorWorld(journal=journal, venue=world.venue)  # type: ignore[arg-type]
+            again.run(12_000)
+            assert {again.state(resting), again.state(profit)} == {OrderState.OPEN}
+            assert again.updates(again.place(3))[-1].reason == DenyReason.JOURNAL_FAILED
+            again.run(100)
+            assert "No space left on device" in again.service.readiness()
+            protective = again.place(4, reduce_only=True)
+            again.cancel(resting)
+            again.run(1_100)
+            assert again.state(resting) is OrderState.CANCELED
+            resting_now = {order.request.client_order_id for order in again.venue.open_orders()}
+            assert resting_now == {profit, protective}
+            ballast.unlink()
+            run_until(again, lambda: "JOURNAL_CHECKPOINT" in again.log.names() and not again.service.readiness())
+            placed = again.place(5)
+            again.run(100)
+            assert again.state(placed) is OrderState.OPEN
+        with opened(disk / "journal", JournalSync.GROUP) as journal:
+            assert journal.loss.files == ()
+            assert set(replay(journal.replay()).orders) == {profit, protective, placed}
 
 
 def test_executor_when_the_journal_has_trouble_then_new_risk_waits_and_the_reason_is_told_once() -> None:
