@@ -24,6 +24,7 @@ from grinder.cli.acts import Scene, conclude, scene
 from grinder.cli.status import collect
 from grinder.model.control import Exit
 from grinder.settings import explain, read_secret_file
+from grinder.settings.secret import without_credentials
 
 ACT: Final = "ceremony"
 SUMS_FILE: Final = "sha256sums.txt"
@@ -40,7 +41,7 @@ SUMMARY: Final = re.compile(
 _PAGES: Final = {"metrics.prom": "/metrics", "healthz.json": "/healthz"}
 _SHOWN_NAMES: Final = ("GRINDER_", "ALLOW_", "BINANCE_")
 _SECRET_NAME: Final = re.compile("SECRET|KEY|TOKEN|PASSWORD|CREDENTIAL")
-_SECRET_URL: Final = re.compile(r"(?<=://)[^/@\s]*@")
+_BLANKED: Final = "<redacted>"
 _NOT_COPIED: Final = (ACT, ".")
 _PROJECT: Final = Path(__file__).resolve().parents[2]
 
@@ -127,11 +128,11 @@ def _copy_evidence(artifacts: Path, out: Path) -> list[str]:
 
 
 def environment_text(environ: dict[str, str]) -> str:
-    """Return the variables of ours, sorted, one a line, with every secret blanked by its name and in URLs."""
+    """Return the variables of ours, sorted, one a line, with every secret blanked by its name and in addresses."""
     lines = []
     for name in sorted(name for name in environ if name.startswith(_SHOWN_NAMES)):
         hidden = _SECRET_NAME.search(name) and not name.endswith(("_FILE", "_ACK"))
-        lines.append(f"{name}={'<redacted>' if hidden else _SECRET_URL.sub('<redacted>@', environ[name])}\n")
+        lines.append(f"{name}={_BLANKED if hidden else without_credentials(environ[name], _BLANKED)}\n")
     return "".join(lines)
 
 

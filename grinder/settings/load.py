@@ -15,7 +15,7 @@ from grinder.model.control import Process
 from grinder.model.errors import SettingsError
 from grinder.settings import endpoints, guards
 from grinder.settings.parse import BadValueError, nearest, parse
-from grinder.settings.secret import HIDDEN, Secret
+from grinder.settings.secret import HIDDEN, Secret, without_credentials
 from grinder.settings.table import CREDENTIALS_DIRECTORY, FILE_SUFFIX, NOT_SETTINGS, RETIRED, VARIABLES
 from grinder.settings.values import Settings
 from grinder.settings.variable import PREFIX, Kind, Variable
@@ -70,7 +70,9 @@ class _Draft:
     def shown(self, text: str) -> str:
         """Return a wrong value for an error text, or how long it is where it may hold a secret."""
         hides = any(secret in text for secret in self.secret_texts)
-        return f"a value of {len(text)} characters" if hides or len(text) > _SHOWN_MAX else repr(text)
+        if hides or len(text) > _SHOWN_MAX:
+            return f"a value of {len(text)} characters"
+        return repr(without_credentials(text))
 
 
 def no_files(path: str) -> str:
@@ -220,7 +222,7 @@ def load(
 
 
 def _value_text(value: object) -> str:
-    """Return a value as an operator would write it, with secrets hidden."""
+    """Return a value as an operator would write it, with secrets hidden, those in an address as well."""
     if isinstance(value, Secret):
         return HIDDEN if value else ""
     if value is None:
@@ -229,6 +231,8 @@ def _value_text(value: object) -> str:
         return "1" if value else "0"
     if isinstance(value, Enum):
         return str(value.value) if isinstance(value.value, str) else value.name
+    if isinstance(value, str):
+        return without_credentials(value)
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, dict):

@@ -1,11 +1,30 @@
-"""A text that never shows itself. Must never print, log, compare slowly, pickle or encode its value."""
+"""A text that never shows itself, and addresses shown without what may be one.
+
+Must never print, log, compare slowly, pickle or encode the value of a secret.
+"""
 
 from __future__ import annotations
 
 import hmac
+import re
 from typing import Final, NoReturn
 
 HIDDEN: Final = "<hidden>"
+
+_LIKE_AN_ADDRESS: Final = re.compile(r"://|@|[?#][^=]*=")
+_USER: Final = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
+
+
+def without_credentials(text: str, placeholder: str = HIDDEN) -> str:
+    """Return a text with the user part, the query and the fragment of an address blanked; any other text as it is.
+
+    Rather too much than too little is taken: an address may be malformed, and a password hold any sign.
+    """
+    if not _LIKE_AN_ADDRESS.search(text):
+        return text
+    text = _USER.sub(lambda found: f"{found[1] or ''}{placeholder}@", text)
+    return _QUERY.sub(lambda found: found[0][0] + placeholder, text)
 
 
 class Secret:

@@ -52,9 +52,40 @@ def test_ceremony_when_secrets_are_set_then_none_is_in_any_file(artifacts: Path)
     assert "BINANCE_API_KEY=<redacted>" in (bundle(artifacts) / "env.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRINDER_VENUE_WS_API_URL", "wss://me:hunter2secret@v.example/x"),
+        ("GRINDER_VENUE_WS_API_URL", "wss://hunter2secret@v.example"),
+        ("GRINDER_VENUE_WS_API_URL", "wss://me:hunter2secret/@ more@v.example"),
+        ("GRINDER_VENUE_WS_API_URL", "me:hunter2secret@v.example/x"),
+        ("GRINDER_VENUE_REST_URL", "https://v.example/x?token=hunter2secret"),
+        ("GRINDER_VENUE_REST_URL", "v.example/x?token=hunter2secret"),
+        ("GRINDER_VENUE_WS_URL", "wss://v.example/x#hunter2secret"),
+        ("GRINDER_SIM_TAPE", "wss://me:hunter2secret@v.example"),
+        ("GRINDER_SIM_TAPE", "wss://v.example/?listenKey=hunter2secret"),
+        ("GRINDER_METRICS_PORT", "http://me:hunter2secret@v.example"),
+        ("GRINDER_ETCD_ENDPOINTS", "me:hunter2secret@v.example:2379,http://u:hunter2secret@w.example"),
+    ],
+)
+def test_ceremony_when_an_address_holds_credentials_then_neither_the_bundle_nor_the_terminal_has_them(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    main(["ceremony"])
+    for command in (["settings", "show"], ["settings", "check"], ["status"]):
+        main(command)
+    said = capsys.readouterr()
+    held = [path.read_bytes() for path in bundle(artifacts).rglob("*") if path.is_file()]
+    assert not any(b"hunter2secret" in data for data in (*held, said.out.encode(), said.err.encode()))
+    assert f"{name}=" in (bundle(artifacts) / "env.txt").read_text()
+
+
 def test_environment_text_when_names_and_urls_hold_secrets_then_blanked_and_the_rest_is_kept() -> None:
     environ = {
         "GRINDER_VENUE_REST_URL": "https://me:word@venue.example/x",
+        "GRINDER_VENUE_WS_URL": "wss://venue.example/x?token=word",
+        "GRINDER_SIM_TAPE": "/tapes/number #3?.jsonl",
         "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW",
         "BINANCE_API_SECRET_FILE": "/run/secret",
         "GRINDER_SOME_TOKEN": "t",
@@ -62,9 +93,11 @@ def test_environment_text_when_names_and_urls_hold_secrets_then_blanked_and_the_
     }
     assert environment_text(environ) == (
         "BINANCE_API_SECRET_FILE=/run/secret\n"
+        "GRINDER_SIM_TAPE=/tapes/number #3?.jsonl\n"
         "GRINDER_SOME_TOKEN=<redacted>\n"
         "GRINDER_TRADING_LOOP_ACK=YES_I_KNOW\n"
         "GRINDER_VENUE_REST_URL=https://<redacted>@venue.example/x\n"
+        "GRINDER_VENUE_WS_URL=wss://venue.example/x?<redacted>\n"
     )
 
 

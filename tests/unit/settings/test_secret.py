@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from grinder.settings import Secret, load, read_secret_file
+from grinder.settings.secret import without_credentials
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,21 @@ def test_secret_file_when_it_is_a_pipe_without_a_writer_then_it_does_not_wait(tm
     path = tmp_path / "pipe"
     os.mkfifo(path)
     assert read_secret_file(str(path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wss://me:word@v.example/x", "wss://<hidden>@v.example/x"),
+        ("wss://me:wo/rd@d@v.example", "wss://<hidden>@v.example"),
+        ("wss://v.example/x?token=word&more=word", "wss://v.example/x?<hidden>"),
+        ("https://me@v.example/x?token=word#word", "https://<hidden>@v.example/x?<hidden>"),
+        ("me:word@v.example", "<hidden>@v.example"),
+        ("http://a.example,http://me:word@b.example", "http://<hidden>@b.example"),
+        ("v.example?token=word", "v.example?<hidden>"),
+        ("wss://v.example/x", "wss://v.example/x"),
+        ("tape #3?.jsonl", "tape #3?.jsonl"),
+    ],
+)
+def test_address_when_shown_then_user_query_and_fragment_are_not(text: str, shown: str) -> None:
+    assert without_credentials(text) == shown
