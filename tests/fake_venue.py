@@ -102,6 +102,7 @@ class FakeVenue:
         self.restrictions: tuple[Restriction, ...] = ()
         self.conditional: dict[str, ConditionalOrder] = {}
         self._trades = 0
+        self._changed: dict[str, tuple[Decimal, int]] = {}
 
     def submit(self, request: VenueRequest, on_reply: Callable[[VenueReply], None]) -> None:
         self.requests.append(request)
@@ -232,7 +233,7 @@ class FakeVenue:
                 return tuple(each for each in self.conditional.values() if request.symbol in ("", each.symbol))
             case QueryPositions():
                 return tuple(
-                    position(symbol, qty, self.clock.utc_ms()) for symbol, qty in self.positions.items() if qty
+                    position(symbol, qty, self._changed_utc_ms(symbol)) for symbol, qty in self.positions.items() if qty
                 )
             case QueryBalance():
                 return Balance(D(10_000), ZERO, D(10_000))
@@ -247,6 +248,13 @@ class FakeVenue:
             case QueryTradingStatus():
                 return TradingStatus(self.restrictions)
         raise AssertionError(request)
+
+    def _changed_utc_ms(self, symbol: str) -> int:
+        """Return since when a position has been listed as it is: tests change them without a word."""
+        qty = self.positions[symbol]
+        if self._changed.get(symbol, (ZERO, 0))[0] != qty:
+            self._changed[symbol] = (qty, self.clock.utc_ms())
+        return self._changed[symbol][1]
 
     def _place(self, request: PlaceOrder) -> VenueReply:
         known = self.orders.get(request.client_order_id)

@@ -1,7 +1,8 @@
 """The account, put together from REST snapshots and stream events by the venue's own times.
 
 A snapshot is not atomic and may lag; an event may come late. For each position the newest venue time wins. Must never
-turn a failed or partial query into *flat*: only a whole snapshot gets here.
+turn a failed or partial query into *flat*, nor a list that may be older than the position: only a whole snapshot gets
+here, and one that does not list a position bears no time of its own.
 
 Invariant: a position never goes back to an older venue time.
 """
@@ -9,6 +10,7 @@ Invariant: a position never goes back to an older venue time.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -18,6 +20,10 @@ from grinder.model.units import ZERO
 from grinder.model.venue import AccountEvent
 
 Key = tuple[str, PositionSide]
+
+LIST_LAG_MS_MAX: Final = 3_000
+"""How far the venue's list of positions may be behind what it has told already, milliseconds of its own time: as long
+as it may deny an order that it has taken (``core.doubt``), for both are answered from copies of its state."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -71,7 +77,8 @@ def empty_account() -> Account:
 def on_snapshot(account: Account, snapshot: Snapshot) -> Account:
     """Merge a whole snapshot: per position the newer venue time; a position it does not list is closed.
 
-    A position that an event changed after the snapshot was asked for stays as the event left it.
+    A position that changed after the snapshot was asked for, or so shortly before that the list may be from before the
+    change, stays as it was left: a later snapshot closes it.
     """
     listed = {(item.symbol, item.position_side): item for item in snapshot.positions}
     merged: dict[Key, Position] = {}
@@ -79,8 +86,8 @@ def on_snapshot(account: Account, snapshot: Snapshot) -> Account:
         known, seen = account.positions.get(key), listed.get(key)
         if seen is None:
             assert known is not None
-            newer = known.update_utc_ms >= snapshot.asked_utc_ms
-            merged[key] = known if newer else _closed(known)
+            behind = known.update_utc_ms + LIST_LAG_MS_MAX > snapshot.asked_utc_ms
+            merged[key] = known if behind else _closed(known)
         elif known is not None and known.update_utc_ms > seen.update_utc_ms:
             merged[key] = known if known.qty == ZERO else _marked(known, seen)
         else:

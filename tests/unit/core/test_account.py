@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grinder.core.account import Snapshot, empty_account, on_event, on_snapshot, state_of
+from grinder.core.account import LIST_LAG_MS_MAX, Snapshot, empty_account, on_event, on_snapshot, state_of
 from grinder.model.account import Balance, OpenOrder, Source
 from grinder.model.orders import Side
 from grinder.model.units import ZERO
@@ -74,9 +75,31 @@ def test_event_when_it_opens_a_position_then_the_entry_price_stands_in_for_the_m
     assert on_event(account, marked).qty(SYMBOL) == D(4)
 
 
-def test_snapshot_when_asked_after_the_event_then_a_position_it_does_not_list_is_closed() -> None:
+@pytest.mark.parametrize("told_by", ["the stream", "a snapshot"])
+def test_snapshot_when_its_list_may_be_from_before_a_position_then_the_position_stays(told_by: str) -> None:
+    """A copy of the venue's state that is 100 ms behind answers with an empty list."""
+    account = on_snapshot(empty_account(), snapshot("0", 0, 1_000))
+    if told_by == "the stream":
+        account = on_event(account, event("1", 1_950))
+    else:
+        account = on_snapshot(account, snapshot("1", 1_950, 1_960))
+    for asked_utc_ms in (2_000, 2_010, 1_950 + LIST_LAG_MS_MAX - 1):
+        account = on_snapshot(account, snapshot("0", 0, asked_utc_ms))
+        assert account.qty(SYMBOL) == D(1)
+    assert on_snapshot(account, snapshot("0", 0, 1_950 + LIST_LAG_MS_MAX)).qty(SYMBOL) == ZERO
+
+
+@pytest.mark.parametrize("told", ["0", "-2", "5"])
+def test_snapshot_when_it_lists_an_older_position_then_what_the_stream_told_stays(told: str) -> None:
+    account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event(told, 1_950))
+    for asked_utc_ms in (2_000, 1_950 + 2 * LIST_LAG_MS_MAX):
+        account = on_snapshot(account, snapshot("1", 10, asked_utc_ms))
+        assert account.qty(SYMBOL) == D(told)
+
+
+def test_snapshot_when_asked_long_enough_after_the_event_then_a_position_it_does_not_list_is_closed() -> None:
     account = on_event(on_snapshot(empty_account(), snapshot("1", 10, 20)), event("2", 30, "990"))
-    later = on_snapshot(account, snapshot("0", 0, 31))
+    later = on_snapshot(account, snapshot("0", 0, 30 + LIST_LAG_MS_MAX))
     assert later.qty(SYMBOL) == ZERO
     assert later.balance == WALLET
     state = state_of(later, reconciled=False)
