@@ -122,6 +122,14 @@ class Latch(Protocol):
 class ClusterLatch(Latch, Protocol):
     """The durable latch of a host that belongs to a cluster."""
 
+    @property
+    def unwritten(self) -> LatchRecord | None:
+        """The newest trip that the file has still to take, under the name that it will have there; None for none.
+
+        What leaves it is in ``record`` before: read this first.
+        """
+        ...
+
     def trip_again(self, reason: TripReason, who: Process | None) -> None:
         """Have a trip made durable as one of its own, also where the latch is tripped: what clears it must name it."""
         ...

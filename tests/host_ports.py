@@ -45,6 +45,7 @@ class QuietLatch:
     def __init__(self) -> None:
         self.trips_expected = False
 
+    unwritten = None
     record = LatchRecord(0, False, TripReason.MANUAL, "", "", 0)
     clearing = Clearing("", ClearStage.NONE)
 

@@ -42,6 +42,19 @@ class Silent:
     def write(self, folder: str, name: str, text: str) -> None: ...
 
 
+class HangingLatch(LatchFile):
+    """A latch on a disk that takes a write and does not come back from it until ``goes_on``."""
+
+    def __init__(self, path: Path, node: str) -> None:
+        super().__init__(path, node)
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
+
+    def store(self, record: LatchRecord) -> None:
+        super().store(record)
+        self.hangs.set()
+        assert self.goes_on.wait(30)
+
+
 class RealHost:
     """``folder``: run and state folder of the host, which outlive it. Both processes run from ``start`` to ``stop``."""
 
@@ -78,6 +91,12 @@ class RealHost:
             self.stop()
         for board in self.boards.values():
             board.close()
+
+    def forget(self) -> None:
+        """Lose the board, as a host that is switched off does."""
+        assert self._thread is None
+        for process, board in self.boards.items():
+            board.write(word_of("TRIP", process), 0)
 
     @property
     def board(self) -> StateBoard:

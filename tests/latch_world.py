@@ -50,15 +50,21 @@ class MemoryLatch:
         self._clear: tuple[str, int] | None = None
         self._operator_code = 0
 
+    @property
+    def unwritten(self) -> LatchRecord | None:
+        waiting = [*self._wanted, *self._again]
+        return waiting[-1] if waiting else None
+
     def trip(self, reason: TripReason, who: Process | None) -> None:
-        if not self._wanted:
+        if self.unwritten is None:
             self._wanted.append(self._new(reason, "operator" if who is None else who.value))
 
     def trip_again(self, reason: TripReason, who: Process | None) -> None:
         self._again.append(self._new(reason, "operator" if who is None else who.value))
 
     def follow(self, trip_id: str, detail: str) -> None:
-        self._wanted.append(self._new(TripReason.CLUSTER, "cluster", trip_id, detail))
+        if self.unwritten is None:
+            self._wanted.append(self._new(TripReason.CLUSTER, "cluster", trip_id, detail))
 
     def clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
         assert self.clearing.stage is not ClearStage.UNDER_WAY
@@ -165,6 +171,12 @@ class LatchHost:
         self.down = True
         self.store.crash()
         self.latch.forget()
+
+    def reboot(self) -> None:
+        """Lose the board, as a host that is switched off does."""
+        assert self.down
+        for word in TRIP_WORDS:
+            self.board.write(word, 0)
 
     def trip(self, process: Process, reason: TripReason = TripReason.DRAWDOWN_LIMIT) -> None:
         """What a process does that trips: it writes its word."""

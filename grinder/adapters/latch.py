@@ -98,7 +98,8 @@ class LatchFile:
             detail: for people.
             utc_ms: now, Unix milliseconds.
             again: count this trip also where the latch is tripped already, which makes earlier trip ids void.
-            name: of another host's trip that this one follows; empty for one of this host.
+            name: of the trip in the cluster, as ``new_name`` gives it or as another host's trip has it that this one
+                follows; empty for a new one.
 
         Returns:
             The state of the latch afterwards; tripped.
@@ -113,16 +114,15 @@ class LatchFile:
             if before.tripped and (not again or before.version == 0):
                 return before
             version = before.version + 1
+            given = name if 0 < len(name.encode()) <= TRIP_NAME_BYTES_MAX else ""
             if before.tripped and before.reason is not TripReason.CLUSTER:
                 # The executor may have found the operator's word, and written the file for it, before the operator did.
                 same_act = before.who == OPERATOR_NAME and not before.detail and utc_ms - before.utc_ms < SAME_ACT_MS
-                own_name = before.name if same_act else self._new_name(before.reason)
-                first = msgspec.structs.replace(before, version=version, name=own_name)
+                kept = before.name if same_act else self.new_name(before.reason)
+                first = msgspec.structs.replace(before, version=version, name=given or kept)
                 record = first if first.detail else msgspec.structs.replace(first, who=who, detail=detail)
             else:
-                fits = 0 < len(name.encode()) <= TRIP_NAME_BYTES_MAX
-                own_name = name if fits else self._new_name(reason)
-                record = LatchRecord(version, True, reason, who, detail, utc_ms, own_name)
+                record = LatchRecord(version, True, reason, who, detail, utc_ms, given or self.new_name(reason))
             self.store(record)
             return self.peek(first_start=False)
 
@@ -168,8 +168,11 @@ class LatchFile:
         finally:
             os.close(descriptor)
 
-    def _new_name(self, reason: TripReason) -> str:
-        """Return a name that no trip has had: an acknowledgement of an earlier one must never fit."""
+    def new_name(self, reason: TripReason) -> str:
+        """Return a name that no trip has had: an acknowledgement of an earlier one must never fit; never waits.
+
+        Empty on a host that is alone.
+        """
         return f"{self._node}-{reason}-{os.urandom(_NAME_RANDOM_BYTES).hex()}" if self._node else ""
 
     @contextmanager

@@ -1,6 +1,7 @@
 """The latch file as the executor has it while it runs: read again and again, and written, by a thread of its own.
 
-The executor never waits for a disk. Must never give a trip up: what cannot be written is tried again until it is.
+The executor's loop never waits for this file, whatever its disk does; where it notes a new leader's term, it does wait
+for a disk (``term_file.py``). Must never give a trip up: what cannot be written is tried again until it is.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ _OF_THE_CLUSTER: Final = "cluster"
 
 
 class _Wanted(msgspec.Struct, frozen=True):
-    """A trip that is to be written, as LatchFile.trip takes it."""
+    """A trip that is to be written, as LatchFile.trip takes it; it has its name and its time before it is written."""
 
     reason: TripReason
     who: str
-    detail: str = ""
+    detail: str
+    utc_ms: int
+    name: str
     again: bool = False
-    name: str = ""
 
 
 class LatchWatch:
@@ -72,6 +74,7 @@ class LatchWatch:
         self._run_dir = run_dir
         self._evident_trip_id = ""
         self._wanted: deque[_Wanted] = deque()
+        self._wanted_lock = threading.Lock()
         self._clearing = Clearing("", ClearStage.NONE)
         self._failures = 0
         self._wake = threading.Event()
@@ -85,6 +88,15 @@ class LatchWatch:
         return self._record
 
     @property
+    def unwritten(self) -> LatchRecord | None:
+        """The newest trip that waits to be written, None for none; its name and time are what the file will get."""
+        with self._wanted_lock:
+            wanted = self._wanted[-1] if self._wanted else None
+        if wanted is None:
+            return None
+        return LatchRecord(0, True, wanted.reason, wanted.who, wanted.detail, wanted.utc_ms, wanted.name)
+
+    @property
     def clearing(self) -> Clearing:
         """How the last ``clear`` goes."""
         return self._clearing
@@ -92,15 +104,16 @@ class LatchWatch:
     def trip(self, reason: TripReason, who: Process | None) -> None:
         """Have a trip written; returns at once. A second call before it is written changes nothing."""
         if not self._wanted:
-            self._want(_Wanted(reason, _name(who)))
+            self._want(self._new(reason, _name(who)))
 
     def trip_again(self, reason: TripReason, who: Process | None) -> None:
         """Have a trip written as one of its own, also where the latch is tripped; returns at once."""
-        self._want(_Wanted(reason, _name(who), again=True))
+        self._want(self._new(reason, _name(who), again=True))
 
     def follow(self, trip_id: str, detail: str) -> None:
-        """Have the trip of another host written under its id; returns at once."""
-        self._want(_Wanted(TripReason.CLUSTER, _OF_THE_CLUSTER, detail, name=trip_id))
+        """Have the trip of another host written under its id; returns at once. Nothing where a trip waits already."""
+        if not self._wanted:
+            self._want(self._new(TripReason.CLUSTER, _OF_THE_CLUSTER, detail, trip_id))
 
     def clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
         """Begin to clear a trip by a thread of its own: trips are written meanwhile; nothing while one is at it."""
@@ -116,10 +129,25 @@ class LatchWatch:
         self._wake.set()
         self._thread.join(WRITER_CLOSE_S_MAX)
 
+    def _new(self, reason: TripReason, who: str, detail: str = "", name: str = "", *, again: bool = False) -> _Wanted:
+        return _Wanted(reason, who, detail, self._clock.utc_ms(), name or self._file.new_name(reason), again)
+
     def _want(self, wanted: _Wanted) -> None:
-        if wanted not in self._wanted:
+        with self._wanted_lock:
+            if len(self._wanted) > 1:
+                # The first says why, the newest is what clears it: what lay in between needs no write of its own.
+                self._wanted.pop()
             self._wanted.append(wanted)
-            self._wake.set()
+        self._wake.set()
+
+    def _first_wanted(self) -> _Wanted | None:
+        with self._wanted_lock:
+            return self._wanted[0] if self._wanted else None
+
+    def _written(self, wanted: _Wanted) -> None:
+        with self._wanted_lock:
+            if self._wanted[0] is wanted:
+                self._wanted.popleft()
 
     def _run(self) -> None:
         while not self._ending:
@@ -143,14 +171,13 @@ class LatchWatch:
         self._evidence.write(file.folder, file.name, file.text)
 
     def _look(self) -> None:
-        while self._wanted:
-            wanted = self._wanted[0]
+        while (wanted := self._first_wanted()) is not None:
             try:
                 self._record = self._file.trip(
                     wanted.reason,
                     wanted.who,
                     wanted.detail,
-                    self._clock.utc_ms(),
+                    wanted.utc_ms,
                     again=wanted.again,
                     name=wanted.name,
                 )
@@ -160,7 +187,7 @@ class LatchWatch:
                 self._failures += 1
                 return
             self._failures = 0
-            self._wanted.popleft()
+            self._written(wanted)
         self._record = self._file.peek(first_start=False)
 
     def _clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:

@@ -1,5 +1,5 @@
-"""The cluster's kill switch as one host follows it. Pure: what its latch file says, views of etcd and replies come in;
-a request to etcd, a trip to follow, or the proof that the operator has acknowledged what this host holds go out.
+"""The cluster's kill switch as one host follows it. Pure: what its latch says, views of etcd and replies come in; a
+request to etcd, a trip to follow, or the proof that the operator has acknowledged what this host holds go out.
 
 Must never take the absence of anything for an acknowledgement.
 

@@ -1,6 +1,7 @@
 """The cluster's kill switch on its ports, inside the executor of every host, leading or not.
 
-What trips this host is told to etcd until etcd has it; what etcd says trips this host, on the board at once and then in
+What trips this host is told to etcd until etcd has it, once it is in the file or the file is late: other hosts must
+know of a trip that this one may lose with its disk. What etcd says trips this host, on the board at once and then in
 the file. Only a permission that names the very trip in this host's file clears it, by the protocol of an operator's
 reset: each process clears its own word, and only what it saw before the look. Must never wait for anybody, and never
 clear upon what is missing, old or unknown.
@@ -28,6 +29,11 @@ REPORT_PERIOD_MS: Final = 1_000
 REPORT_GAP_MS: Final = 100
 REPORT_TTL_S: Final = 5
 """Period of a host's reports, the shortest time between two when something changed, and how long one lives."""
+
+FILE_WAIT_MS: Final = 100
+OPERATOR_FILE_WAIT_MS: Final = 1_000
+"""Longest wait for the latch file before a trip is told to etcd without it, milliseconds. An operator's is longer: the
+command writes the file and tells etcd itself, under a name of its own."""
 
 OPERATOR_WRITES_MS: Final = 3_000
 """Longest time from an operator's trip on the board to the same in the file, milliseconds; then it counts as lost."""
@@ -88,7 +94,10 @@ class ClusterLatchService:
         self._following = False
         self._words: frozenset[Word] | None = None
         self._operator: tuple[int, int] | None = None
-        self._again_after: LatchRecord | None = None
+        self._waits = False
+        self._coming = False
+        self._waits_since_mono_ns = 0
+        self._late = False
         self._attempt = ""
         self._attempt_mono_ns = 0
         self._report: NodeRecord | None = None
@@ -115,17 +124,24 @@ class ClusterLatchService:
         tripped = latch.record.tripped
         if word is not None and not tripped:
             latch.trip(_REASONS.get(board.read(word), TripReason.ERROR), WRITERS[word])
-        if word is not None or (tripped and self._state.held is None):
-            self._look_at_words(self._ports.clock.mono_ns())
-            self._look_at_file()
+        unheld = self._state.held is None and (tripped or latch.unwritten is not None)
+        if word is not None or unheld:
+            now = self._ports.clock.mono_ns()
+            self._look_at_words(now)
+            self._look_at_file(now)
             self._act()
+
+    def on_own_trip(self, reason: TripReason) -> None:
+        """Count a trip of the executor itself as one of its own, where its word says nothing new: another one holds."""
+        if self._ports.latch.record.tripped or self._following or self._state.held is not None:
+            self._trip_again(reason, Process.EXECUTOR)
 
     def on_timer(self) -> None:
         """Look at the words, the file, what is due, and what is to be told."""
         now = self._ports.clock.mono_ns()
         self._state = core.knows_term(self._state, self._lead().term, self._ports.clock.boot_ns())
         self._look_at_words(now)
-        self._look_at_file()
+        self._look_at_file(now)
         self._act()
         self._clear(now)
         self._tell(now)
@@ -133,7 +149,8 @@ class ClusterLatchService:
     def _look_at_words(self, now_mono_ns: int) -> None:
         """Count a word that was set while another trip held as a trip of its own: nobody has acknowledged it."""
         words = frozenset(word for word in _OTHERS if self._ports.board.read(word))
-        before, tripped, version = self._words, self._record.tripped or self._following, self._record.version
+        before, version = self._words, self._record.version
+        tripped = self._record.tripped or self._following or self._state.held is not None
         self._words = words
         if before is None:
             before = frozenset(word for word in words if self._told_by_file(word))
@@ -158,23 +175,36 @@ class ClusterLatchService:
         return record.reason is not TripReason.CLUSTER and record.who == writer.value
 
     def _trip_again(self, reason: TripReason, who: Process | None) -> None:
-        self._again_after = self._record
+        self._waits = self._coming = True
         self._nameless += 1
         self._ports.latch.trip_again(reason, who)
 
-    def _look_at_file(self) -> None:
+    def _look_at_file(self, now_mono_ns: int) -> None:
+        unwritten = self._ports.latch.unwritten
         record = self._ports.latch.record
         if record != self._record and record.tripped and not record.name:
             self._nameless += 1
-        if self._again_after is not None and record.version != self._again_after.version:
-            self._again_after = None
-        if record.version == 0:
-            # It cannot be written either; its new name is in memory alone.
-            self._again_after = None
         self._record = record
         self._following = self._following and not record.tripped
-        held = self._held(record) if record.tripped else None
+        self._look_how_late(unwritten, now_mono_ns)
+        told = unwritten if unwritten is not None and self._late else record
+        self._coming = unwritten is not None and told is not unwritten
+        held = self._held(told) if told.tripped else None
         self._state = core.hold(self._state, held, self._ports.clock.boot_ns())
+
+    def _look_how_late(self, unwritten: LatchRecord | None, now_mono_ns: int) -> None:
+        """Note since when the file does not take a trip; once that is too long, it stays so until all is written."""
+        if unwritten is None:
+            self._waits = self._late = False
+            self._waits_since_mono_ns = 0
+            return
+        if not self._waits_since_mono_ns:
+            self._waits_since_mono_ns = now_mono_ns
+        self._waits = True
+        wait_ms = OPERATOR_FILE_WAIT_MS if unwritten.reason is TripReason.MANUAL else FILE_WAIT_MS
+        if not self._late and now_mono_ns - self._waits_since_mono_ns >= wait_ms * NS_PER_MS:
+            self._late = True
+            self._ports.log.event("LATCH_FILE_LATE", trip_id=unwritten.name, waited_ms=wait_ms)
 
     def _held(self, record: LatchRecord) -> TripRecord:
         """Return the trip in the file as the cluster knows it; one without a name gets one for this run."""
@@ -190,7 +220,7 @@ class ClusterLatchService:
             self._ports.store.ask(verdict.ask.request, partial(self._on_reply, verdict.ask.number))
         if verdict.follow is not None:
             self._follow(verdict.follow)
-        if verdict.again and self._again_after is None:
+        if verdict.again and not self._coming:
             self._ports.log.event("CLUSTER_TRIPS_AGAIN", why=verdict.again)
             self._trip_again(TripReason.CLUSTER, Process.EXECUTOR)
         self._proof = verdict.acknowledged
@@ -214,7 +244,7 @@ class ClusterLatchService:
     def _clear(self, now_mono_ns: int) -> None:
         """Clear this host as far as the proof of this moment goes, and not while a trip is on its way into the file."""
         proof, held = self._proof, self._state.held
-        if proof is None or held is None or self._operator is not None or self._again_after is not None:
+        if proof is None or held is None or self._operator is not None or self._waits:
             return
         stage = self._ports.latch.clearing.stage
         if stage is ClearStage.UNDER_WAY:
@@ -294,6 +324,8 @@ class ClusterLatchService:
             return "the override is EMERGENCY; lower it there with `grinder override PAUSE --ack`"
         if override_of(self._ports.board.read(Word.CLUSTER_OVERRIDE)) is Override.EMERGENCY:
             return "the cluster's override is EMERGENCY; lower it with `grinder override PAUSE --ack --cluster`"
+        if self._proof is not None and self._late:
+            return "the latch file does not take its trip, so it is not cleared; mend that disk, or stop the host"
         clearing = self._ports.latch.clearing
         if self._proof is not None and self._attempt == self._proof.trip_id and clearing.stage is ClearStage.FAILED:
             return clearing.problem

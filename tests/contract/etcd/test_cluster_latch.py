@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import shutil
@@ -20,18 +19,17 @@ import pytest
 from grinder.cli import main
 from grinder.cli.cluster import reach
 from grinder.core.cluster_latch import DATA_LOST, NO_PERMISSION
-from grinder.core.cluster_reset import NEVER_ARMED, arming, standing_trip, trips_since_armed
+from grinder.core.cluster_reset import arming, standing_trip, trips_since_armed
 from grinder.model.board import Demand, Word
-from grinder.model.cluster import ArmCluster, ClusterView, NotDone
+from grinder.model.cluster import ArmCluster, NotDone
 from grinder.model.control import Exit, Override, Process, TripReason
-from grinder.settings import Settings, explain
 from tests.etcd_kit import Cluster
 from tests.latch_hosts import RealHost
+from tests.latch_pair import Pair
 from tests.smoke.conditions import wait_for
 from tests.smoke.test_runbooks import blocks_of
 
 PROJECT = Path(__file__).parents[3]
-_NUMBERS = itertools.count(1)
 Say = Callable[[], str]
 
 
@@ -46,60 +44,6 @@ def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
-
-
-class Pair:
-    """A cluster of its own in an etcd: two hosts, and an operator on a third."""
-
-    def __init__(self, etcd: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.etcd = etcd
-        self.name = f"c{next(_NUMBERS)}"
-        self.hosts = tuple(RealHost(folder, node, etcd.endpoints, self.name) for node in ("a", "b"))
-        self.a, self.b = self.hosts
-        for name in [name for name in os.environ if name.startswith(("GRINDER_", "BINANCE_", "ALLOW_"))]:
-            monkeypatch.delenv(name)
-        for name, value in {
-            "GRINDER_CLUSTER": self.name,
-            "GRINDER_ETCD_ENDPOINTS": etcd.endpoints,
-            "GRINDER_RUN_DIR": str(folder / "operator" / "run"),
-            "GRINDER_STATE_DIR": str(folder / "operator" / "state"),
-            "GRINDER_ARTIFACT_DIR": str(folder / "operator" / "artifacts"),
-        }.items():
-            monkeypatch.setenv(name, value)
-
-    @property
-    def settings(self) -> Settings:
-        return explain(os.environ, read_file=lambda path: path.read_text())[2]
-
-    def view(self) -> ClusterView:
-        with reach(self.settings) as cluster:
-            view = cluster.read()
-        assert isinstance(view, ClusterView)
-        return view
-
-    def key(self, name: str) -> str:
-        return f"/grinder/v1/{self.name}/{name}"
-
-    def start(self) -> None:
-        for host in self.hosts:
-            host.start()
-        wait_for(lambda: len(self.view().nodes) == 2, "both hosts report")
-
-    def arm(self) -> None:
-        """Arm a new cluster, as its operator does first of all."""
-        wait_for(lambda: all(host.tripped for host in self.hosts), "without a permission both are tripped")
-        wait_for(lambda: main(["reset", "--ack", NEVER_ARMED, "--cluster"]) == Exit.OK, "armed", every_s=0.2)
-        assert all(host.clear for host in self.hosts)
-
-    def reset(self) -> int:
-        return main(["reset", "--ack", standing_trip(self.view()), "--cluster"])
-
-    def both(self, holds: Callable[[RealHost], bool], what: str) -> None:
-        wait_for(lambda: all(holds(host) for host in self.hosts), what)
-
-    def close(self) -> None:
-        for host in self.hosts:
-            host.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from grinder.adapters.latch_watch import LatchWatch
 from grinder.model.board import TRIP_WORDS, Heartbeat, Word
 from grinder.model.control import TRIP_CODES, Process, TripReason
 from grinder.model.latch import ClearStage
+from tests.latch_hosts import HangingLatch
 from tests.market import RecordingEvidence
 from tests.smoke.conditions import wait_for
 
@@ -135,6 +136,49 @@ def test_follow_when_clear_then_it_holds_the_trip_of_the_other_host_and_when_tri
     watch.trip_again(TripReason.DRAWDOWN_LIMIT, Process.FSM)
     wait_for(lambda: watch.record.version == 2, "tripped by this host too")
     assert (watch.record.reason, watch.record.who) == (TripReason.DRAWDOWN_LIMIT, "fsm")
+
+
+def test_trip_when_the_disk_hangs_then_nobody_waits_and_it_has_the_name_that_the_file_gets(
+    log: Names, evidence: RecordingEvidence, tmp_path: Path
+) -> None:
+    file = HangingLatch(tmp_path / "latch", "node-1")
+    watch = LatchWatch(file, file.load(first_start=True), SystemClock(), log, evidence, tmp_path)
+    assert watch.unwritten is None
+    watch.trip(TripReason.DRAWDOWN_LIMIT, Process.FSM)
+    wait_for(file.hangs.is_set, "it hangs")
+    waiting = watch.unwritten
+    watch.trip(TripReason.MANUAL, None)
+    watch.follow("node-2-MANUAL-00000001", "")
+    assert waiting is not None
+    assert watch.unwritten == waiting
+    assert not watch.record.tripped
+    assert waiting.name.startswith("node-1-DRAWDOWN_LIMIT-")
+    assert (waiting.tripped, waiting.reason, waiting.who) == (True, TripReason.DRAWDOWN_LIMIT, "fsm")
+    file.goes_on.set()
+    wait_for(lambda: watch.unwritten is None, "written")
+    assert (watch.record.name, watch.record.version, watch.record.utc_ms) == (waiting.name, 1, waiting.utc_ms)
+    watch.close()
+
+
+def test_trips_when_many_come_while_the_disk_hangs_then_the_first_says_why_and_the_newest_names_it(
+    log: Names, evidence: RecordingEvidence, tmp_path: Path
+) -> None:
+    file = HangingLatch(tmp_path / "latch", "node-1")
+    watch = LatchWatch(file, file.load(first_start=True), SystemClock(), log, evidence, tmp_path)
+    watch.trip(TripReason.DRAWDOWN_LIMIT, Process.FSM)
+    wait_for(file.hangs.is_set, "it hangs")
+    names = set()
+    for _ in range(50):
+        watch.trip_again(TripReason.FORCED_CLOSE, Process.EXECUTOR)
+        newest = watch.unwritten
+        assert newest is not None
+        names.add(newest.name)
+    assert len(names) == 50
+    file.goes_on.set()
+    wait_for(lambda: watch.unwritten is None, "written")
+    record = watch.record
+    assert (record.name, record.version, record.reason) == (newest.name, 2, TripReason.DRAWDOWN_LIMIT)
+    watch.close()
 
 
 def test_trips_when_asked_for_at_once_then_each_of_its_own_counts(watch: LatchWatch) -> None:

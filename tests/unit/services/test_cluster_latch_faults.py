@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from grinder.core.cluster_latch import DATA_LOST, NO_PERMISSION, NOT_READ
-from grinder.model.control import Process, TripReason
-from tests.latch_world import World
+from grinder.model.board import Word
+from grinder.model.control import TRIP_CODES, Process, TripReason
+from grinder.services.cluster_latch import FILE_WAIT_MS, OPERATOR_FILE_WAIT_MS
+from tests.latch_world import TICK_MS, World
 
 
 @pytest.fixture
@@ -186,4 +188,144 @@ def test_kill_9_when_it_comes_ticks_after_the_trip_then_both_hosts_are_tripped_i
     world["a"].start()
     world.settle()
     assert world["a"].tripped
+    assert world["b"].tripped
+
+
+def test_trip_when_the_file_cannot_be_written_then_the_cluster_hears_of_it_and_it_outlives_the_host(
+    world: World,
+) -> None:
+    a, b = world["a"], world["b"]
+    a.latch.broken = True
+    a.trip(Process.FSM)
+    world.run(FILE_WAIT_MS + 3 * TICK_MS)
+    assert b.tripped
+    assert not a.latch.file.tripped
+    (trip,) = world.view().trips
+    assert (trip.node, trip.reason, trip.who) == ("a", TripReason.DRAWDOWN_LIMIT, "fsm")
+    assert a.log.names.count("LATCH_FILE_LATE") == 1
+    a.kill()
+    world.run(10_000)
+    assert b.tripped
+    a.reboot()
+    a.latch.broken = False
+    a.start()
+    world.settle()
+    assert a.tripped
+    assert a.latch.file.trip_id == trip.trip_id
+    assert world.reset(trip.trip_id) == []
+    world.settle()
+    assert not a.tripped
+    assert not b.tripped
+
+
+def test_trip_when_the_file_takes_it_late_then_under_the_name_that_was_told_and_it_is_no_second_one(
+    world: World,
+) -> None:
+    a = world["a"]
+    a.latch.broken = True
+    a.trip(Process.FSM)
+    world.settle()
+    (told,) = world.view().trips
+    a.latch.broken = False
+    world.settle()
+    assert a.latch.file.trip_id == told.trip_id
+    assert len(world.view().trips) == 1
+    assert world.reset(told.trip_id) == []
+    world.settle()
+    assert [host.cleared for host in world.hosts.values()] == [[told.trip_id], [told.trip_id]]
+    assert len(world.view().trips) == 1
+
+
+def test_reset_when_the_file_cannot_be_written_yet_then_the_others_clear_and_this_host_does_once_it_is(
+    world: World,
+) -> None:
+    a = world["a"]
+    a.latch.broken = True
+    a.trip(Process.FSM)
+    world.settle()
+    assert world.reset() == []
+    world.settle()
+    assert not world["b"].tripped
+    assert a.tripped
+    (node,) = [node for node in world.view().nodes if node.node == "a"]
+    assert "does not take its trip" in node.problem
+    a.latch.broken = False
+    world.settle()
+    assert not a.tripped
+    assert not a.latch.file.tripped
+    assert "arm" in world.cluster.keys
+    assert len(world.view().trips) == 1
+
+
+def test_word_when_it_is_set_after_a_trip_that_no_file_has_was_told_then_it_is_a_trip_of_its_own(world: World) -> None:
+    a = world["a"]
+    a.latch.broken = True
+    a.trip(Process.FSM)
+    world.settle()
+    (first,) = world.view().trips
+    a.trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world.settle()
+    assert len(world.view().trips) == 2
+    world.cluster.arm(acks=(first.trip_id,))
+    world.settle()
+    assert a.tripped
+    assert "arm" not in world.cluster.keys
+    a.latch.broken = False
+    world.settle()
+    assert a.latch.file.trip_id == world.view().trips[-1].trip_id
+    assert world.reset() == []
+    world.settle()
+    assert not a.tripped
+
+
+def test_word_when_it_is_set_while_an_earlier_trip_is_in_a_file_that_takes_no_more_then_the_cluster_hears_of_it(
+    world: World,
+) -> None:
+    a = world["a"]
+    first = a.kill_command()
+    world.settle()
+    a.latch.broken = True
+    a.trip(Process.SYNCER, TripReason.ACCOUNT_MISMATCH)
+    world.settle()
+    assert [trip.reason for trip in world.view().trips] == [TripReason.MANUAL, TripReason.ACCOUNT_MISMATCH]
+    world.cluster.arm(acks=(first,))
+    world.settle()
+    assert world["b"].tripped
+
+
+def test_permission_when_it_comes_back_unasked_while_the_file_cannot_be_written_then_deleted_every_time(
+    world: World,
+) -> None:
+    world["a"].latch.broken = True
+    world["a"].trip(Process.FSM)
+    world.settle()
+    for _ in range(3):
+        world.cluster.arm()
+        world.settle()
+        assert "arm" not in world.cluster.keys
+        assert world["a"].tripped
+        assert world["b"].tripped
+
+
+def test_own_trip_when_the_cluster_has_no_permission_and_the_file_cannot_be_written_then_told_too(world: World) -> None:
+    for host in world.hosts.values():
+        host.latch.broken = True
+    world.cluster.delete("arm")
+    world.settle()
+    assert {trip.node for trip in world.view().trips} == {"a", "b"}
+
+
+def test_operators_word_when_the_command_never_comes_to_the_file_then_the_cluster_hears_of_it(world: World) -> None:
+    world["a"].latch.broken = True
+    world["a"].board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+    world.run(OPERATOR_FILE_WAIT_MS - 5 * TICK_MS)
+    assert not world["b"].tripped
+    world.run(10 * TICK_MS)
+    assert world["b"].tripped
+
+
+def test_executors_own_trip_when_the_file_cannot_be_written_then_told(world: World) -> None:
+    world["a"].latch.broken = True
+    world["a"].trip(Process.EXECUTOR, TripReason.FORCED_CLOSE)
+    world.settle()
     assert world["b"].tripped
