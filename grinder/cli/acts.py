@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from grinder.adapters.lock import require_free
 from grinder.adapters.override import load_override, override_in
 from grinder.adapters.presence import alive
 from grinder.adapters.state_link import linked_state_dir
+from grinder.cli.beside import Beside
 from grinder.cli.host import lenient_settings
 from grinder.model.board import TRIP_WORDS, Word, word_of
 from grinder.model.control import Exit, Override, Process
@@ -41,6 +43,9 @@ CLUSTER_SOURCE: Final = "cluster"
 """Names of the override's sources that are told apart."""
 
 STOP_HINT: Final = "run `supervisorctl -c conf/supervisord.conf stop executor`, or `grinder stop`"
+
+_LOOK_S_MAX: Final = 0.5
+"""Longest wait for the tree's state directory to be seen, seconds: it comes before everything that is urgent."""
 
 _POLL_S: Final = 0.001
 _OVERRIDE_VARIABLE: Final = b"GRINDER_OPERATOR_OVERRIDE="
@@ -73,30 +78,46 @@ class Scene(msgspec.Struct, frozen=True):
             yield None, str(error)
 
     def audit(self, act: str, arguments: dict[str, str], code: int | None, result: str) -> str:
-        """Append the audit line; a None code is one of an act that has only begun. Return what went wrong."""
+        """Append the audit line; a None code is one of an act that has only begun.
+
+        Returns:
+            What went wrong, or an empty string; a disk that hangs is waited for no longer than DISK_S_MAX.
+        """
         phase = "begun" if code is None else "done"
         line = Act(self.clock.utc_ms(), self.operator, act, phase, arguments, code, result)
-        return append_act(self.state_dir, line)
+        problem = Beside(partial(append_act, self.state_dir, line)).value()
+        return "the audit line was not written: the disk does not answer" if problem is None else problem
 
 
 def scene() -> Scene:
     """Return where this command acts, from its environment and from the tree that runs there."""
-    settings = lenient_settings()
-    return Scene(settings, linked_state_dir(settings.run_dir, settings.state_dir), this_operator(), SystemClock())
+    return scene_of(lenient_settings())
 
 
-def conclude(where: Scene, act: str, arguments: dict[str, str], code: Exit, *lines: str) -> int:
-    """Print how an act ended, record it, and return its exit code."""
+def scene_of(settings: Settings) -> Scene:
+    """Return where a command with these settings acts, by the tree that runs there if its disk answers."""
+    linked = Beside(partial(linked_state_dir, settings.run_dir, settings.state_dir)).value(_LOOK_S_MAX)
+    return Scene(settings, linked or settings.state_dir, this_operator(), SystemClock())
+
+
+def conclude(
+    where: Scene, act: str, arguments: dict[str, str], code: Exit, *lines: str, printed: tuple[str, ...] = ()
+) -> int:
+    """Print how an act ended, record it with what was ``printed`` of it before, and return its exit code."""
     print("\n".join(lines), flush=True)
-    problem = where.audit(act, arguments, code, "; ".join(lines))
+    problem = where.audit(act, arguments, code, "; ".join((*printed, *lines)))
     if problem:
         print(f"note: {problem}", flush=True)
     return code
 
 
 def keep_evidence(where: Scene, file: EvidenceFile) -> str:
-    """Write a file of evidence with its checksum; return where it is, or why there is none."""
-    root = where.settings.artifact_dir
+    """Write a file of evidence with its checksum; return where it is, or why there is none within DISK_S_MAX."""
+    said = Beside(partial(_keep, where.settings.artifact_dir, file)).value()
+    return "no evidence was written: the disk does not answer" if said is None else said
+
+
+def _keep(root: Path, file: EvidenceFile) -> str:
     try:
         write_evidence(root, OPERATOR, file.folder, file.name, file.text)
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
 """``grinder exit``: leave the market alone. Cancel everything, close everything, prove it, with nothing else running.
 
-Trips the kill switch first where it can, so that a tree that still runs does not order anew. Must never refuse for
-anything but a missing key or a missing ``--yes``.
+The kill switch is tripped meanwhile, so that a tree that still runs does not order anew: its word on the board at once;
+latch file, cluster, evidence and audit beside the exit. Refuses only words it cannot parse, a missing key and a missing
+``--yes``. Must never wait for a disk, a tree or a cluster before its first request, nor call flat what is not proved.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+from functools import partial
 from math import inf
 from typing import Final
 
-from grinder.adapters.audit import this_operator
-from grinder.adapters.clock import SystemClock
 from grinder.adapters.flatten import Account, Flatten
-from grinder.adapters.state_link import linked_state_dir
-from grinder.cli.acts import Scene, conclude, keep_evidence
-from grinder.cli.kill import kill_evidence, tell_cluster, trip_now
+from grinder.cli.acts import Scene, conclude, keep_evidence, scene_of
+from grinder.cli.beside import Beside
+from grinder.cli.kill import kill_evidence, tell_cluster, trip_board, trip_host
 from grinder.core.emergency import Result
 from grinder.core.exit_record import ExitReport, exit_file
 from grinder.model.control import Exit
@@ -26,6 +26,15 @@ from grinder.settings import Settings, add_flags, explain, flag_values, read_sec
 ACT = "exit"
 TIMEOUT_S: Final = 300.0
 REASON: Final = "operator_command"
+WHY: Final = "grinder exit"
+"""Reason of the trip."""
+
+BOARD_S_MAX: Final = 0.25
+"""Longest wait for the board before the first request, seconds: it is memory, but its folder may be put on a disk."""
+
+LATCH_S_MAX: Final = 12.0
+"""Longest wait for latch file, cluster and evidence of the trip once the exit is over, seconds: each is bounded."""
+
 NO_KEY: Final = (
     "there is no BINANCE_API_KEY with BINANCE_API_SECRET; give this shell the settings the tree was started with "
     "(BINANCE_API_KEY_FILE and BINANCE_API_SECRET_FILE may name files; for a paper tree GRINDER_TRADING_MODE=paper)"
@@ -62,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     _, problems, settings = explain(environ, read_file=read_secret_file)
     for problem in problems:
         print(f"note: {problem}", flush=True)
-    where = Scene(settings, linked_state_dir(settings.run_dir, settings.state_dir), this_operator(), SystemClock())
+    where = scene_of(settings)
     given = {"venue": settings.venue_rest_url, "yes": str(arguments.yes)}
     if not settings.binance_api_key or not settings.binance_api_secret:
         return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {NO_KEY}")
@@ -70,15 +79,25 @@ def run(arguments: argparse.Namespace) -> int:
         text = f"would cancel every order and close every position of the account at {settings.venue_rest_url}"
         return conclude(where, ACT, given, Exit.GATE, f"{text}; say --yes to do it")
     print(f"leaving the market at {settings.venue_rest_url}", flush=True)
-    tripped = [*trip_now(where, "grinder exit"), *tell_cluster(where, "grinder exit")]
-    for line in (*tripped, kill_evidence(where, *tripped)):
-        print(line, flush=True)
-    where.audit(ACT, given, None, "")
+    Beside(partial(trip_board, where)).value(BOARD_S_MAX)
+    # From here on beside the exit: a disk that hangs also holds up the executor, and then this is the last way out.
+    begun = Beside(partial(where.audit, ACT, given, None, ""))
+    latched = Beside(partial(_latch, where))
     began_utc_ms = where.clock.utc_ms()
     outcome = asyncio.run(Flatten(_account(settings), where.clock, _say).run(arguments.timeout_s))
-    evidence = _evidence(where, outcome, began_utc_ms)
     code, text = _verdict(outcome)
-    return conclude(where, ACT, given, code, text, evidence)
+    print(text, flush=True)
+    evidence = Beside(partial(_evidence, where, outcome, began_utc_ms))
+    lines = latched.value(LATCH_S_MAX) or ["NOT KNOWN whether the kill switch is latched: `grinder kill` says it"]
+    begun.value()
+    return conclude(where, ACT, given, code, *lines, evidence.value() or "no evidence was written", printed=(text,))
+
+
+def _latch(where: Scene) -> list[str]:
+    """Trip the kill switch of this host and of its cluster, and keep evidence of it; return lines for people."""
+    tripped = trip_host(where, WHY)
+    lines = [*tripped.lines, *tell_cluster(where, WHY, tripped)]
+    return [*lines, kill_evidence(where, tripped, *lines)]
 
 
 def _account(settings: Settings) -> Account:

@@ -1,6 +1,7 @@
 """``grinder kill``: trip the kill switch now. The board first, then the file, then the cluster; then see who obeyed.
 
-Must work with dead processes, without a tree and on a full disk, and must wait for nobody before it tripped this host.
+Must work with dead processes, without a tree, and on a disk that is full or hangs; must wait for nobody before it
+tripped this host, and never call latched what no tree will look at.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Final
 import msgspec
 
 from grinder.adapters.board import StateBoard
+from grinder.adapters.latch import LATCH_FILE
 from grinder.adapters.presence import alive
+from grinder.adapters.state_link import STATE_LINK
 from grinder.cli.acts import (
     BOARD_TRIP_ID,
     STOP_HINT,
@@ -28,6 +31,7 @@ from grinder.cli.acts import (
     scene,
     wait_until,
 )
+from grinder.cli.beside import Beside
 from grinder.cli.cluster import Reach, reach
 from grinder.model.board import Word
 from grinder.model.cluster import NoAnswer, TripRecord
@@ -37,6 +41,17 @@ from grinder.model.latch import LatchRecord
 
 ACT = "kill"
 _RANDOM_CHARS: Final = 8
+
+
+class Tripped(msgspec.Struct, frozen=True):
+    """What came of a trip of this host.
+
+    ``durable``: it is in the latch file of a tree. ``record``: what that file says now; None: its disk did not answer.
+    """
+
+    lines: tuple[str, ...]
+    durable: bool
+    record: LatchRecord | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     where = scene()
     if arguments.cluster:
         return _run_for_cluster(where, arguments.reason)
-    lines, confirmed = trip(where, arguments.reason)
+    began_mono_s = time.monotonic()
+    tripped = trip_host(where, arguments.reason)
+    lines, confirmed = _follow_up(where, arguments.reason, tripped, began_mono_s)
     head = "LATCHED" if confirmed else f"NOT CONFIRMED: {STOP_HINT}"
-    lines.append(kill_evidence(where, head, *lines))
+    lines.append(kill_evidence(where, tripped, head, *lines))
     return conclude(where, ACT, {"reason": arguments.reason}, Exit.OK if confirmed else Exit.GATE, head, *lines)
 
 
@@ -74,30 +91,29 @@ def _run_for_cluster(where: Scene, reason: str) -> int:
     return conclude(where, ACT, given, code, head, line, *lines, keep_evidence(where, file))
 
 
-def trip(where: Scene, reason: str) -> tuple[list[str], bool]:
-    """Trip on the board, in the file and in the cluster; return what was seen, and whether it is as it should be."""
-    began_mono_s = time.monotonic()
-    lines, durable = _trip(where, reason)
+def _follow_up(where: Scene, reason: str, tripped: Tripped, began_mono_s: float) -> tuple[list[str], bool]:
+    """Tell the cluster and see who obeyed; return what was seen, and whether it is as it should be."""
+    lines = list(tripped.lines)
     if not where.settings.ha_enabled:
         reactions, obeyed = _reactions_here(where, began_mono_s)
-        return lines + reactions, durable and obeyed
+        return lines + reactions, tripped.durable and obeyed
     with ThreadPoolExecutor(1) as beside:
-        telling = beside.submit(_tell, where, _own_trip(where, reason))
+        telling = beside.submit(_tell, where, _own_trip(where, reason, tripped))
         reactions, obeyed = _reactions_here(where, began_mono_s)
         told, line = telling.result()
     lines += [line, *reactions]
     if told:
         with reach(where.settings) as cluster:
             nodes, latched = _reactions_there(cluster)
-        return lines + nodes, durable and obeyed and latched
+        return lines + nodes, tripped.durable and obeyed and latched
     lives = exists(where, Process.EXECUTOR)
     lines.append("the executor goes on trying" if lives else "nobody here goes on trying: say `grinder kill` again")
     return lines, False
 
 
-def tell_cluster(where: Scene, reason: str) -> list[str]:
+def tell_cluster(where: Scene, reason: str, tripped: Tripped) -> list[str]:
     """Trip the cluster, if this host belongs to one, and wait for no host of it; return lines for people."""
-    return [_tell(where, _own_trip(where, reason))[1]] if where.settings.ha_enabled else []
+    return [_tell(where, _own_trip(where, reason, tripped))[1]] if where.settings.ha_enabled else []
 
 
 def _tell(where: Scene, record: LatchRecord) -> tuple[bool, str]:
@@ -105,60 +121,78 @@ def _tell(where: Scene, record: LatchRecord) -> tuple[bool, str]:
         return cluster.tell_trip(_trip_record(where, record))
 
 
-def kill_evidence(where: Scene, *outcome: str) -> str:
+def kill_evidence(where: Scene, tripped: Tripped, *outcome: str) -> str:
     """Keep evidence of a trip by this operator; return where it is, or why there is none."""
-    record = where.latch_record()
-    text = "; ".join(outcome)
+    record = tripped.record
     file = kill_file(
         KillEvent.KILL,
-        record,
-        record.trip_id if record.tripped else BOARD_TRIP_ID,
+        _unwritten(where, "") if record is None else record,
+        record.trip_id if record is not None and record.tripped else BOARD_TRIP_ID,
         where.operator.text,
         where.clock.utc_ms(),
-        text,
+        "; ".join(outcome),
     )
     return keep_evidence(where, file)
 
 
 def trip_now(where: Scene, reason: str) -> list[str]:
     """Trip on the board and in the file as far as they are there, and wait for nobody; return lines for people."""
-    return _trip(where, reason)[0]
+    return list(trip_host(where, reason).lines)
 
 
-def _trip(where: Scene, reason: str) -> tuple[list[str], bool]:
-    lines: list[str] = []
-    with where.board() as (board, _):
-        _trip_board(board)
-    durable = _trip_file(where, reason, lines)
+def trip_host(where: Scene, reason: str) -> Tripped:
+    """Trip on the board and in the file as far as they are there; a disk that hangs is given up after DISK_S_MAX."""
+    on_board = trip_board(where)
+    tripped = Beside(partial(_trip_file, where, reason)).value()
     # Once more: a reset may have been under way, or a tree may have started since the first try.
+    on_board = trip_board(where) or on_board
+    if tripped is None:
+        text = "the latch file was NOT written (the disk does not answer): a restart of the host would clear this trip"
+        return Tripped((text,), durable=False, record=None)
+    if on_board or _is_of_a_tree(where):
+        return tripped
+    stray = (
+        f"no tree has ever used {where.state_dir.absolute()}, and none runs in {where.settings.run_dir}: one elsewhere "
+        "was NOT tripped; give this shell the GRINDER_STATE_DIR and GRINDER_RUN_DIR of its settings, and try again"
+    )
+    return Tripped((*tripped.lines, stray), durable=False, record=tripped.record)
+
+
+def trip_board(where: Scene) -> bool:
+    """Trip on the board; return whether there is one."""
     with where.board() as (board, _):
-        _trip_board(board)
-    return lines, durable
+        if board is not None:
+            board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+        return board is not None
 
 
-def _trip_board(board: StateBoard | None) -> None:
-    if board is not None:
-        board.write(Word.TRIP_OPERATOR, TRIP_CODES[TripReason.MANUAL])
+def _is_of_a_tree(where: Scene) -> bool:
+    """Tell whether a tree runs, or has run, with this state directory."""
+    linked = (where.settings.run_dir / STATE_LINK).is_dir()
+    return linked or (where.state_dir / f"incarnation.{Process.EXECUTOR}").exists()
 
 
-def _trip_file(where: Scene, reason: str, lines: list[str]) -> bool:
+def _trip_file(where: Scene, reason: str) -> Tripped:
     try:
         record = where.latch.trip(TripReason.MANUAL, where.operator.text, reason, where.clock.utc_ms(), again=True)
     except OSError as error:
-        lines.append(f"the latch file was NOT written ({error.strerror}): a restart of the host would clear this trip")
-        return False
-    lines.append(
-        f"trip {record.trip_id} is in {where.state_dir}/latch; clear it with: grinder reset --ack {record.trip_id}"
-    )
-    return True
+        text = f"the latch file was NOT written ({error.strerror}): a restart of the host would clear this trip"
+        return Tripped((text,), durable=False, record=where.latch_record())
+    path = where.latch.folder.absolute() / LATCH_FILE
+    text = f"trip {record.trip_id} is in {path}; clear it with: grinder reset --ack {record.trip_id}"
+    return Tripped((text,), durable=True, record=record)
 
 
-def _own_trip(where: Scene, reason: str) -> LatchRecord:
+def _own_trip(where: Scene, reason: str, tripped: Tripped) -> LatchRecord:
     """Return what this host's latch file says, under a name of its own where it could not be written."""
-    record = where.latch_record()
-    if record.tripped and record.name and record.reason is not TripReason.CLUSTER:
+    record = tripped.record
+    if record is not None and record.tripped and record.name and record.reason is not TripReason.CLUSTER:
         return msgspec.structs.replace(record, who=where.operator.text, detail=reason)
-    name = f"{where.settings.node_id}-{TripReason.MANUAL}-{uuid.uuid4().hex[:_RANDOM_CHARS]}"
+    return _unwritten(where, reason, f"{where.settings.node_id}-{TripReason.MANUAL}-{uuid.uuid4().hex[:_RANDOM_CHARS]}")
+
+
+def _unwritten(where: Scene, reason: str, name: str = "") -> LatchRecord:
+    """Return a trip that no latch file is known to hold."""
     return LatchRecord(0, True, TripReason.MANUAL, where.operator.text, reason, where.clock.utc_ms(), name)
 
 

@@ -1,6 +1,7 @@
 """``grinder override``: pause the loop, force an emergency, or take either back; acknowledged, durable, audited.
 
-Raising the severity needs nothing and waits for nobody. Must never lower it without ``--ack``, or while latched.
+Raising the severity needs nothing and waits for nobody, no disk either. Must never lower it without ``--ack``, or while
+latched.
 """
 
 from __future__ import annotations
@@ -10,8 +11,18 @@ import time
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from grinder.adapters.board import StateBoard
-from grinder.adapters.override import CODE_BITS, load_override, next_word, operator_lock, override_in, store_override
+from grinder.adapters.override import (
+    CODE_BITS,
+    LOCK_WAIT_S_MAX,
+    load_override,
+    next_word,
+    operator_lock,
+    override_in,
+    store_override,
+)
 from grinder.adapters.presence import alive
 from grinder.cli import cluster_override
 from grinder.cli.acts import (
@@ -24,8 +35,10 @@ from grinder.cli.acts import (
     override_sources,
     pid,
     scene,
+    started_with,
     wait_until,
 )
+from grinder.cli.beside import DISK_S_MAX, Beside
 from grinder.model.board import Word
 from grinder.model.control import Exit, Override, Process
 
@@ -63,28 +76,77 @@ def run(arguments: argparse.Namespace) -> int:
             return Exit.OK
         target = Override[arguments.override]
         given = {"override": target.name, "reason": arguments.reason, "ack": str(arguments.ack)}
-        with operator_lock(where.state_dir) as locked:
-            refusal = _refusal(where, board, target, acked=arguments.ack, locked=locked)
-            if refusal:
-                return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {refusal}")
-            word = 0
-            if board is not None:
-                word = next_word(board.read(Word.OVERRIDE), target)
-                board.write(Word.OVERRIDE, word)
-            written_mono_s = time.monotonic()
-            unsaved = _store(where, target, arguments.reason)
+        change = _change(where, board, target, arguments.reason, acked=arguments.ack)
+        if change.refusal:
+            return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {change.refusal}")
         code, text = (Exit.GATE, f"NOT ACKED: no tree runs here ({problem})")
         if board is not None:
-            code, text = _acked(where, board, word >> CODE_BITS, written_mono_s)
+            code, text = _acked(where, board, change.word >> CODE_BITS, change.written_mono_s)
         lines = [f"override {target.name} {text}"]
-        if unsaved:
+        if change.unsaved:
             code = Exit.GATE
-            lines.append(f"NOT SAVED: {unsaved}; a restart of the host would lose it")
+            lines.append(f"NOT SAVED: {change.unsaved}; a restart of the host would lose it")
         elif board is None:
             lines.append("saved: it is in force from the next start on")
-        if target < (environment := override_sources(where, board)["environment at start"]):
+        if target < (environment := started_with(board)):
             lines.append(f"still {environment.name}: the tree was started with it; a restart without it clears it")
         return conclude(where, ACT, given, code, *lines)
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """What came of a change.
+
+    ``word``: of the board, 0 without one. ``read_utc_ms``: when the word before it was read, Unix milliseconds;
+    ``written_mono_s``: when it was written, seconds of the monotonic clock.
+    """
+
+    word: int
+    read_utc_ms: int
+    written_mono_s: float
+    refusal: str = ""
+    unsaved: str = ""
+
+
+def _change(where: Scene, board: StateBoard | None, target: Override, reason: str, *, acked: bool) -> _Change:
+    """Change board and file: what does not lower the board writes there first, what does waits for the lock."""
+    standing = override_in(board.read(Word.OVERRIDE)) if board is not None else Override.NONE
+    if target is Override.NONE or target < standing:
+        return _change_locked(where, target, reason, None, acked=acked)
+    first = _write(where, board, target)
+    slowly = partial(_change_locked, where, target, reason, first, acked=acked)
+    # The disk may hang, and an emergency must not wait for it; the executor then hangs on it too, but obeys the board.
+    return Beside(slowly).value(LOCK_WAIT_S_MAX + DISK_S_MAX) or msgspec.structs.replace(
+        first, unsaved="the disk does not answer"
+    )
+
+
+def _change_locked(where: Scene, target: Override, reason: str, first: _Change | None, *, acked: bool) -> _Change:
+    """Change board and file under the operators' lock; ``first``: what was written to the board without it."""
+    with where.board() as (board, _), operator_lock(where.state_dir) as locked:
+        refusal = _refusal(where, board, target, acked=acked, locked=locked)
+        if refusal:
+            return _refused(where, board, refusal, first)
+        if first is None or (board is not None and board.read(Word.OVERRIDE) != first.word):
+            first = _write(where, board, target)
+        return msgspec.structs.replace(first, unsaved=_store(where, target, reason))
+
+
+def _refused(where: Scene, board: StateBoard | None, refusal: str, first: _Change | None) -> _Change:
+    """Return a refusal; where ours may have overwritten a severer word that came at the same moment, put it back."""
+    if first is None or board is None:
+        return _Change(0, 0, 0.0, refusal)
+    durable = load_override(where.state_dir)
+    if durable.utc_ms >= first.read_utc_ms and durable.code > override_in(board.read(Word.OVERRIDE)):
+        _write(where, board, durable.code)
+    return _Change(0, 0, 0.0, f"{refusal}; on the board is {override_in(board.read(Word.OVERRIDE)).name}")
+
+
+def _write(where: Scene, board: StateBoard | None, target: Override) -> _Change:
+    word, read_utc_ms = 0, where.clock.utc_ms()
+    if board is not None:
+        word = next_word(board.read(Word.OVERRIDE), target)
+        board.write(Word.OVERRIDE, word)
+    return _Change(word, read_utc_ms, time.monotonic())
 
 
 def _refusal(where: Scene, board: StateBoard | None, target: Override, *, acked: bool, locked: bool) -> str:

@@ -1,20 +1,25 @@
 """``grinder stop``: stop the tree in order, each program waited for, then supervisord itself.
 
 ``supervisorctl stop all`` signals everybody at once; here the executor ends first, with everything it may need alive.
-Must work with any environment and with dead parts, and never reports success while something runs.
+Must work with any environment and with dead parts, wait for no disk, and never report success while something runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from functools import partial
 from typing import Final
 
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
-from grinder.cli.host import lenient_settings, print_json
+from grinder.cli.acts import Scene, scene
+from grinder.cli.beside import Beside
+from grinder.cli.host import print_json
 from grinder.model.control import Exit, Process
 from grinder.model.limits import STOP_EXECUTOR_S_MAX, STOP_S_MAX
 
+ACT = "stop"
 STOP_MARGIN_S: Final = 15.0
 """Time over a program's own bound in which supervisord kills it and says so, seconds."""
 
@@ -31,11 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stop this host's tree; 0 everything has ended, 1 nothing ran, 2 something could not be stopped."""
-    client = SupervisorClient(lenient_settings().run_dir)
+    where = scene()
+    client = SupervisorClient(where.settings.run_dir)
     try:
         supervisor_pid = client.pid()
     except SupervisorError as error:
-        return _report(arguments, {}, f"nothing to stop: {error}", Exit.GATE)
+        return _report(where, arguments, {}, f"nothing to stop: {error}", Exit.GATE)
+    # Recorded beside the stop, and before its end: who stops a tree may be stopped himself.
+    begun = Beside(partial(where.audit, ACT, _given(arguments), None, ""))
     stopped: dict[str, str] = {}
     problem = ""
     for process in reversed(Process):
@@ -46,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         problem = problem or str(error)
     if not _ended(client):
         problem = f"supervisord (pid {supervisor_pid}) still answers after {SHUTDOWN_S_MAX:.0f} s"
-    return _report(arguments, stopped, problem, Exit.FAILURE if problem else Exit.OK)
+    begun.value()
+    return _report(where, arguments, stopped, problem, Exit.FAILURE if problem else Exit.OK)
 
 
 def _stop(client: SupervisorClient, process: Process, stopped: dict[str, str], *, quiet: bool) -> str:
@@ -77,9 +86,18 @@ def _ended(client: SupervisorClient) -> bool:
     return False
 
 
-def _report(arguments: argparse.Namespace, stopped: dict[str, str], problem: str, code: Exit) -> int:
+def _report(where: Scene, arguments: argparse.Namespace, stopped: dict[str, str], problem: str, code: Exit) -> int:
+    ended = problem or "everything has ended"
     if arguments.json:
         print_json({"stopped": stopped, "problem": problem})
     else:
-        print(problem or "everything has ended")
+        print(ended, flush=True)
+    programs = (f"{program} {how}" for program, how in stopped.items())
+    unrecorded = where.audit(ACT, _given(arguments), code, "; ".join((ended, *programs)))
+    if unrecorded:
+        print(f"note: {unrecorded}", file=sys.stderr)
     return code
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, str]:
+    return {"json": str(arguments.json)}

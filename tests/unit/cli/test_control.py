@@ -18,6 +18,7 @@ from grinder.adapters.evidence_chain import check
 from grinder.adapters.latch import LATCH_FILE, LatchFile
 from grinder.adapters.lock import SlotLock
 from grinder.adapters.override import OVERRIDE_FILE, load_override, store_override
+from grinder.adapters.state_link import link_state_dir
 from grinder.cli import acts, main
 from grinder.model.board import Demand, Heartbeat, Word
 from grinder.model.control import Exit, FsmState, Override, Process, TripReason
@@ -72,12 +73,47 @@ def kills(state_dir: Path) -> list[tuple[str, str, str]]:
     return [(each["event"], each["trip_id"], each["detail"]) for each in said]
 
 
-def test_kill_when_no_tree_ever_ran_then_the_file_is_made_tripped(state_dir: Path, say: Say) -> None:
-    assert main(["kill", "--reason", "first"]) == Exit.OK
-    assert "no tree runs here" in say()
+def test_kill_when_no_tree_ever_ran_then_the_file_is_made_tripped_and_not_confirmed(
+    run_dir: Path, state_dir: Path, say: Say
+) -> None:
+    assert main(["kill", "--reason", "first"]) == Exit.GATE
+    said = say()
+    assert said.startswith("NOT CONFIRMED")
+    assert f"trip 1-MANUAL is in {state_dir}/latch" in said
+    assert f"no tree has ever used {state_dir}, and none runs in {run_dir}" in said
+    assert "GRINDER_STATE_DIR" in said
     assert latch(state_dir).load(first_start=True).detail == "first"
     assert kills(state_dir) == [("KILL", "1-MANUAL", "first")]
     assert check(state_dir.parent / "artifacts").problems == ()
+
+
+def test_kill_when_the_tree_lives_with_another_state_folder_then_not_latched_where_nobody_looks(
+    run_dir: Path, state_dir: Path, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a shell without the tree's settings: the default state folder is relative, and of whatever folder this is."""
+    create_board(run_dir)
+    link_state_dir(run_dir, state_dir)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.delenv("GRINDER_STATE_DIR")
+    monkeypatch.setenv("GRINDER_RUN_DIR", str(tmp_path / "no-run"))
+    assert main(["kill", "--reason", "x"]) == Exit.GATE
+    assert f"is in {tmp_path}/elsewhere/var/state/latch" in say()
+    assert not word(run_dir, Word.TRIP_OPERATOR)
+
+
+@pytest.mark.parametrize("sign", ["run folder's link", "a start of the executor"])
+def test_kill_when_a_tree_ran_and_none_does_then_latched_for_its_next_start(
+    sign: str, run_dir: Path, state_dir: Path, say: Say
+) -> None:
+    state_dir.mkdir()
+    if sign == "run folder's link":
+        link_state_dir(run_dir, state_dir)
+    else:
+        latch(state_dir).load(first_start=True)
+        (state_dir / "incarnation.executor").write_text("1")
+    assert main(["kill", "--reason", "x"]) == Exit.OK
+    assert "no tree runs here" in say()
 
 
 def test_kill_when_processes_are_dead_then_latched_and_told(run_dir: Path, state_dir: Path, say: Say) -> None:
@@ -327,5 +363,5 @@ def test_audit_when_acts_succeed_and_are_refused_then_each_has_its_line(state_di
     main(["kill", "--reason", "x"])
     main(["reset", "--ack", "nope"])
     lines = [json.loads(line) for line in (state_dir / AUDIT_FILE).read_text().splitlines()]
-    assert [(line["act"], line["exit_code"]) for line in lines] == [("kill", 0), ("reset", 1)]
+    assert [(line["act"], line["exit_code"]) for line in lines] == [("kill", 1), ("reset", 1)]
     assert lines[1]["arguments"] == {"ack": "nope"}

@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from grinder.adapters.audit import AUDIT_FILE
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
-from grinder.cli import main
+from grinder.cli import beside, main
 from grinder.model.control import Exit
 from tests.unit.cli.supervisord import FakeSupervisord, served
 
 TREE = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
 ORDER = ["stop executor", "stop fsm", "stop syncer", "stop feed", "stop metrics", "stop venue", "shutdown"]
+
+
+@pytest.fixture(autouse=True)
+def state_dir(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRINDER_STATE_DIR", str(run_dir / "kept"))
+    return run_dir / "kept"
+
+
+def test_stop_when_the_tree_runs_or_not_then_each_is_in_the_audit_file_with_who_and_how(
+    run_dir: Path, state_dir: Path
+) -> None:
+    with served(run_dir, FakeSupervisord(TREE, stubborn=("executor",))):
+        main(["stop"])
+    main(["stop", "--json"])
+    begun, done, nothing = (json.loads(line) for line in (state_dir / AUDIT_FILE).read_text().splitlines())
+    assert (begun["act"], begun["phase"], begun["exit_code"]) == ("stop", "begun", None)
+    assert (done["act"], done["phase"], done["exit_code"]) == ("stop", "done", Exit.FAILURE)
+    assert "refused to stop executor" in done["result"]
+    assert "fsm stopped in" in done["result"]
+    assert done["operator"]["uid"] == os.getuid()
+    assert done["utc_ms"] >= begun["utc_ms"] > 0
+    assert (nothing["exit_code"], nothing["arguments"]) == (Exit.GATE, {"json": "True"})
+
+
+def test_stop_when_the_audit_file_hangs_then_everything_is_stopped_and_it_is_said(
+    run_dir: Path, state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(beside, "DISK_S_MAX", 0.2)
+    state_dir.mkdir()
+    os.mkfifo(state_dir / AUDIT_FILE)
+    with served(run_dir, FakeSupervisord(TREE)) as fake:
+        assert main(["stop"]) == Exit.OK
+    assert fake.calls == ORDER
+    assert "the audit line was not written" in capsys.readouterr().err
+    with (state_dir / AUDIT_FILE).open("r+b", buffering=0) as pipe:
+        assert pipe.readline()
 
 
 def test_stop_when_the_tree_runs_then_the_executor_ends_first_and_supervisord_last(run_dir: Path) -> None:
