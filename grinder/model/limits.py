@@ -23,6 +23,12 @@ LEVELS_MAX: Final = 20
 ORDERS_TRACKED_MAX: Final = 4_096
 """Most orders the executor tracks at once; beyond it new risk is denied."""
 
+COUNTED_LATE_MAX: Final = 4_096
+"""Most counted parts of orders that wait for a journal that takes nothing; beyond it the oldest are given up."""
+
+COUNTED_LATE_AT_ONCE_MAX: Final = 256
+"""Most of them that are put on record at once when it is well again: each may cost a sync."""
+
 TRADE_IDS_REMEMBERED: Final = 16_384
 """Fills remembered per symbol for deduplication."""
 
@@ -231,6 +237,7 @@ SLOT_WAIT_S_MAX: Final = 30.0
 TREE_STOP_S_MAX: Final = 70.0
 """Longest orderly stop of a tree, seconds: the processes stop one after the other."""
 
+assert COUNTED_LATE_AT_ONCE_MAX <= COUNTED_LATE_MAX
 assert STOP_EXECUTOR_S_MAX < SLOT_WAIT_S_MAX
 assert STOP_EXECUTOR_S_MAX + 5 * STOP_S_MAX < TREE_STOP_S_MAX
 assert FRAME_BYTES_MAX < FRAME_BYTES_DISCONNECT

@@ -1,4 +1,7 @@
-"""Looks after the journal: says what damage took, tells of trouble, begins checkpoints. Must never wait for one."""
+"""Looks after the journal: says what damage took, tells of trouble, begins checkpoints, records late what it must.
+
+Must never wait for a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class JournalWatch:
             )
 
     def on_timer(self) -> None:
-        """Tell what changed, and begin a checkpoint if one is due."""
+        """Tell what changed, put on record what waits for that, and begin a checkpoint if one is due."""
         journal, log = self._ports.journal, self._ports.log
         health, told = journal.health, self._told
         if health.trouble != told.trouble:
@@ -48,5 +51,7 @@ class JournalWatch:
         telemetry = self._ports.telemetry
         telemetry.gauge("grinder_journal_size_bytes", float(health.size_bytes))
         telemetry.gauge("grinder_journal_trouble", float(bool(health.trouble)))
-        if self._keeps and journal.wants_checkpoint:
-            journal.checkpoint(self._store.carried())
+        self._store.record_late()
+        if self._keeps and journal.wants_checkpoint and journal.checkpoint(self._store.carried()):
+            # Older files stay in force until the checkpoint is written, so what they lack must be in the new one.
+            self._store.record_late()

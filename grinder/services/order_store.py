@@ -1,11 +1,13 @@
 """Every order the executor knows, and the one place where a change of one is journaled, published and counted.
 
-Must never publish a fill that is not on record first, nor forget an order whose end is not.
+A fill is put on record before it is published. While the journal takes nothing it is published all the same, for the
+position has changed, and put on record when the journal is well again: a restart before then publishes it once more.
+Must never forget a fill that waits for the journal (the newest COUNTED_LATE_MAX), nor an order whose end is not there.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -24,7 +26,7 @@ from grinder.core.ledger import (
 )
 from grinder.core.orders import Order
 from grinder.model.frames import OrdersFrame
-from grinder.model.limits import ORDERS_TRACKED_MAX
+from grinder.model.limits import COUNTED_LATE_AT_ONCE_MAX, COUNTED_LATE_MAX, ORDERS_TRACKED_MAX
 from grinder.model.orders import Fill, OrderState
 from grinder.model.units import NS_PER_S, ZERO
 from grinder.ports import Clock, EvidenceSink, Journal, Log, Publisher, StreamControl, Telemetry, Venue
@@ -66,6 +68,7 @@ class OrderStore:
         self._uncounted_since: dict[str, int] = {}
         self._sent_at: dict[str, int] = {}
         self._unsettled_end: dict[str, None] = {}
+        self._late: deque[CountedRecord] = deque(maxlen=COUNTED_LATE_MAX)
         self._intent_mono_ns = 0
         self.risk_orders = 0
 
@@ -145,6 +148,13 @@ class OrderStore:
         if not written:
             self._ports.telemetry.count("grinder_journal_failed_total")
         return written
+
+    def record_late(self) -> None:
+        """Put on record what was published while the journal took nothing; a part at a time, for it may be slow."""
+        for _ in range(min(len(self._late), COUNTED_LATE_AT_ONCE_MAX)):
+            if not self._ports.journal.append(encode(self._late[0])):
+                return
+            self._late.popleft()
 
     def begin(self, order: Order, record: PlaceRecord) -> None:
         """Add an order whose placement is on record and about to be sent; it is published by the first ``put``."""
@@ -242,7 +252,9 @@ class OrderStore:
         inferred = order.inferred > before.inferred
         for start, end in order.counted:
             if (start, end) not in before.counted:
-                self.record(CountedRecord(order.client_order_id, start, end, inferred))
+                record = CountedRecord(order.client_order_id, start, end, inferred)
+                if not self.record(record):
+                    self._late.append(record)
 
     def _count_fill(self, fill: Fill, source: str) -> None:
         labels = (source, fill.side.value.lower(), "maker" if fill.maker else "taker")

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 
+import msgspec
 import pytest
 
 from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal
-from grinder.core.ledger import replay
+from grinder.core.ledger import CountedRecord, Record, replay
 from grinder.model.journal import JournalLoss
-from grinder.model.orders import OrderState
+from grinder.model.limits import COUNTED_LATE_AT_ONCE_MAX
+from grinder.model.orders import Fill, OrderState
 from grinder.model.reasons import DenyReason
 from grinder.settings import JournalSync
 from tests.account_world import ExecutorWorld, MemoryJournal
 from tests.disks import fill, small_disk
 from tests.journals import fill_until_refused, opened, tear, until
 
+D = Decimal
 BOUND_S = 20.0
+_records = msgspec.msgpack.Decoder(Record)
 
 
 def run_until(world: ExecutorWorld, condition: Callable[[], bool]) -> None:
@@ -105,6 +110,95 @@ def test_start_when_the_disk_is_full_then_only_what_protects_leaves_until_there_
         with opened(disk / "journal", JournalSync.GROUP) as journal:
             assert journal.loss.files == ()
             assert set(replay(journal.replay()).orders) == {profit, protective, placed}
+
+
+class FreshFileJournal(MemoryJournal):
+    """A journal whose next file takes records again, and whose checkpoint is not written yet: older records stay."""
+
+    def checkpoint(self, records: Iterable[bytes]) -> bool:
+        self.wants_checkpoint = self.full = False
+        return True
+
+
+def fills_of(*worlds: ExecutorWorld) -> list[Decimal]:
+    """Return the quantities of all fills told, by one executor after the other."""
+    return [frame.qty for world in worlds for frame in world.publisher.frames if isinstance(frame, Fill)]
+
+
+def counted_in(journal: MemoryJournal) -> int:
+    return sum(isinstance(record, CountedRecord) for record in map(_records.decode, journal.records))
+
+
+@pytest.mark.parametrize("qty", [D("0.4"), D(1)], ids=["rests", "ended"])
+@pytest.mark.parametrize("mended_by", ["room", "checkpoint"])
+def test_fill_when_the_journal_was_full_then_put_on_record_when_well_and_told_once_over_a_restart(
+    qty: Decimal, mended_by: str
+) -> None:
+    journal = FreshFileJournal()
+    first = ExecutorWorld(journal=journal)
+    name = first.place(1)
+    first.run(100)
+    journal.full = True
+    first.venue.trade(name, qty)
+    first.run(3_000)
+    assert fills_of(first) == [qty]
+    assert counted_in(journal) == 0
+    if mended_by == "room":
+        journal.full = False
+    else:
+        journal.wants_checkpoint = True
+    first.run(1_100)
+    assert counted_in(journal) == 1
+    first.run(3_000)
+    assert counted_in(journal) == 1
+    second = ExecutorWorld(journal=journal, venue=first.venue)
+    second.run(15_000)
+    assert second.service.readiness() == ""
+    assert fills_of(first, second) == [qty]
+
+
+def test_fill_when_the_disk_was_full_then_told_once_over_a_restart() -> None:
+    with small_disk(2 * SEGMENT_BYTES_MIN + (128 << 10)) as disk:
+        with opened(disk / "journal", JournalSync.GROUP) as journal:
+            first = ExecutorWorld(journal=journal)  # type: ignore[arg-type]
+            names = [first.place(1), first.place(2)]
+            first.run(200)
+            until(lambda: journal.health.size_bytes > SEGMENT_BYTES_MIN)
+            ballast = fill(disk)
+            fill_until_refused(journal)
+            while journal.append(b"x"):
+                pass
+            first.venue.trade(names[0], D(1))
+            first.venue.trade(names[1], D("0.3"))
+            first.run(3_000)
+            assert fills_of(first) == [D(1), D("0.3")]
+            ballast.unlink()
+            # Of the disk's time next to none: there is room, and no checkpoint yet.
+            first.run(1_100)
+            assert journal.health.trouble == ""
+        with opened(disk / "journal", JournalSync.GROUP) as journal:
+            second = ExecutorWorld(journal=journal, venue=first.venue)  # type: ignore[arg-type]
+            second.run(15_000)
+            assert second.service.readiness() == ""
+            assert fills_of(first, second) == [D(1), D("0.3")]
+
+
+def test_fills_when_many_wait_for_the_journal_then_a_part_at_a_time_and_in_the_end_all() -> None:
+    journal = MemoryJournal()
+    world = ExecutorWorld(journal=journal)
+    name = world.place(1, qty=D(4))
+    world.run(100)
+    journal.full = True
+    count = COUNTED_LATE_AT_ONCE_MAX + 10
+    for _ in range(count):
+        world.venue.trade(name, D("0.01"))
+        world.deliver()
+    assert len(fills_of(world)) == count
+    journal.full = False
+    world.run(1_000)
+    assert counted_in(journal) == COUNTED_LATE_AT_ONCE_MAX
+    world.run(1_000)
+    assert counted_in(journal) == count
 
 
 def test_executor_when_the_journal_has_trouble_then_new_risk_waits_and_the_reason_is_told_once() -> None:
