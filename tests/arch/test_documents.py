@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grinder.cli.documents import DOCUMENTS, Document, placed
+from grinder.model.control import TripReason
 from tests.arch.frame_schema import SNAPSHOT, render
 from tests.arch.sources import ROOT
 
@@ -23,3 +24,9 @@ def test_place_when_a_page_has_no_marks_then_it_is_refused() -> None:
     document = next(document for document in DOCUMENTS if document.section)
     with pytest.raises(ValueError, match="has no place"):
         placed(document, "# a page\n")
+
+
+def test_kill_switch_runbook_when_it_says_what_trips_then_no_reason_is_missing() -> None:
+    page = (ROOT / "runbooks" / "04_KILL_SWITCH.md").read_text()
+    said = page.partition("## 2.")[2].partition("## 3.")[0]
+    assert [reason.value for reason in TripReason if f"| `{reason}` |" not in said] == []

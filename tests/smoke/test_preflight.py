@@ -1,6 +1,7 @@
 """The smoke tests of Runbook 33, section 2: clean shutdown, HA metrics, and the futures port that sends no order.
 
-Each is a list of objections that must be empty; each is also shown objecting, to a build that was broken on purpose.
+Each is a list of objections that must be empty; each is also shown objecting: the first two to a build that was broken
+on purpose, the last to a tree whose key the venue knows, so that it orders.
 """
 
 from __future__ import annotations

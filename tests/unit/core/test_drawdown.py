@@ -14,21 +14,24 @@ from grinder.core.drawdown import (
     observe,
     resumed,
 )
+from grinder.core.venue_budget import STRETCHED_MS
 
 S = 1_000_000_000
+MS = 1_000_000
 CONFIG = DrawdownConfig()
 
 
 class Account:
-    """Feeds equity samples two seconds apart."""
+    """Feeds equity samples, two seconds apart unless told otherwise."""
 
     def __init__(self, high_water_mark: Decimal | None = None) -> None:
         self.state = resumed(high_water_mark)
+        self.pace_ns = 2 * S
         self.now = 100 * S
 
     def sample(self, *equities: object, position: bool = True) -> Account:
         for equity in equities:
-            self.now += 2 * S
+            self.now += self.pace_ns
             sample = EquitySample(Decimal(str(equity)), position, self.now)
             self.state = observe(self.state, CONFIG, sample, self.now)
         return self
@@ -201,3 +204,22 @@ def test_drawdown_when_equity_rose_and_fell_then_both_bases_are_told_and_a_resta
 @pytest.mark.parametrize("start", ["0", "-1", "1001", "NaN"])
 def test_resumed_when_the_session_start_is_unusable_then_it_alone_is_forgotten(start: str) -> None:
     assert resumed(Decimal(1_000), Decimal(start)) == Drawdown(high_water_mark=Decimal(1_000))
+
+
+def test_drawdown_when_samples_come_every_ten_seconds_then_the_third_confirms() -> None:
+    account = Account().sample(1_000, 1_000, 1_000)
+    account.pace_ns = STRETCHED_MS * MS
+    assert account.sample(750, 750).drawdown == 0.0
+    assert account.sample(750).drawdown == 0.25
+    account.now += STRETCHED_MS * MS + 1
+    assert account.drawdown is None
+    account.pace_ns = 0
+    assert account.sample(750).drawdown == 0.25
+
+
+def test_drawdown_when_two_gaps_are_longer_than_the_window_then_unknown_until_three_samples_are_within_it() -> None:
+    account = Account().sample(1_000, 1_000, 1_000)
+    account.pace_ns = 15 * S + 1
+    assert account.sample(750, 750, 750, 750).drawdown is None
+    account.pace_ns = 2 * S
+    assert account.sample(750).drawdown == 0.25
