@@ -46,10 +46,11 @@ assert NOT_FOUND_MIN < TRIES_MAX
 class Doubt(msgspec.Struct, frozen=True):
     """One question that is open.
 
-    ``begun_mono_ns``: when it was first asked; ``since_mono_ns``: since when it has been in doubt; a later command
-    begins that anew. ``asked``: queries sent; ``not_found``: answers that the venue knows no such order; ``last``:
-    the last answer that settled nothing, as short text; ``told``: it was said that asking does not help; ``again``:
-    ask once more after the answer on its way, which may be older than what made us ask.
+    ``begun_mono_ns``: when it was first asked, or its placement was given up without an answer, whichever came later;
+    ``since_mono_ns``: since when it has been in doubt; a later command begins that anew. ``asked``: queries sent;
+    ``not_found``: answers that the venue knows no such order; ``last``: the last answer that settled nothing, as short
+    text; ``told``: it was said that asking does not help; ``again``: ask once more after the answer on its way, which
+    may be older than what made us ask.
     """
 
     begun_mono_ns: int
@@ -91,6 +92,23 @@ def renewed(doubt: Doubt, now_mono_ns: int) -> Doubt:
     What the venue has denied stays denied: no command but the placement, which was sent once, makes an order.
     """
     return msgspec.structs.replace(doubt, since_mono_ns=now_mono_ns, asked=0, told=False)
+
+
+def restarted(doubt: Doubt, now_mono_ns: int) -> Doubt:
+    """Return the doubt as from the start, because its placement has just been given up without an answer.
+
+    Whoever asked before may have asked before the placement left: it waits for a connection, as long as its deadline.
+    """
+    anew = begin(now_mono_ns)
+    return msgspec.structs.replace(
+        doubt,
+        begun_mono_ns=now_mono_ns,
+        since_mono_ns=now_mono_ns,
+        next_mono_ns=min(doubt.next_mono_ns, anew.next_mono_ns),
+        asked=0,
+        not_found=0,
+        told=False,
+    )
 
 
 def due(doubt: Doubt, now_mono_ns: int) -> bool:

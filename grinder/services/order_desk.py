@@ -174,6 +174,8 @@ class OrderDesk:
         before = self._ports.clock.mono_ns() - REPLY_OVERDUE_MS * NS_PER_MS
         for order in self._store.overdue(before):
             self._store.replied(order.client_order_id)
+            if order.commands == 1:
+                self._settling.placement_unknown(order.client_order_id)
             self._store.put(happen(order, Happening.REPLY_OVERDUE, "no reply"))
 
     def _send_place(
@@ -224,6 +226,7 @@ class OrderDesk:
         if isinstance(reply, NotSent):
             return happen(order, Happening.PLACE_NOT_SENT, reply.why)
         if isinstance(reply, InDoubt) or reply.advice is Advice.DUPLICATE_ID:
+            self._settling.placement_unknown(order.client_order_id)
             return happen(order, Happening.PLACE_IN_DOUBT, reason_of(reply))
         self.mode_refused = self.mode_refused or reply.advice is Advice.MODE
         return happen(order, Happening.PLACE_REJECTED, reason_of(reply))

@@ -25,6 +25,7 @@ from grinder.core.doubt import (
     may_still_arrive,
     renewed,
     repeated,
+    restarted,
 )
 from grinder.core.order_table import Happening
 from grinder.core.orders import Order, gone, infer_fill, on_found
@@ -113,6 +114,12 @@ class Settling:
         """Ask about every live order."""
         for order in self._store.live():
             self.ask_now(order.client_order_id)
+
+    def placement_unknown(self, client_order_id: str) -> None:
+        """Learn that a placement was given up without an answer: only from now on has it certainly left."""
+        known = self._doubts.get(client_order_id)
+        if known is not None:
+            self._doubts[client_order_id] = restarted(known, self._ports.clock.mono_ns())
 
     def forget_all(self) -> None:
         """Ask about nothing any more: this host may not act on an answer."""

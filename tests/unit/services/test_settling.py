@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from grinder.core.doubt import DENIED_MS_MAX, in_flight_ms
+from grinder.core.doubt import DENIED_MS_MAX, NOT_FOUND_MIN, in_flight_ms, not_found_after_ms
 from grinder.core.ledger import replay
 from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
@@ -100,6 +100,55 @@ def test_doubt_when_the_order_comes_as_late_as_it_can_and_is_denied_for_a_while_
         world.run(50)
         assert world.state(name) in (OrderState.IN_DOUBT, OrderState.OPEN)
     assert world.state(name) is OrderState.OPEN
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_doubt_when_asked_before_the_placement_left_then_what_was_denied_until_then_proves_nothing(
+    cancelled: bool,
+) -> None:
+    """By REST a command waits for a connection before it is signed and written; the stream comes and goes meanwhile."""
+    window_ms = 1_000
+    world = ExecutorWorld(exits=False, recv_window_ms=window_ms)
+    world.venue.outcomes[PlaceOrder].append(Outcome.LOST_BEFORE)
+    name = world.place(1)
+    given_up, world.venue.replies = world.venue.replies, []
+    if cancelled:
+        world.cancel(name)
+    for _ in range(58):
+        world.service.on_user_event(UserStreamUp())
+        world.run(50)
+    assert len(world.venue.sent(QueryOrder)) > NOT_FOUND_MIN
+    left_ms = world.clock.utc_ms()
+    for on_reply, reply in given_up:
+        on_reply(reply)
+    assert world.state(name) is OrderState.IN_DOUBT
+    (request,) = (each for each in world.venue.sent(PlaceOrder) if isinstance(each, PlaceOrder))
+    shown_ms = left_ms + in_flight_ms(window_ms) - 50 + DENIED_MS_MAX
+    world.venue.hidden_until_ms = shown_ms
+    while world.clock.utc_ms() < shown_ms + 1_000:
+        if name not in world.venue.orders and world.clock.utc_ms() >= shown_ms - DENIED_MS_MAX:
+            world.venue.rest(request)
+        world.service.on_user_event(UserStreamUp())
+        world.run(50)
+        assert world.state(name) in (OrderState.IN_DOUBT, OrderState.OPEN)
+    assert world.state(name) is OrderState.OPEN
+
+
+def test_doubt_when_the_placement_is_never_answered_then_its_absence_counts_from_when_it_was_given_up() -> None:
+    world = ExecutorWorld(exits=False, recv_window_ms=1_000)
+    world.venue.outcomes[PlaceOrder].append(Outcome.LOST_BEFORE)
+    name = world.place(1)
+    world.venue.replies = []
+    while world.state(name) is OrderState.PENDING_NEW:
+        world.service.on_user_event(UserStreamUp())
+        world.run(50)
+    began = world.clock.mono_ns()
+    while world.state(name) is OrderState.IN_DOUBT:
+        world.service.on_user_event(UserStreamUp())
+        world.run(50)
+    assert world.state(name) is OrderState.REJECTED
+    took_ms = (world.clock.mono_ns() - began) // NS_PER_MS
+    assert not_found_after_ms(1_000) <= took_ms <= not_found_after_ms(1_000) + 500
 
 
 def test_answer_when_asked_before_the_order_ended_then_it_is_no_stray() -> None:
