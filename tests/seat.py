@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.model.board import Word
+from grinder.model.control import TripReason
 from grinder.model.orders import OrdersSnapshot, Side, TimeInForce
 from grinder.model.units import NS_PER_S
 from grinder.model.venue import (
@@ -34,6 +35,7 @@ class Seat:
     def __init__(self, duties: Duties) -> None:
         self.duties = duties
         self.seen: list[int] = []
+        self.trips: list[TripReason] = []
         self.stopping = False
         self.released: list[bool] = []
 
@@ -45,6 +47,9 @@ class Seat:
 
     def on_order_seen(self, term: int) -> None:
         self.seen.append(term)
+
+    def on_own_trip(self, reason: TripReason) -> None:
+        self.trips.append(reason)
 
     def stop(self) -> None:
         self.stopping = True

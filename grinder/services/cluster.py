@@ -9,6 +9,7 @@ import msgspec
 
 from grinder.core.lease_state import LeasePlan
 from grinder.model.cluster import ClusterView
+from grinder.model.control import TripReason
 from grinder.ports import Board, ClusterLatch, LatchStore, LeaseStore, TermStore
 from grinder.services.cluster_latch import ClusterLatchPorts, ClusterLatchService, HostFacts, Lead
 from grinder.services.lead import Duties
@@ -61,6 +62,10 @@ class Cluster:
     def on_order_seen(self, term: int) -> None:
         """Learn that the venue tells of an order of ours of a term."""
         self._leadership.on_order_seen(term)
+
+    def on_own_trip(self, reason: TripReason) -> None:
+        """Have a trip of the executor itself count, whatever holds already."""
+        self._latch.on_own_trip(reason)
 
     def stop(self) -> None:
         """Begin to leave for good."""

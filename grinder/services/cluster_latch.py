@@ -132,7 +132,7 @@ class ClusterLatchService:
             self._act()
 
     def on_own_trip(self, reason: TripReason) -> None:
-        """Count a trip of the executor itself as one of its own, where its word says nothing new: another one holds."""
+        """Count a trip of the executor itself as one of its own where another one holds: its word is no news then."""
         if self._ports.latch.record.tripped or self._following or self._state.held is not None:
             self._trip_again(reason, Process.EXECUTOR)
 

@@ -19,7 +19,7 @@ from grinder.core.orders import Order, closed_by_venue
 from grinder.core.origin import FoundOrders
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
-from grinder.model.control import TRIP_CODES, TripReason
+from grinder.model.control import TripReason
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS, RECV_WINDOW_MS_MAX
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders
@@ -232,14 +232,7 @@ class ExecutorService:
 
     def _trip_forced_close(self, symbol: str, client_order_id: str) -> None:
         """Trip the kill switch: the venue took a position away, so what we believe of our risk was wrong."""
-        if not self._board.read(Word.TRIP_EXECUTOR):
-            self._board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.FORCED_CLOSE])
-            self._ports.log.event(
-                "KILL_SWITCH_TRIPPED",
-                reason=TripReason.FORCED_CLOSE,
-                symbol=symbol,
-                client_order_id=client_order_id,
-            )
+        self._tenure.trip(TripReason.FORCED_CLOSE, symbol, client_order_id, "the venue closes a position")
 
     def on_timer(self) -> None:
         """Look at everything that is due."""

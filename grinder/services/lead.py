@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from grinder.model.control import TripReason
+
 
 class Lead:
     """Whether this host may act at the venue now, and under which term; only the executor changes it.
@@ -69,6 +71,10 @@ class Membership(Protocol):
 
     def on_order_seen(self, term: int) -> None:
         """Learn that the venue tells of an order of ours of a term."""
+        ...
+
+    def on_own_trip(self, reason: TripReason) -> None:
+        """Learn that the executor has tripped the kill switch by itself, also where its word was set before."""
         ...
 
     def stop(self) -> None:

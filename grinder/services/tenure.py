@@ -7,6 +7,7 @@ leader, without a word. Must never end a time in order and call it clean where t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -38,6 +39,10 @@ PLACED: Final = "NEW"
 STALE_ACT_MS: Final = 1_000
 """Time after a win, beside the error of the venue's clock, from which on no older leader's entry may be taken any more,
 milliseconds: as long as the venue takes a request at most that left before the win."""
+
+
+TRIPPED_FOR_KEPT: Final = 64
+"""Orders for which the kill switch tripped that are remembered, the newest: the venue tells of each several times."""
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -83,6 +88,7 @@ class Tenure:
         self._stopping = False
         self._handing_over = ""
         self._won_venue_utc_ms = 0
+        self._tripped_for: deque[tuple[TripReason, str, str]] = deque(maxlen=TRIPPED_FOR_KEPT)
         self._shutdown = self._new_shutdown()
         self._cluster: Membership | None = None
         if join is not None:
@@ -97,7 +103,9 @@ class Tenure:
             self._board.write(Word.TERM, self._lead.term)
 
     def on_timer(self) -> None:
-        """Look at the lease."""
+        """Look at the lease, and whether what tripped was acknowledged."""
+        if self._tripped_for and not self._board.read(Word.TRIP_EXECUTOR):
+            self._tripped_for.clear()
         if self._cluster is not None:
             self._cluster.on_timer()
 
@@ -126,9 +134,24 @@ class Tenure:
         self._ports.log.event(
             "STALE_LEADER", client_order_id=event.client_order_id, symbol=event.symbol, own_term=self._lead.term
         )
-        if not self._board.read(Word.TRIP_EXECUTOR):
-            self._board.write(Word.TRIP_EXECUTOR, TRIP_CODES[TripReason.ERROR])
-            self._ports.log.event("KILL_SWITCH_TRIPPED", reason=TripReason.ERROR, detail="two leaders at the venue")
+        self.trip(TripReason.ERROR, event.symbol, event.client_order_id, "two leaders at the venue")
+
+    def trip(self, reason: TripReason, symbol: str, client_order_id: str, detail: str) -> None:
+        """Trip the kill switch for an order, once each while it holds.
+
+        Where the executor's word is set already, as by a trip of another host, the word alone would tell nobody: an
+        acknowledgement of that one must not clear this.
+        """
+        again, tripped_for = self._board.read(Word.TRIP_EXECUTOR) != 0, (reason, symbol, client_order_id)
+        if again and tripped_for in self._tripped_for:
+            return
+        self._tripped_for.append(tripped_for)
+        if not again:
+            self._board.write(Word.TRIP_EXECUTOR, TRIP_CODES[reason])
+        if self._cluster is not None:
+            self._cluster.on_own_trip(reason)
+        event = "KILL_SWITCH_TRIPPED_AGAIN" if again else "KILL_SWITCH_TRIPPED"
+        self._ports.log.event(event, reason=reason, symbol=symbol, client_order_id=client_order_id, detail=detail)
 
     def _term_of(self, client_order_id: str) -> int | None:
         parts = parse_order_id(client_order_id)

@@ -272,3 +272,32 @@ def test_reset_when_an_earlier_clearing_failed_on_a_host_then_that_does_not_stan
     world.settle()
     assert not world["a"].tripped
     assert not world["b"].tripped
+
+
+def test_own_trip_when_another_hosts_is_followed_then_its_acknowledgement_does_not_clear_this_one(
+    world: World,
+) -> None:
+    a, b = world["a"], world["b"]
+    b.trip(Process.FSM)
+    world.run(300)
+    followed = a.latch.file.trip_id
+    a.service.on_own_trip(TripReason.FORCED_CLOSE)
+    world.settle()
+    own = a.latch.file
+    assert (own.reason, own.who) == (TripReason.FORCED_CLOSE, "executor")
+    assert [trip.trip_id for trip in world.view().trips] == [followed, own.trip_id]
+    world.cluster.arm(acks=(followed,))
+    world.settle()
+    assert a.tripped
+    assert b.tripped
+    assert world.reset(own.trip_id) == []
+    world.settle()
+    assert not a.tripped
+    assert not b.tripped
+
+
+def test_own_trip_when_nothing_holds_then_its_word_alone_is_the_trip(world: World) -> None:
+    world["a"].trip(Process.EXECUTOR, TripReason.FORCED_CLOSE)
+    world["a"].service.on_own_trip(TripReason.FORCED_CLOSE)
+    world.settle()
+    assert len(world.view().trips) == 1
