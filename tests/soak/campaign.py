@@ -265,6 +265,7 @@ class Campaign:
         counts.update(self.rig.venue.counts())
         counts.update({f"fault {name}": times for name, times in truth.faults.items() if name})
         counts.update({f"asked {what}": times for what, times in self.rig.load.sent.items()})
+        counts.update({f"lives synced {sync}": times for sync, times in self.rig.synced.items()})
         counts["placements on record"] = len(paper.placed)
         counts["orders filled"] = sum(1 for row in truth.orders.values() if Decimal(row["executedQty"]))
         counts["orders live at the end"] = len(truth.live)

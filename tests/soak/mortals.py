@@ -63,8 +63,8 @@ async def execute(boot: Boot, stage: Stage) -> None:
     broken = os.environ.get(BROKEN_VARIABLE, "")
     journal = FileJournal(directory, settings.journal_sync, SEGMENT_BYTES_MIN)
     kept: Journal = MortalJournal(journal, stage, directory, archive_of(settings.state_dir))
-    venue: Venue = MortalVenue(link.venue, stage)
     honest = executor_ports(boot, link, journal)
+    venue: Venue = MortalVenue(honest.venue, stage)
     ports = msgspec.structs.replace(
         honest,
         venue=DISHONEST_VENUE[broken](venue) if broken in DISHONEST_VENUE else venue,

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 from grinder.adapters.parent import PARENT_VARIABLE
 from grinder.model.control import Process
+from grinder.settings.variable import JournalSync
 from tests.smoke.venues import OwnVenue
 from tests.soak.faults import stir, switch_on
 from tests.soak.load import PREFIX, SYMBOL, Load
@@ -35,6 +37,7 @@ VENUE_OPTIONS = (
     *("--symbols", SYMBOL, "--updates-per-s", "10", "--volatility-bps", "6", "--wallet", "1000000"),
     *("--weight-limit-1m", UNLIMITED, "--order-limit-10s", UNLIMITED, "--order-limit-1m", UNLIMITED),
 )
+SYNC_VARIABLE = "GRINDER_JOURNAL_SYNC"
 MORTALS = (Process.EXECUTOR, Process.SYNCER)
 
 
@@ -72,6 +75,8 @@ class Rig:
 
     def __init__(self, seed: int, *, broken: str = "") -> None:
         self.random = Random(seed)
+        self._syncs = Random(f"syncs {seed}")
+        self.synced: Counter[JournalSync] = Counter()
         self.broken = broken
         self.root = Path(tempfile.mkdtemp(dir="/tmp", prefix="kill-"))
         self.run_dir = self.root / "run"
@@ -94,7 +99,7 @@ class Rig:
             self._keep_files()
             # Only the mortal one keeps what it drops.
             self._unkept = not mortal
-        environ = {**self._environ, STEP_VARIABLE: plan}
+        environ = {**self._environ, STEP_VARIABLE: plan, SYNC_VARIABLE: self._sync_of(program)}
         if mortal:
             self.programs[program] = self._nursery.start(program, environ)
         else:
@@ -146,6 +151,14 @@ class Rig:
             self._stir_due_s = time.monotonic() + STIR_S
             stir(self.venue, self.random)
         time.sleep(PAUSE_S)
+
+    def _sync_of(self, program: Process) -> JournalSync:
+        """Return how a life forces its journal to the disk: each life of the executor draws anew."""
+        if program is not Process.EXECUTOR:
+            return JournalSync.GROUP
+        sync = self._syncs.choice(list(JournalSync))
+        self.synced[sync] += 1
+        return sync
 
     def _keep_files(self) -> None:
         keep_files(self.state_dir / "journal", archive_of(self.state_dir))

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from grinder.settings.variable import JournalSync
 from tests.soak.campaign import key_of
 from tests.soak.judge import Wrong, kinds
 from tests.soak.kills import campaign, in_rounds, printed, seed_of, side_by_side
@@ -41,6 +42,7 @@ def test_executor_and_syncer_when_killed_at_some_steps_then_venue_journal_and_ac
     print(printed(report, rounds[0]))
     assert report.found == []
     assert without([key_of(step) for step in rounds[0]], report.at_step) == []
+    assert without([f"lives synced {sync}" for sync in JournalSync], report.counts) == []
     assert report.counts["trades"] > 0
 
 
