@@ -38,7 +38,7 @@ from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.lead import Duties, Membership
 from grinder.services.order_store import ExecutorPorts
 from tests.fake_venue import MARK, SYMBOL, D, FakeVenue
-from tests.fakes import FakeBoard, FakeClock
+from tests.fakes import FakeBoard, FakeClock, venue_clock_words
 from tests.market import (
     RecordingEvidence,
     RecordingLog,
@@ -165,7 +165,7 @@ class ExecutorWorld:
         self.board.words |= {
             Word.FSM_STATE: self.board.words.get(Word.FSM_STATE, list(FsmState).index(FsmState.ACTIVE) + 1),
             Word.HEARTBEAT_FSM_MONO_NS: now,
-            Word.VENUE_CLOCK_CHECKED_MONO_NS: now,
+            **venue_clock_words(self.clock),
             Word.ROLE: ROLE_ACTIVE,
         }
         utc_ms = self.clock.utc_ms()

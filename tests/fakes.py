@@ -5,6 +5,7 @@ from __future__ import annotations
 from grinder.model.board import Heartbeat, Word, word_of
 from grinder.model.control import Process
 from grinder.model.market import BookTop, MarkPrice
+from grinder.ports import Clock
 
 
 class FakeClock:
@@ -26,6 +27,21 @@ class FakeClock:
     def advance_ms(self, milliseconds: float) -> None:
         self._mono_ns += int(milliseconds * 1_000_000)
         self._utc_ms += int(milliseconds)
+
+    def set_wall(self, ahead_ms: int) -> None:
+        """Set the wall clock, so much ahead of what it shows."""
+        self._utc_ms += ahead_ms
+
+
+def venue_clock_words(clock: Clock, venue_ahead_ms: int = 0) -> dict[Word, int]:
+    """Return the board of a host that has just measured the venue's clock, which is so far ahead of our wall clock."""
+    mono_ns, boot_ns, ahead_us = clock.mono_ns(), clock.boot_ns(), venue_ahead_ms * 1_000
+    return {
+        Word.VENUE_CLOCK_OFFSET_US: ahead_us,
+        Word.VENUE_CLOCK_BOOT_OFFSET_US: clock.utc_ms() * 1_000 + ahead_us - boot_ns // 1_000,
+        Word.VENUE_CLOCK_SUSPENDED_NS: boot_ns - mono_ns,
+        Word.VENUE_CLOCK_CHECKED_MONO_NS: mono_ns,
+    }
 
 
 class FakeBoard:

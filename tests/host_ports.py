@@ -32,7 +32,7 @@ class StampedSigner:
     """Signs with the stamp of the last look, where there was one."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        self.real = Signer(KEY, SECRET, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=1_000)
+        self.real = Signer(KEY, SECRET, venue_utc_ms=clock.utc_ms, recv_window_ms=1_000)
         self.stamp: Stamp | None = None
 
     def signed_query(self, parameters: Mapping[str, str | int]) -> str:

@@ -99,7 +99,7 @@ class SimulatedWire:
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._stream_due_ns = 0
         self._told: list[OrderEvent] = []
-        self._signer = Signer(KEY, SECRET, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=RECV_WINDOW_MS)
+        self._signer = Signer(KEY, SECRET, venue_utc_ms=clock.utc_ms, recv_window_ms=RECV_WINDOW_MS)
 
     # What the executor sees -----------------------------------------------------------------------
 

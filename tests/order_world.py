@@ -42,7 +42,7 @@ from grinder.services.order_store import ExecutorPorts
 from grinder.sim.exchange.orders import Order as VenueOrder
 from grinder.sim.exchange.venue import Outcome
 from tests.account_world import FSM_INCARNATION, MemoryJournal, limits, order_id
-from tests.fakes import FakeBoard
+from tests.fakes import FakeBoard, venue_clock_words
 from tests.market import RecordingEvidence, RecordingStream, RecordingTelemetry
 from tests.order_wire import Killed, SimulatedWire, VirtualClock
 from tests.sim_kit import KEY, Core
@@ -202,7 +202,7 @@ class OrderWorld:
         self.board.words |= {
             Word.FSM_STATE: list(FsmState).index(FsmState.ACTIVE) + 1,
             Word.HEARTBEAT_FSM_MONO_NS: now,
-            Word.VENUE_CLOCK_CHECKED_MONO_NS: now,
+            **venue_clock_words(self.clock),
             Word.ROLE: ROLE_ACTIVE,
         }
         mark = self.core.exchange.markets[SYMBOL].mark

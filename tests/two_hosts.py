@@ -48,7 +48,7 @@ from grinder.sim.exchange.orders import Order as VenueOrder
 from grinder.sim.exchange.venue import Outcome
 from tests.account_world import MemoryJournal, limits
 from tests.cluster_store import FakeCluster, NodeStore
-from tests.fakes import FakeBoard
+from tests.fakes import FakeBoard, venue_clock_words
 from tests.host_ports import QuietLatch, StampedSigner, Terms
 from tests.market import RecordingEvidence, RecordingLog, RecordingStream, RecordingTelemetry
 from tests.order_wire import SimulatedWire, VirtualClock
@@ -234,7 +234,7 @@ class Host:
         now, board = self.world.clock.now_ns, self.board
         board.words |= {
             Word.FSM_STATE: list(FsmState).index(FsmState.ACTIVE) + 1,
-            Word.VENUE_CLOCK_CHECKED_MONO_NS: now,
+            **venue_clock_words(self.world.clock),
         }
         for process, lives in self.peers.items():
             if lives:

@@ -85,8 +85,7 @@ class Flatten:
         signer = Signer(
             account.api_key,
             account.api_secret,
-            utc_ms=clock.utc_ms,
-            offset_ms=self._time.offset_ms,
+            venue_utc_ms=self._time.venue_utc_ms,
             recv_window_ms=account.recv_window_ms,
         )
         config = VenueConfig(account.rest_url, "", OrderTransport.REST)
@@ -113,9 +112,9 @@ class Flatten:
 
     async def _prepare(self) -> None:
         """Learn the venue's clock, without which requests may be refused, and its order sizes."""
-        asked = self._clock.utc_ms(), self._clock.mono_ns()
+        asked_boot_ns = self._clock.boot_ns()
         time, rules = await asyncio.gather(self._ask(QueryServerTime()), self._ask(QueryInstruments()))
-        if time is None or not self._time.take(*asked, time):
+        if time is None or not self._time.take(asked_boot_ns, time):
             self._say("note: the venue's clock is not known; ours is taken for it")
         if isinstance(rules, Confirmed) and isinstance(rules.value, Exchange):
             self._instruments = {each.symbol: each for each in rules.value.instruments}

@@ -60,8 +60,7 @@ async def inquire(access: Access, clock: Clock) -> Findings:
         signer = Signer(
             access.api_key,
             access.api_secret,
-            utc_ms=clock.utc_ms,
-            offset_ms=lambda: 0 if measured is None else measured.offset_us // _US_PER_MS,
+            venue_utc_ms=lambda: clock.utc_ms() + (0 if measured is None else measured.offset_us // _US_PER_MS),
             recv_window_ms=access.recv_window_ms,
         )
     config = VenueConfig(access.rest_url, "", OrderTransport.REST, access.state_dir)
@@ -71,7 +70,7 @@ async def inquire(access: Access, clock: Clock) -> Findings:
         asked_utc_ms = clock.utc_ms()
         time = await _ask(venue, QueryServerTime())
         if isinstance(time, Confirmed) and type(time.value) is int:
-            measured = sample(asked_utc_ms, time.value, time.rtt_ns, clock.mono_ns())
+            measured = sample(asked_utc_ms * _US_PER_MS, time.value, time.rtt_ns, clock.boot_ns())
         if signer is None:
             return Findings(measured)
         account, positions, orders = await asyncio.gather(

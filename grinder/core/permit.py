@@ -5,7 +5,8 @@ carries an age that ends with the permit it was sent under: whatever holds it up
 way, the venue refuses. Must never grow a permit, and never bind a question.
 
 Invariant: a command whose timestamp was taken before the look is not accepted after its deadline, as long as the
-venue's clock is known as well as it says.
+venue's clock was measured as well as it says and goes on since. The timestamp runs with CLOCK_BOOTTIME, as the deadline
+does: where somebody sets the wall clock, neither moves. Where this host slept since the measurement, no risk leaves.
 
 Source: venue documentation, USDⓈ-M futures general info, "Timing security", 2026-05-28: accepted while timestamp <
 serverTime + 1000 and serverTime - timestamp <= recvWindow.
@@ -27,6 +28,9 @@ WINDOW_MS_MAX: Final = 1_000
 WINDOW_MS_MIN: Final = 100
 """Longest age that a command of a cluster's host is given, and the shortest that is worth sending, milliseconds."""
 
+SLEPT_NS_MAX: Final = 50 * NS_PER_MS
+"""Suspend since the venue's clock was measured from which on it counts as unknown."""
+
 _NS_PER_US: Final = 1_000
 _ROLES: Final = {1: HaRole.STANDBY, ROLE_ACTIVE: HaRole.ACTIVE}
 
@@ -39,7 +43,10 @@ class Deed(StrEnum):
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """What the board says at this moment, and the two clocks of this host right before it was read."""
+    """What the board says at this moment, and the two clocks of this host right before it was read.
+
+    ``slept_ns``: how much further CLOCK_BOOTTIME went than CLOCK_MONOTONIC since the venue's clock was measured.
+    """
 
     now_mono_ns: int
     now_boot_ns: int
@@ -51,6 +58,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     lead_deadline_boot_ns: int
     clock_checked_mono_ns: int
     clock_error_us: int
+    slept_ns: int
 
 
 def role_now(role: int, lead_deadline_boot_ns: int, now_boot_ns: int, *, ha_enabled: bool) -> HaRole:
@@ -90,7 +98,9 @@ def window_ms(deed: Deed, decided_term: int, standing: Standing, longest_ms: int
     if decided_term != standing.term:
         return DenyReason.STALE_TERM
     age_ns = standing.now_mono_ns - standing.clock_checked_mono_ns
-    unknown = standing.clock_checked_mono_ns == 0 or age_ns > CLOCK_AGE_NS_MAX
+    known = standing.clock_checked_mono_ns > 0 and age_ns <= CLOCK_AGE_NS_MAX
+    # A host that slept knows by its hardware's clock for how long, and that one may tell whole seconds.
+    unknown = not known or standing.slept_ns > SLEPT_NS_MAX
     if risk and (unknown or standing.clock_error_us > CLUSTER_CLOCK_ERROR_US_MAX):
         return DenyReason.CLOCK_UNKNOWN
     # What protects leaves with any clock: its deadline lies a second before the lease's end, and a timestamp that is

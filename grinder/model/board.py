@@ -20,6 +20,9 @@ class Word(IntEnum):
     """Index of a word. Units are in the name; MONO is CLOCK_MONOTONIC, BOOT is CLOCK_BOOTTIME.
 
     CLUSTER_PERMISSION: what etcd said last of new risk in the cluster, 0 unknown, 1 armed, 2 absent.
+
+    VENUE_CLOCK_OFFSET_US: the venue's clock minus our wall clock. VENUE_CLOCK_BOOT_OFFSET_US: minus CLOCK_BOOTTIME,
+    which nobody sets. VENUE_CLOCK_SUSPENDED_NS: how long this host had slept since its boot when that was measured.
     """
 
     TRIP_FEED = 0
@@ -48,6 +51,8 @@ class Word(IntEnum):
     RISK_DEMAND = 23
     CLUSTER_OVERRIDE = 24
     CLUSTER_PERMISSION = 25
+    VENUE_CLOCK_BOOT_OFFSET_US = 26
+    VENUE_CLOCK_SUSPENDED_NS = 27
     HEARTBEAT_FEED_MONO_NS = 32
     HEARTBEAT_SYNCER_MONO_NS = 33
     HEARTBEAT_FSM_MONO_NS = 34
@@ -113,6 +118,8 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.VENUE_CLOCK_OFFSET_US: Process.SYNCER,
     Word.VENUE_CLOCK_ERROR_US: Process.SYNCER,
     Word.VENUE_CLOCK_CHECKED_MONO_NS: Process.SYNCER,
+    Word.VENUE_CLOCK_BOOT_OFFSET_US: Process.SYNCER,
+    Word.VENUE_CLOCK_SUSPENDED_NS: Process.SYNCER,
     Word.EXECUTOR_READY: Process.EXECUTOR,
     Word.LATCH_FILE_LOADED: Process.EXECUTOR,
     Word.RESUME_COUNT: OPERATOR,

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE
+from grinder.core.venue_clock import venue_ms
 from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, TripReason
 from grinder.model.orders import parse_order_id
-from grinder.model.units import MS_PER_S
 from grinder.model.venue import OrderEvent
 from grinder.ports import Board
 from grinder.services.dead_man import DeadMansSwitch
@@ -31,7 +31,7 @@ from grinder.services.remedies import RemedyDesk
 from grinder.services.settling import Settling
 from grinder.services.shutdown import Shutdown
 
-_CLOCK_WORDS: Final = (Word.VENUE_CLOCK_CHECKED_MONO_NS, Word.VENUE_CLOCK_OFFSET_US, Word.VENUE_CLOCK_ERROR_US)
+_CLOCK_WORDS: Final = (Word.VENUE_CLOCK_CHECKED_MONO_NS, Word.VENUE_CLOCK_BOOT_OFFSET_US, Word.VENUE_CLOCK_ERROR_US)
 
 PLACED: Final = "NEW"
 """Word of the user stream for an order that the venue has just taken."""
@@ -222,7 +222,7 @@ class Tenure:
     def _latest_venue_utc_ms(self) -> int:
         """Return what the venue's clock shows now at most, Unix milliseconds; 0 where nobody has measured it yet."""
         checked, offset_us, error_us = self._board.read_all(_CLOCK_WORDS)
-        return self._ports.clock.utc_ms() + (offset_us + error_us) // MS_PER_S if checked else 0
+        return venue_ms(self._ports.clock.boot_ns(), offset_us + error_us) if checked else 0
 
     def _new_shutdown(self) -> Shutdown:
         parts = self._parts

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from grinder.core.venue_budget import CLOCK_MS, RULES_MS, STATUS_MS
-from grinder.core.venue_clock import VenueClock, sample
+from grinder.core.venue_clock import STEP_US, ClockSample, VenueClock, sample_by_boot, venue_ms
 from grinder.model.account import Instruments
 from grinder.model.board import Word
 from grinder.model.instrument import MARGIN_ASSET
@@ -26,6 +26,7 @@ from grinder.model.venue_account import (
 )
 from grinder.ports import Board, Clock, Log, Telemetry, Venue
 
+_NS_PER_US: Final = 1_000
 FIRST_SAMPLES: Final = 5
 FIRST_SAMPLE_MS: Final = 200
 """At the start the clock is asked for quickly a few times, later every few seconds."""
@@ -68,6 +69,7 @@ class VenueFacts:
         self._log = log
         self._symbols = symbols
         self._venue_clock = VenueClock()
+        self._wall_ahead_us: int | None = None
         self._samples = 0
         self._time_due_mono_ns = 0
         self._rules_due_mono_ns = 0
@@ -88,20 +90,20 @@ class VenueFacts:
     @property
     def clock_known(self) -> bool:
         """Tell whether the venue's clock has been measured lately."""
-        return self._venue_clock.best(self._clock.mono_ns()) is not None
+        return self._venue_clock.best(self._clock.boot_ns()) is not None
 
     def venue_utc_ms(self) -> int:
         """Return the venue's clock as well as it is known, Unix milliseconds; not later than it can be."""
-        best = self._venue_clock.best(self._clock.mono_ns())
-        offset_us = best.offset_us - best.error_us if best is not None else 0
-        return self._clock.utc_ms() + offset_us // MS_PER_S
+        now_boot_ns = self._clock.boot_ns()
+        best = self._venue_clock.best(now_boot_ns)
+        return self._clock.utc_ms() if best is None else venue_ms(now_boot_ns, best.offset_us - best.error_us)
 
     def on_timer(self) -> None:
         """Ask for what is due."""
         now = self._clock.mono_ns()
         if not self._asking_time and now >= self._time_due_mono_ns:
             self._asking_time = True
-            self._venue.submit(QueryServerTime(), partial(self._on_time, self._clock.utc_ms(), now))
+            self._venue.submit(QueryServerTime(), partial(self._on_time, self._clock.boot_ns()))
         if not self._asking_rules and now >= self._rules_due_mono_ns:
             self._asking_rules = True
             self._rules_asked_mono_ns = now
@@ -129,27 +131,36 @@ class VenueFacts:
         """Ask for the account's set-up at once: somebody changed it."""
         self._config_due_mono_ns = 0
 
-    def _on_time(self, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> None:
-        now = self._clock.mono_ns()
+    def _on_time(self, asked_boot_ns: int, reply: VenueReply) -> None:
         self._asking_time = False
-        wait_ms = FIRST_SAMPLE_MS if self._samples < FIRST_SAMPLES else CLOCK_MS
-        self._time_due_mono_ns = now + wait_ms * NS_PER_MS
+        self._time_due_mono_ns = self._again(FIRST_SAMPLE_MS if self._samples < FIRST_SAMPLES else CLOCK_MS)
         if not isinstance(reply, Confirmed) or type(reply.value) is not int:
             return
         self._samples += 1
+        now_boot_ns = self._clock.boot_ns()
         # The whole time since our clock was read, not the request's alone: what waited here is uncertain too.
-        if self._venue_clock.add(sample(asked_utc_ms, reply.value, now - asked_mono_ns, now)):
+        stepped = self._venue_clock.add(sample_by_boot(asked_boot_ns, reply.value, now_boot_ns))
+        wall_ahead_us = self._clock.utc_ms() * MS_PER_S - now_boot_ns // _NS_PER_US
+        before_us, self._wall_ahead_us = self._wall_ahead_us, wall_ahead_us
+        if stepped or (before_us is not None and abs(wall_ahead_us - before_us) > STEP_US):
             self._log.event("CLOCK_STEP", offset_us=reply.value * MS_PER_S - self._clock.utc_ms() * MS_PER_S)
-        best = self._venue_clock.best(now)
+        best = self._venue_clock.best(now_boot_ns)
         assert best is not None
-        self._board.write(Word.VENUE_CLOCK_OFFSET_US, best.offset_us)
+        self._show_clock(best, best.offset_us - wall_ahead_us, now_boot_ns)
+
+    def _show_clock(self, best: ClockSample, offset_us: int, now_boot_ns: int) -> None:
+        """Put a measurement on the board. ``offset_us``: the venue's clock minus our wall clock as that is now."""
+        now = self._clock.mono_ns()
+        self._board.write(Word.VENUE_CLOCK_OFFSET_US, offset_us)
+        self._board.write(Word.VENUE_CLOCK_BOOT_OFFSET_US, best.offset_us)
+        self._board.write(Word.VENUE_CLOCK_SUSPENDED_NS, now_boot_ns - now)
         self._board.write(Word.VENUE_CLOCK_ERROR_US, best.error_us)
         self._board.write(Word.VENUE_CLOCK_CHECKED_MONO_NS, now)
-        self._telemetry.gauge("grinder_venue_clock_offset_seconds", best.offset_us / 1e6)
+        self._telemetry.gauge("grinder_venue_clock_offset_seconds", offset_us / 1e6)
         self._telemetry.gauge("grinder_venue_clock_error_seconds", best.error_us / 1e6)
-        alarm = abs(best.offset_us) > OFFSET_ALARM_US
+        alarm = abs(offset_us) > OFFSET_ALARM_US
         if alarm and not self._alarmed:
-            self._log.event("CLOCK_OFFSET", offset_us=best.offset_us, error_us=best.error_us)
+            self._log.event("CLOCK_OFFSET", offset_us=offset_us, error_us=best.error_us)
         self._alarmed = alarm
 
     def _on_rules(self, reply: VenueReply) -> None:

@@ -65,7 +65,7 @@ class Silent:
 async def orders(port: int, transport: OrderTransport) -> AsyncIterator[Exchange]:
     """Give an exchange that is one order by the adapter."""
     clock = SystemClock()
-    signer = Signer("sim-key", "sim-secret", utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+    signer = Signer("sim-key", "sim-secret", venue_utc_ms=clock.utc_ms, recv_window_ms=5_000)
     config = VenueConfig(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/ws-fapi/v1", transport)
     telemetry = Recorder(Process.EXECUTOR, 1, 1, clock)
     adapter = BinanceVenue(config, signer, clock=clock, telemetry=telemetry, log=Silent())

@@ -326,7 +326,7 @@ class Host:
         role = ROLE_ACTIVE if board.role is HaRole.ACTIVE else 1
         words = Standing(
             now.mono_ns, now.boot_ns, self.held is not None, Override.NONE, role, board.term,
-            board.risk_deadline_boot_ns, board.lead_deadline_boot_ns, now.mono_ns, CLOCK_ERROR_US,
+            board.risk_deadline_boot_ns, board.lead_deadline_boot_ns, now.mono_ns, CLOCK_ERROR_US, 0,
         )  # fmt: skip
         window = self.rules.window_ms(deed, term, words)
         if isinstance(window, DenyReason):

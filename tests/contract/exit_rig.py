@@ -184,8 +184,7 @@ class RunningExecutor:
         signer = Signer(
             KEY,
             SECRET,
-            utc_ms=self.clock.utc_ms,
-            offset_ms=time.offset_ms,
+            venue_utc_ms=time.venue_utc_ms,
             recv_window_ms=5_000,
         )
         config = VenueConfig(venue.http, f"{venue.ws}/ws-fapi/v1", OrderTransport.WS_API)

@@ -104,9 +104,7 @@ class Rig:
 
     def another_venue(self) -> BinanceVenue:
         """Return a client as another process, or a later run, has it."""
-        key = Signer(
-            *self.credentials, utc_ms=self.clock.utc_ms, offset_ms=lambda: self.offset_ms, recv_window_ms=5_000
-        )
+        key = Signer(*self.credentials, venue_utc_ms=lambda: self.clock.utc_ms() + self.offset_ms, recv_window_ms=5_000)
         config = VenueConfig(self.url, f"{self.ws_url}/ws-fapi/v1", self.transport, self.state_dir)
         return BinanceVenue(config, key, clock=self.clock, telemetry=self.telemetry, log=self.log)
 

@@ -66,7 +66,7 @@ class Rig:
         self.url = f"http://127.0.0.1:{port}"
         self.http = aiohttp.ClientSession()
         clock, telemetry, log = SystemClock(), recorder(), RecordingLog()
-        key = Signer("sim-key", secret, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+        key = Signer("sim-key", secret, venue_utc_ms=clock.utc_ms, recv_window_ms=5_000)
         config = VenueConfig(self.url, f"ws://127.0.0.1:{port}/ws-fapi/v1", transport)
         self.venue = BinanceVenue(config, key, clock=clock, telemetry=telemetry, log=log)
         self.events: list[UserEvent] = []

@@ -58,7 +58,7 @@ class Watched:
         self.states: list[AccountState] = []
         self.effects: list[Effect] = []
         real, log = SystemClock(), RecordingLog()
-        signer = Signer(KEY, SECRET, utc_ms=real.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+        signer = Signer(KEY, SECRET, venue_utc_ms=real.utc_ms, recv_window_ms=5_000)
         wire = VenueConfig(venue.http, "", OrderTransport.REST)
         self.wire = BinanceVenue(wire, signer, clock=real, telemetry=recorder(), log=log)
         ports = SyncerPorts(

@@ -37,9 +37,7 @@ class Rig:
         self.http = http
         self.lines: list[str] = []
         self._numbers = count(1)
-        self._signer = Signer(
-            "sim-key", "sim-secret", utc_ms=SystemClock().utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000
-        )
+        self._signer = Signer("sim-key", "sim-secret", venue_utc_ms=SystemClock().utc_ms, recv_window_ms=5_000)
 
     async def post(self, path: str, **parameters: str | int) -> None:
         query = self._signer.signed_query(parameters)

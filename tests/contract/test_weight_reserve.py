@@ -51,7 +51,7 @@ class Party:
     """One process behind the address."""
 
     def __init__(self, url: str, clock: SetClock) -> None:
-        signer = Signer(KEY, SECRET, utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+        signer = Signer(KEY, SECRET, venue_utc_ms=clock.utc_ms, recv_window_ms=5_000)
         config = VenueConfig(url, "", OrderTransport.REST)
         self.wire = BinanceVenue(config, signer, clock=clock, telemetry=recorder(), log=RecordingLog())
         self.connected = True

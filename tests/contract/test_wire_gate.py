@@ -17,6 +17,7 @@ from aiohttp import web
 
 from grinder.adapters.binance.sign import Signer, Stamp
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
+from grinder.adapters.binance.venue_time import OwnTime
 from grinder.adapters.binance.wire_gate import Ticket, WireGate
 from grinder.adapters.clock import SystemClock
 from grinder.model.board import Word
@@ -41,7 +42,7 @@ from grinder.settings import OrderTransport
 from grinder.sim.wire import assembly
 from tests.contract import fault_rig
 from tests.contract.venue_server import Replies, VenueServer, ack, eventually, recorder, running_server, settle
-from tests.fakes import FakeBoard
+from tests.fakes import FakeBoard, venue_clock_words
 from tests.market import RecordingLog
 from tests.venue_requests import PLACE
 
@@ -67,6 +68,18 @@ class JumpingClock(SystemClock):
         return super().utc_ms() + self.ahead_ms
 
 
+class HostClock(SystemClock):
+    """The clocks of the host alone, whose wall clock somebody sets."""
+
+    def __init__(self, true: JumpingClock) -> None:
+        self._true = true
+        self.mono_ns, self.boot_ns = true.mono_ns, true.boot_ns  # type: ignore[method-assign]
+        self.set_ms = 0
+
+    def utc_ms(self) -> int:
+        return self._true.utc_ms() + self.set_ms
+
+
 class StoppingBoard(FakeBoard):
     """A board whose reader is stopped for ``stop_ms`` right after it has looked at the role, once."""
 
@@ -90,7 +103,7 @@ class StoppingBoard(FakeBoard):
             Word.TERM: term,
             Word.RISK_DEADLINE_BOOT_NS: now + risk_ms * NS_PER_MS,
             Word.LEAD_DEADLINE_BOOT_NS: now + lead_ms * NS_PER_MS,
-            Word.VENUE_CLOCK_CHECKED_MONO_NS: self._clock.mono_ns(),
+            **venue_clock_words(self._clock),
             Word.VENUE_CLOCK_ERROR_US: 1_000,
         }
 
@@ -119,13 +132,13 @@ class Rig(fault_rig.Rig):
     def __init__(
         self, port: int, transport: OrderTransport, gate: type[WireGate], board: StoppingBoard, clock: JumpingClock
     ) -> None:
-        self.board, self.gate, self.jumping = board, gate, clock
+        self.board, self.gate, self.host = board, gate, HostClock(clock)
         super().__init__(port, transport, None, (fault_rig.KEY, fault_rig.SECRET))
 
     def another_venue(self) -> BinanceVenue:
-        key = Signer(*self.credentials, utc_ms=self.jumping.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+        key = Signer(*self.credentials, venue_utc_ms=OwnTime(self.host, self.board).venue_utc_ms, recv_window_ms=5_000)
         config = VenueConfig(self.url, f"{self.ws_url}/ws-fapi/v1", self.transport)
-        gate = self.gate(self.board, self.jumping, key)
+        gate = self.gate(self.board, self.host, key)
         return BinanceVenue(config, key, clock=self.clock, telemetry=self.telemetry, log=self.log, gate=gate)
 
     async def entry(self, term: int = TERM) -> PlaceOrder:
@@ -186,6 +199,22 @@ def test_entry_when_stopped_for_less_than_the_permit_then_taken(transport: Order
         assert len(truth) == 1
 
     run(test, transport)
+
+
+@pytest.mark.parametrize("set_ms", [-3_600_000, -900, 900, 3_600_000])
+def test_commands_when_the_wall_clock_was_set_since_the_measurement_then_as_if_it_was_not(set_ms: int) -> None:
+    async def test(made: Rig) -> None:
+        taken = await made.entry()
+        assert isinstance(await made.ask(taken), Confirmed)
+        made.host.set_ms = set_ms
+        assert isinstance(await made.ask(await made.entry()), Confirmed)
+        reply, truth = await placed_while_stopped(made, 700)
+        assert isinstance(reply, Rejected), reply
+        assert (reply.code, truth) == (-1021, [])
+        made.board.lead()
+        assert isinstance(await made.ask(CancelOrder(taken.client_order_id, SYMBOL)), Confirmed)
+
+    run(test, OrderTransport.WS_API)
 
 
 @pytest.mark.parametrize("broken", [StampsAfterTheLook, LeavesTheWindowWide])
@@ -290,7 +319,7 @@ class Crowd:
         self._let_go = asyncio.Event()
         server.http["GET", "/fapi/v1/openOrders"] = self._answer_when_let_go
         server.http["POST", ORDER_PATH] = self._place
-        key = Signer("sim-key", "sim-secret", utc_ms=clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+        key = Signer("sim-key", "sim-secret", venue_utc_ms=clock.utc_ms, recv_window_ms=5_000)
         config = VenueConfig(server.url, server.ws_api_url, OrderTransport.REST)
         gate = WireGate(self.board, clock, key)
         self.clock = clock

@@ -46,7 +46,7 @@ D = Decimal
 
 
 class FastClock:
-    """The host's clocks, the monotonic ones SPEED times as fast."""
+    """The host's clocks, the monotonic one SPEED times as fast."""
 
     def __init__(self) -> None:
         self._real = SystemClock()
@@ -57,7 +57,7 @@ class FastClock:
         return self._began_ns + (now - self._began_ns) * SPEED
 
     def boot_ns(self) -> int:
-        return self.mono_ns()
+        return self._real.boot_ns()
 
     def utc_ms(self) -> int:
         return self._real.utc_ms()
@@ -83,7 +83,7 @@ class Link:
 
     def __init__(self, port: int, clock: FastClock, log: RecordingLog, on_event: Callable[[Any], None]) -> None:
         real = SystemClock()
-        signer = Signer(KEY, SECRET, utc_ms=real.utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+        signer = Signer(KEY, SECRET, venue_utc_ms=real.utc_ms, recv_window_ms=5_000)
         config = VenueConfig(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/ws-fapi/v1", OrderTransport.REST)
         self.venue = BinanceVenue(config, signer, clock=real, telemetry=recorder(), log=log)
         url, rest = f"ws://127.0.0.1:{port}", self.venue.rest

@@ -201,7 +201,7 @@ def counted(telemetry: Recorder, name: str) -> dict[tuple[str, ...], float]:
 
 
 def signer(secret: str = API_SECRET) -> Signer:
-    return Signer(API_KEY, secret, utc_ms=SteadyClock().utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000)
+    return Signer(API_KEY, secret, venue_utc_ms=SteadyClock().utc_ms, recv_window_ms=5_000)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

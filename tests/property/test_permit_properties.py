@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grinder.core.interlocks import CLUSTER_CLOCK_ERROR_US_MAX
-from grinder.core.permit import WINDOW_MS_MAX, Deed, Standing, window_ms
+from grinder.core.permit import SLEPT_NS_MAX, WINDOW_MS_MAX, Deed, Standing, window_ms
 from grinder.model.control import Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -26,6 +26,7 @@ STANDINGS = st.builds(
     lead_deadline_boot_ns=NS,
     clock_checked_mono_ns=st.sampled_from((0, NOW - 61 * NS_PER_S, NOW)),
     clock_error_us=st.integers(0, 2 * CLUSTER_CLOCK_ERROR_US_MAX),
+    slept_ns=st.sampled_from((0, SLEPT_NS_MAX, SLEPT_NS_MAX + 1, 20 * NS_PER_S)),
 )
 MAY_LEAD = STANDINGS.map(
     lambda seen: msgspec.structs.replace(seen, role=2, term=1, tripped=False, override=Override.NONE)
@@ -53,6 +54,7 @@ def test_window_when_there_is_one_then_it_ends_before_the_deadline_by_the_venues
     assert (seen.role, seen.term) == (2, term)
     assert term > 0
     assert deed is Deed.PROTECTIVE or not (seen.tripped or seen.override or seen.clock_checked_mono_ns != NOW)
+    assert deed is Deed.PROTECTIVE or seen.slept_ns <= SLEPT_NS_MAX
 
 
 @given(DEEDS, MAY_LEAD, LONGEST, st.integers(0, 5 * NS_PER_S))

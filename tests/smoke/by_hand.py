@@ -19,9 +19,7 @@ class Hand:
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
-        self._signer = Signer(
-            "sim-key", "sim-secret", utc_ms=SystemClock().utc_ms, offset_ms=lambda: 0, recv_window_ms=5_000
-        )
+        self._signer = Signer("sim-key", "sim-secret", venue_utc_ms=SystemClock().utc_ms, recv_window_ms=5_000)
 
     def rest(self, name: str, symbol: str = "BTCUSDT", qty: str = "0.002") -> None:
         """Place a buy order well below the market."""

@@ -31,8 +31,7 @@ class AccountLink:
             signer = Signer(
                 settings.binance_api_key.reveal(),
                 settings.binance_api_secret.reveal(),
-                utc_ms=boot.clock.utc_ms,
-                offset_ms=self.time.offset_ms,
+                venue_utc_ms=self.time.venue_utc_ms,
                 recv_window_ms=settings.recv_window_ms,
             )
         # Only the executor commands orders; the others need no order connection of their own, and no last look.

@@ -28,15 +28,14 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 class Signer:
     """Signs for one key. Where no stamp is given, a request is made now and may become as old as the settings say."""
 
-    __slots__ = ("_api_key", "_key", "_offset_ms", "_recv_window_ms", "_utc_ms")
+    __slots__ = ("_api_key", "_key", "_recv_window_ms", "_venue_utc_ms")
 
     def __init__(
         self,
         api_key: str,
         api_secret: str,
         *,
-        utc_ms: Callable[[], int],
-        offset_ms: Callable[[], int],
+        venue_utc_ms: Callable[[], int],
         recv_window_ms: int,
     ) -> None:
         """Keep the key.
@@ -44,8 +43,7 @@ class Signer:
         Args:
             api_key: sent in the clear, as X-MBX-APIKEY or ``apiKey``.
             api_secret: never sent; an HMAC secret, or an Ed25519 private key in PEM form.
-            utc_ms: wall clock of this host, Unix milliseconds.
-            offset_ms: what to add to it to have the venue's clock, milliseconds.
+            venue_utc_ms: the venue's clock as this host believes it, Unix milliseconds.
             recv_window_ms: age at which the venue refuses a request, milliseconds, above 0.
 
         Raises:
@@ -54,8 +52,7 @@ class Signer:
         assert recv_window_ms > 0
         self._api_key = api_key
         self._key = signing_key(api_secret)
-        self._utc_ms = utc_ms
-        self._offset_ms = offset_ms
+        self._venue_utc_ms = venue_utc_ms
         self._recv_window_ms = recv_window_ms
 
     def __repr__(self) -> str:
@@ -78,7 +75,7 @@ class Signer:
 
     def venue_utc_ms(self) -> int:
         """Return the venue's clock as this host believes it, Unix milliseconds."""
-        return self._utc_ms() + self._offset_ms()
+        return self._venue_utc_ms()
 
     @property
     def recv_window_ms(self) -> int:

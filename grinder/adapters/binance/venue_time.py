@@ -1,4 +1,5 @@
-"""A process's own measuring of the venue's clock: for who has no syncer, and for when the syncer is dead.
+"""The venue's clock as a process stamps its requests with it: by the syncer's measurement, or by one of its own where
+there is no syncer, or a dead one. It runs with CLOCK_BOOTTIME from there on, so that it is not set with our wall clock.
 
 Asks for the time, and changes nothing else. Must never take the place of a younger measurement, nor open what the board
 says is not known: it only stamps requests.
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from grinder.core.venue_clock import SAMPLE_AGE_NS_MAX, VenueClock, sample
+from grinder.core.venue_clock import SAMPLE_AGE_NS_MAX, VenueClock, sample_by_boot, venue_ms
 from grinder.model.board import Word
 from grinder.model.venue import Advice, Confirmed, QueryServerTime, Rejected, VenueReply, VenueRequest
 from grinder.ports import Board, Clock, Venue
@@ -18,25 +19,26 @@ from grinder.ports import Board, Clock, Venue
 SAMPLES: Final = 3
 """Askings of one measurement; the best of them counts."""
 
-_US_PER_MS: Final = 1_000
-
 
 class OwnTime:
-    """The venue's clock minus ours, as this process measured it. ``board``: where the syncer's is, None without one."""
+    """The venue's clock. ``board``: where the syncer's measurement is, None without one."""
 
     def __init__(self, clock: Clock, board: Board | None = None) -> None:
         self._clock = clock
         self._board = board
         self._samples = VenueClock()
-        self._offset_us = 0
+        self._boot_offset_us = 0
         self._checked_mono_ns = 0
         self._left = 0
 
-    def offset_ms(self) -> int:
-        """Return the offset of the youngest measurement, the syncer's or our own, milliseconds; 0 before the first."""
-        if self._board is not None and self._board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS) >= self._checked_mono_ns:
-            return self._board.read(Word.VENUE_CLOCK_OFFSET_US) // _US_PER_MS
-        return self._offset_us // _US_PER_MS
+    def venue_utc_ms(self) -> int:
+        """Return it by the youngest measurement, the syncer's or our own, Unix milliseconds; before the first: ours."""
+        checked, offset_us = self._checked_mono_ns, self._boot_offset_us
+        if self._board is not None:
+            told = self._board.read(Word.VENUE_CLOCK_CHECKED_MONO_NS)
+            if told >= checked:
+                checked, offset_us = told, self._board.read(Word.VENUE_CLOCK_BOOT_OFFSET_US)
+        return venue_ms(self._clock.boot_ns(), offset_us) if checked else self._clock.utc_ms()
 
     @property
     def old(self) -> bool:
@@ -52,22 +54,22 @@ class OwnTime:
             self._left = SAMPLES
             self._ask(venue)
 
-    def take(self, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> bool:
-        """Take the answer to one asking at that time of our clocks; return False if it tells no time."""
+    def take(self, asked_boot_ns: int, reply: VenueReply) -> bool:
+        """Take the answer to one asking at that time; return False if it tells no time."""
         if not isinstance(reply, Confirmed) or type(reply.value) is not int:
             return False
-        now = self._clock.mono_ns()
-        self._samples.add(sample(asked_utc_ms, reply.value, now - asked_mono_ns, now))
-        best = self._samples.best(now)
+        now_boot_ns = self._clock.boot_ns()
+        self._samples.add(sample_by_boot(asked_boot_ns, reply.value, now_boot_ns))
+        best = self._samples.best(now_boot_ns)
         assert best is not None
-        self._offset_us, self._checked_mono_ns = best.offset_us, now
+        self._boot_offset_us, self._checked_mono_ns = best.offset_us, self._clock.mono_ns()
         return True
 
     def _ask(self, venue: Venue) -> None:
-        venue.submit(QueryServerTime(), partial(self._on_time, venue, self._clock.utc_ms(), self._clock.mono_ns()))
+        venue.submit(QueryServerTime(), partial(self._on_time, venue, self._clock.boot_ns()))
 
-    def _on_time(self, venue: Venue, asked_utc_ms: int, asked_mono_ns: int, reply: VenueReply) -> None:
-        self.take(asked_utc_ms, asked_mono_ns, reply)
+    def _on_time(self, venue: Venue, asked_boot_ns: int, reply: VenueReply) -> None:
+        self.take(asked_boot_ns, reply)
         self._left -= 1
         if self._left:
             self._ask(venue)

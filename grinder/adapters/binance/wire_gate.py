@@ -31,6 +31,7 @@ _WORDS: Final = (
     Word.VENUE_CLOCK_ERROR_US,
     Word.OVERRIDE,
     Word.CLUSTER_OVERRIDE,
+    Word.VENUE_CLOCK_SUSPENDED_NS,
 )
 _NEW_ORDERS: Final = (PlaceOrder, PlaceConditional)
 
@@ -74,7 +75,8 @@ class WireGate:
     def _standing(self) -> Standing:
         now_mono_ns, now_boot_ns = self._clock.mono_ns(), self._clock.boot_ns()
         tripped = any(self._board.read_all(TRIP_WORDS))
-        role, term, risk, lead, checked_mono_ns, error_us, *overrides = self._board.read_all(_WORDS)
+        role, term, risk, lead, checked_mono_ns, error_us, *rest = self._board.read_all(_WORDS)
+        *overrides, suspended_ns = rest
         return Standing(
             now_mono_ns,
             now_boot_ns,
@@ -86,4 +88,5 @@ class WireGate:
             lead,
             checked_mono_ns,
             error_us,
+            now_boot_ns - now_mono_ns - suspended_ns,
         )

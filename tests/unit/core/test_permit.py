@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from grinder.core.permit import WINDOW_MS_MAX, WINDOW_MS_MIN, Deed, Standing, role_now, window_ms
+from grinder.core.permit import SLEPT_NS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN, Deed, Standing, role_now, window_ms
 from grinder.model.control import HaRole, Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -25,6 +25,7 @@ LEADS = Standing(
     lead_deadline_boot_ns=NOW + 3_500 * NS_PER_MS,
     clock_checked_mono_ns=NOW - NS_PER_S,
     clock_error_us=20_000,
+    slept_ns=0,
 )
 
 
@@ -44,6 +45,7 @@ CASES: tuple[tuple[dict[str, object], DenyReason | None, DenyReason | None], ...
     ({"clock_checked_mono_ns": 0}, R.CLOCK_UNKNOWN, None),
     ({"clock_checked_mono_ns": NOW - 61 * NS_PER_S}, R.CLOCK_UNKNOWN, None),
     ({"clock_error_us": 250_001}, R.CLOCK_UNKNOWN, None),
+    ({"slept_ns": SLEPT_NS_MAX + 1}, R.CLOCK_UNKNOWN, None),
     ({"risk_deadline_boot_ns": NOW + 119 * NS_PER_MS}, R.PERMIT_EXPIRED, None),
     ({"risk_deadline_boot_ns": 0}, R.PERMIT_EXPIRED, None),
     ({"lead_deadline_boot_ns": NOW + 119 * NS_PER_MS}, R.PERMIT_EXPIRED, R.LEASE_EXPIRED),

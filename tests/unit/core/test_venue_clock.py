@@ -14,7 +14,7 @@ def test_sample_when_the_way_out_and_back_differ_then_the_truth_is_within_the_er
     offset_ms: int, out_ms: int, back_ms: int
 ) -> None:
     asked_utc_ms = 1_800_000_000_000
-    taken = sample(asked_utc_ms, asked_utc_ms + out_ms + offset_ms, (out_ms + back_ms) * 1_000_000, 7)
+    taken = sample(asked_utc_ms * 1_000, asked_utc_ms + out_ms + offset_ms, (out_ms + back_ms) * 1_000_000, 7)
     assert abs(taken.offset_us - offset_ms * 1_000) <= taken.error_us
 
 

@@ -123,9 +123,7 @@ class Client(UserVerbs):
         super().__init__()
         self.clock, self.telemetry, self.log = SystemClock(), Recorder(Process.EXECUTOR, 1, 1, SystemClock()), Log()
         self.ws = place.ws
-        signer = Signer(
-            place.key, place.secret, utc_ms=self.clock.utc_ms, offset_ms=lambda: 0, recv_window_ms=RECV_WINDOW_MS
-        )
+        signer = Signer(place.key, place.secret, venue_utc_ms=self.clock.utc_ms, recv_window_ms=RECV_WINDOW_MS)
         self.by_rest, self.by_ws = (
             BinanceVenue(
                 VenueConfig(place.http, place.ws_api, transport),

@@ -37,15 +37,13 @@ DOCUMENTED_LOGON_SIGNATURE = "4MHXelVVcpkdwuLbl6n73HQUXUf1dse2PCgT1DYqW9w8AVZ1RA
 
 def signer(
     utc_ms: int = 1_591_702_613_943,
-    offset_ms: int = 0,
     recv_window_ms: int = 5_000,
     secret: str = DOCUMENTED_SECRET,
 ) -> Signer:
     return Signer(
         DOCUMENTED_KEY,
         secret,
-        utc_ms=lambda: utc_ms,
-        offset_ms=lambda: offset_ms,
+        venue_utc_ms=lambda: utc_ms,
         recv_window_ms=recv_window_ms,
     )
 
@@ -72,10 +70,10 @@ def test_signature_when_made_twice_does_not_depend_on_the_one_before() -> None:
     assert one.signature(b"a") != one.signature(b"b")
 
 
-def test_timestamp_when_the_venue_clock_is_ahead_follows_the_venue() -> None:
-    query = dict(parse_qsl(signer(utc_ms=1_000, offset_ms=-250).signed_query({})))
+def test_timestamp_when_signed_then_it_is_the_venues_clock() -> None:
+    query = dict(parse_qsl(signer(utc_ms=750).signed_query({})))
     assert query["timestamp"] == "750"
-    assert signer(utc_ms=1_000, offset_ms=90).signed_parameters({})["timestamp"] == 1_090
+    assert signer(utc_ms=1_090).signed_parameters({})["timestamp"] == 1_090
 
 
 def test_signed_query_with_a_symbol_outside_ascii_is_encoded_before_it_is_signed() -> None:

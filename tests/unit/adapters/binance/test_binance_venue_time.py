@@ -8,7 +8,6 @@ import pytest
 
 from grinder.adapters.binance.venue_time import SAMPLES, OwnTime, TimedVenue
 from grinder.core.venue_clock import SAMPLE_AGE_NS_MAX
-from grinder.model.board import Word
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import (
     Advice,
@@ -20,7 +19,7 @@ from grinder.model.venue import (
     VenueReply,
     VenueRequest,
 )
-from tests.fakes import FakeBoard, FakeClock
+from tests.fakes import FakeBoard, FakeClock, venue_clock_words
 
 LATE = Rejected(400, -1021, "Timestamp for this request is outside of the recvWindow.", Advice.CLOCK)
 
@@ -56,10 +55,11 @@ class World:
         self.replies: list[VenueReply] = []
 
     def syncer_measures(self, offset_ms: int) -> None:
-        self.board.words |= {
-            Word.VENUE_CLOCK_OFFSET_US: offset_ms * 1_000,
-            Word.VENUE_CLOCK_CHECKED_MONO_NS: self.clock.mono_ns(),
-        }
+        self.board.words |= venue_clock_words(self.clock, offset_ms)
+
+    def ahead_ms(self) -> int:
+        """How far ahead of our wall clock requests are stamped."""
+        return self.time.venue_utc_ms() - self.clock.utc_ms()
 
     def ask(self, reply: VenueReply) -> None:
         self.venue.submit(QueryBalance(), self.replies.append)
@@ -72,12 +72,12 @@ def test_time_when_a_request_is_refused_for_it_then_measured_and_the_refusal_pas
     world.clock.advance_ms(1_000)
     world.ask(LATE)
     assert world.replies == [LATE]
-    assert world.time.offset_ms() == 3
+    assert world.ahead_ms() == 3
     for _ in range(SAMPLES):
         assert [type(request) for request, _ in world.inner.waiting] == [QueryServerTime]
         world.inner.answer()
     assert world.inner.waiting == []
-    assert abs(world.time.offset_ms() - 7_000) <= 2
+    assert abs(world.ahead_ms() - 7_000) <= 2
 
 
 def test_time_when_the_syncer_measures_later_then_its_word_counts_again() -> None:
@@ -87,7 +87,7 @@ def test_time_when_the_syncer_measures_later_then_its_word_counts_again() -> Non
         world.inner.answer()
     world.clock.advance_ms(1)
     world.syncer_measures(5)
-    assert world.time.offset_ms() == 5
+    assert world.ahead_ms() == 5
 
 
 @pytest.mark.parametrize(("age_ns", "asked"), [(SAMPLE_AGE_NS_MAX, 0), (SAMPLE_AGE_NS_MAX + NS_PER_MS, 1)])
@@ -115,6 +115,23 @@ def test_time_when_no_asking_is_answered_then_the_old_word_stays_and_the_next_re
     world.ask(LATE)
     for _ in range(SAMPLES):
         world.inner.answer(InDoubt("timeout"))
-    assert (world.time.offset_ms(), world.inner.waiting) == (3, [])
+    assert (world.ahead_ms(), world.inner.waiting) == (3, [])
     world.ask(LATE)
     assert len(world.inner.waiting) == 1
+
+
+@pytest.mark.parametrize("set_ms", [-3_600_000, -900, 900, 3_600_000])
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_time_when_our_wall_clock_is_set_after_a_measurement_then_no_stamp_moves(by_itself: bool, set_ms: int) -> None:
+    world = World()
+    world.syncer_measures(7_000)
+    if by_itself:
+        world.clock.advance_ms(1)
+        world.time.measure(world.inner)
+        for _ in range(SAMPLES):
+            world.inner.answer()
+    before = world.time.venue_utc_ms()
+    world.clock.set_wall(set_ms)
+    assert world.time.venue_utc_ms() == before
+    world.clock.advance_ms(10_000)
+    assert world.time.venue_utc_ms() == before + 10_000
