@@ -144,11 +144,6 @@ class LatchWatch:
         with self._wanted_lock:
             return self._wanted[0] if self._wanted else None
 
-    def _written(self, wanted: _Wanted) -> None:
-        with self._wanted_lock:
-            if self._wanted[0] is wanted:
-                self._wanted.popleft()
-
     def _run(self) -> None:
         while not self._ending:
             self._show()
@@ -187,7 +182,8 @@ class LatchWatch:
                 self._failures += 1
                 return
             self._failures = 0
-            self._written(wanted)
+            with self._wanted_lock:
+                self._wanted.popleft()
         self._record = self._file.peek(first_start=False)
 
     def _clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:

@@ -307,6 +307,31 @@ def test_permission_when_it_comes_back_unasked_while_the_file_cannot_be_written_
         assert world["b"].tripped
 
 
+def test_permission_when_it_comes_back_unasked_and_the_file_takes_no_more_then_one_trip_is_made_of_that(
+    world: World,
+) -> None:
+    a = world["a"]
+    a.kill_command()
+    world.settle()
+    a.latch.broken = True
+    world.cluster.arm()
+    world.settle()
+    assert "arm" not in world.cluster.keys
+    assert a.log.names.count("CLUSTER_TRIPS_AGAIN") == 1
+
+
+def test_glance_when_the_file_does_not_take_the_executors_own_trip_then_told_without_any_timer(world: World) -> None:
+    a, b = world["a"], world["b"]
+    a.trip(Process.EXECUTOR, TripReason.FORCED_CLOSE)
+    a.latch.trip(TripReason.FORCED_CLOSE, Process.EXECUTOR)
+    a.service.glance()
+    world.clock.advance_ms(FILE_WAIT_MS)
+    a.service.glance()
+    a.store.pump()
+    b.store.pump()
+    assert b.tripped
+
+
 def test_own_trip_when_the_cluster_has_no_permission_and_the_file_cannot_be_written_then_told_too(world: World) -> None:
     for host in world.hosts.values():
         host.latch.broken = True
