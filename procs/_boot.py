@@ -21,6 +21,7 @@ from grinder.adapters.bus import Bus
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.crash_loop import StartLog
 from grinder.adapters.evidence import EvidenceWriter
+from grinder.adapters.journal_files import NO_ROOM
 from grinder.adapters.latch import host_latch
 from grinder.adapters.latch_watch import LatchWatch
 from grinder.adapters.lock import SlotLock
@@ -133,12 +134,24 @@ def next_incarnation(path: Path, now_utc_s: int) -> int:
         raise SettingsError((f"{path}: holds {text[:40]!r}, expected the number of the last start",))
     incarnation = max(int(text) + 1, now_utc_s)
     fresh = path.with_name(f"{path.name}.new")
-    with fresh.open("w") as file:
+    try:
+        _write_durably(fresh, "w", incarnation)
+        fresh.replace(path)
+    except OSError as error:
+        if error.errno not in NO_ROOM or not path.exists():
+            raise
+        # A full disk has no room for a second file. Over the first one then, whose block is there: who only cancels and
+        # reduces must start on a full disk too.
+        fresh.unlink(missing_ok=True)
+        _write_durably(path, "r+", incarnation)
+    return incarnation
+
+
+def _write_durably(path: Path, mode: str, incarnation: int) -> None:
+    with path.open(mode) as file:
         file.write(f"{incarnation}\n")
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
-    return incarnation
 
 
 def _assemble(process: Process, settings: Settings) -> Boot:

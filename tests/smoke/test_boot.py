@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from grinder.model.board import Word, word_of
 from grinder.model.control import TRIP_CODES, Process, TripReason
 from grinder.model.errors import SettingsError
 from procs._boot import next_incarnation
+from tests.disks import failing_disk, fill, small_disk
 from tests.smoke.conditions import events_of, wait_for
 
 STAND_IN = (sys.executable, "-m", "tests.smoke.stand_in")
@@ -239,6 +241,28 @@ def test_incarnation_when_taken_again_then_it_grows_and_is_never_behind_the_cloc
     assert next_incarnation(path, 1_000) == 1_001
     assert next_incarnation(path, 900) == 1_002
     assert next_incarnation(path, 5_000) == 5_000
+
+
+@pytest.mark.parametrize("kind", ["memory", "ext4"])
+def test_incarnation_when_the_disk_is_full_then_it_grows_all_the_same(kind: str) -> None:
+    with ExitStack() as stack:
+        if kind == "memory":
+            disk = stack.enter_context(small_disk(1 << 20))
+        else:
+            disk = stack.enter_context(failing_disk(8 << 20)).folder
+        path = disk / "incarnation.fsm"
+        assert next_incarnation(path, 9) == 9
+        fill(disk)
+        assert next_incarnation(path, 1_000) == 1_000
+        assert next_incarnation(path, 1_000) == 1_001
+        assert path.read_text() == "1001\n"
+
+
+def test_incarnation_when_the_disk_is_full_and_there_is_none_then_refused() -> None:
+    with small_disk(1 << 20) as disk:
+        fill(disk)
+        with pytest.raises(OSError, match="No space left"):
+            next_incarnation(disk / "incarnation.fsm", 9)
 
 
 def test_incarnation_when_its_file_is_damaged_then_refused(tmp_path: Path) -> None:
