@@ -54,10 +54,14 @@ def checked(lease: Lease, plan: LeasePlan, now: Now) -> Lease:
     known_ns = lease.clocks_apart_ns
     if known_ns is None or apart_ns > known_ns:
         lease = changed(lease, clocks_apart_ns=apart_ns)
+    suspended = known_ns is not None and apart_ns - known_ns >= SUSPEND_MS_MIN * NS_PER_MS
+    if suspended:
+        # How long it slept is told by a clock of whole seconds: a wait that began before may seem over too early.
+        lease = doubted(lease, plan, now)
     tenure = lease.tenure
     if tenure is None or lease.phase is not Phase.LEADING:
         return lease
-    if known_ns is not None and apart_ns - known_ns >= SUSPEND_MS_MIN * NS_PER_MS:
+    if suspended:
         return demoted(lease, plan, now, "the host was suspended")
     if now.boot_ns >= (tenure.lead_deadline_boot_ns or tenure.confirm_by_boot_ns):
         return demoted(lease, plan, now, "the lease was not confirmed in time")
@@ -81,8 +85,12 @@ def demoted(lease: Lease, plan: LeasePlan, now: Now, why: str) -> Lease:
 
 
 def ended(lease: Lease, now: Now, why: str) -> Lease:
-    """End a leadership in memory: no deadline of it holds any more, but commands that left may arrive until then."""
+    """End a leadership in memory: no deadline of it holds any more, but commands that left may arrive until then.
+
+    What was left of its lock delay is still to be waited for: the next leader may be this host again.
+    """
     deadline_boot_ns = 0 if lease.tenure is None else lease.tenure.lead_deadline_boot_ns
+    act_boot_ns = 0 if lease.tenure is None else lease.tenure.act_boot_ns
     return changed(
         lease,
         phase=Phase.STOPPED if lease.stopping else Phase.IDLE,
@@ -93,13 +101,14 @@ def ended(lease: Lease, now: Now, why: str) -> Lease:
         tenure=None,
         own_token=lease.own_token if lease.tenure is None else lease.tenure.token,
         own_deadline_boot_ns=max(lease.own_deadline_boot_ns, deadline_boot_ns),
+        doubt_until_boot_ns=max(lease.doubt_until_boot_ns, act_boot_ns),
         leaving="",
         last_end=why,
     )
 
 
 def doubted(lease: Lease, plan: LeasePlan, now: Now) -> Lease:
-    """Remember that etcd lost data: a leader that it knows nothing of may act for as long as a whole lease."""
+    """Remember that a leader may act for a whole lease of which etcd, or this host's clock, knows nothing."""
     return changed(lease, doubt_until_boot_ns=full_delay(plan.ttl_s, now.boot_ns))
 
 

@@ -144,10 +144,10 @@ class Lease(msgspec.Struct, frozen=True):
     ``kept_term``: the highest that is on the disk; ``led``: the newest that was seen to be led, and under which lease.
     ``own_token``: of the last leadership of this machine;
     ``own_deadline_boot_ns``: until when commands of an earlier one may still arrive; ``doubt_until_boot_ns``: until
-    when a leader that etcd has forgotten may act. ``ill``: why the node is not well, empty if it is;
-    ``health_boot_ns``: since when. ``stopping``: for good. ``leaving``: why a leader gives up in order, since
-    ``leaving_boot_ns``. ``heard_boot_ns``: when etcd was last proved to answer;
-    ``read_boot_ns``: when the newest linearizable view was asked for.
+    when a leader may act that etcd has forgotten, or that a lock delay was for which ended early. ``ill``: why the node
+    is not well, empty if it is; ``health_boot_ns``: since when. ``stopping``: for good. ``leaving``: why a leader gives
+    up in order, since ``leaving_boot_ns``. ``heard_boot_ns``: when etcd was last proved to answer; ``read_boot_ns``:
+    when the newest linearizable view was asked for.
     ``clocks_apart_ns``: CLOCK_BOOTTIME less CLOCK_MONOTONIC.
     """
 
@@ -230,7 +230,7 @@ def wait_after(won: CampaignEnded, lease: Lease, plan: LeasePlan, now_boot_ns: i
     waits = (
         _wait_for_predecessor(won, lease, plan, now_boot_ns),
         Wait(_later(lease.own_deadline_boot_ns, DRIFT_MS), "commands of this node's earlier term may be on their way"),
-        Wait(lease.doubt_until_boot_ns, "etcd lost data, and may have forgotten a leader"),
+        Wait(lease.doubt_until_boot_ns, "a leader may act that etcd or this host's clock knows nothing of"),
     )
     return max(waits, key=lambda wait: wait.until_boot_ns)
 

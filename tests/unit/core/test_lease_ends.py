@@ -14,6 +14,7 @@ from grinder.core.lease_state import (
     SUSPEND_MS_MIN,
     UNHEALTHY_MS,
     Phase,
+    full_delay,
 )
 from grinder.model.cluster import (
     AskPermit,
@@ -142,6 +143,38 @@ class TestEnds:
         talk.wait(1)
         assert talk.standing.lead_deadline_boot_ns == 0
         assert talk.lease.last_end == "the host was suspended"
+
+    def test_suspend_when_this_host_wins_again_then_it_waits_a_whole_lease_whatever_its_clock_made_of_the_sleep(
+        self,
+    ) -> None:
+        talk = Talk()
+        talk.lead()
+        talk.suspended_ns += 10 * NS_PER_S
+        talk.boot_ns += 10 * NS_PER_S
+        talk.wait(1)
+        again_boot_ns = full_delay(TTL_S, talk.boot_ns)
+        talk.answer(GrantLease, Granted(101, TTL_S))
+        talk.see(None)
+        talk.win(30, resigned=20, predecessor=leader("a", 20, 100))
+        talk.round()
+        assert talk.lease.tenure is not None
+        assert talk.lease.tenure.act_boot_ns == again_boot_ns
+        assert talk.standing.role is HaRole.STANDBY
+
+    def test_lock_delay_when_it_ends_early_and_this_host_wins_again_then_the_rest_of_it_is_waited_for(self) -> None:
+        talk = Talk(highest_term=9)
+        talk.candidate(None)
+        talk.win(20, predecessor=leader("b", 9, OTHER_LEASE, ttl_s=30))
+        talk.round()
+        delayed_boot_ns = full_delay(30, talk.boot_ns)
+        talk.wait(1_000)
+        talk.answer(KeepAlive, LifeLeft(0, 2))
+        assert talk.lease.last_end == "etcd let the lease go"
+        talk.answer(GrantLease, Granted(101, TTL_S))
+        talk.see(None)
+        talk.win(30, predecessor=leader("a", 20, 100))
+        assert talk.lease.tenure is not None
+        assert talk.lease.tenure.act_boot_ns == delayed_boot_ns
 
     def test_venue_when_it_tells_of_a_newer_term_then_it_ends_and_no_old_term_is_taken(self) -> None:
         talk = Talk()
