@@ -121,10 +121,9 @@ def _verdict(outcome: ExitReport) -> tuple[Exit, str]:
     looked = outcome.left_orders is not None and outcome.left_conditional is not None
     orders = len((outcome.left_orders or ()) + (outcome.left_conditional or ())) if looked else "unknown"
     positions = "unknown" if outcome.left_positions is None else len(outcome.left_positions)
-    return (
-        Exit.FAILURE,
-        f"NOT PROVED FLAT: orders left {orders}, positions left {positions}; go to the venue's own page",
-    )
+    rows = f", unreadable rows {outcome.left_unreadable}" if outcome.left_unreadable else ""
+    text = f"NOT PROVED FLAT: orders left {orders}, positions left {positions}{rows}; go to the venue's own page"
+    return Exit.FAILURE, text
 
 
 def _evidence(where: Scene, outcome: ExitReport, began_utc_ms: int) -> str:

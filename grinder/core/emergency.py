@@ -3,7 +3,8 @@
 Everything is regular and conditional orders, and positions. What MARKET orders do not close (refused with -4131, or
 expired with a remainder) goes to IOC orders within a slippage cap, a few rungs of them per attempt. Each attempt ends
 in success, partial or error; anything but success is tried again for ever with a bounded backoff. Must never take a
-query that failed for *flat* or *no orders*, and never call it done while something is left.
+query that failed for *flat* or *no orders*, and never call it done while something is left. Rows that cannot be read
+keep it from success and from nothing else: what is known is cancelled and closed.
 
 Invariant: ``success`` is returned only after a confirmed empty position list and, later, confirmed empty lists of
 regular and of conditional orders.
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from grinder.core.closing import RUNGS_MAX, ClosingPlan, ladder_orders, market_orders
-from grinder.model.account import OpenOrder, Position
+from grinder.model.account import OpenOrder, Position, UnreadableRows
 from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.instrument import Instrument
 from grinder.model.units import NS_PER_MS, ZERO
@@ -101,7 +102,8 @@ class Exit(msgspec.Struct, frozen=True):
     failed or was not answered; ``quiet``: a look after success, not an attempt; ``rung``: how far up the ladder of IOC
     orders this attempt is, 0 for none; ``market_refused``: the venue refused a closing order for its price limits;
     ``held_ms``: longest that the venue asked to wait in this attempt, for its limits; ``heard``: it answered something
-    else too; ``orders_sent``: closing orders so far, over all attempts.
+    else too; ``orders_sent``: closing orders so far, over all attempts. ``hidden_*``: rows of the last look at
+    orders, conditional orders and positions that could not be read.
     """
 
     phase: Phase = Phase.IDLE
@@ -118,6 +120,9 @@ class Exit(msgspec.Struct, frozen=True):
     orders: tuple[OpenOrder, ...] | None = None
     conditional: tuple[ConditionalOrder, ...] | None = None
     positions: tuple[Position, ...] | None = None
+    hidden_orders: int = 0
+    hidden_conditional: int = 0
+    hidden_positions: int = 0
     found_orders: int = 0
     found_positions: int = 0
     orders_sent: int = 0
@@ -125,7 +130,18 @@ class Exit(msgspec.Struct, frozen=True):
     @property
     def no_orders(self) -> bool:
         """Whether the last look confirmed that no order of either kind is left."""
-        return self.orders == () and self.conditional == ()
+        hidden = self.hidden_orders + self.hidden_conditional
+        return self.orders == () and self.conditional == () and not hidden
+
+    @property
+    def flat(self) -> bool:
+        """Whether the last look confirmed that no position is left."""
+        return self.positions == () and not self.hidden_positions
+
+    @property
+    def unreadable(self) -> int:
+        """Rows of the last looks that could not be read."""
+        return self.hidden_orders + self.hidden_conditional + self.hidden_positions
 
 
 Request = QueryOpenOrders | QueryOpenConditional | QueryPositions | CancelAllOrders | CancelAllConditional | PlaceOrder
@@ -167,6 +183,9 @@ def start(exit: Exit, plan: ExitPlan) -> Step:
             orders=None,
             conditional=None,
             positions=None,
+            hidden_orders=0,
+            hidden_conditional=0,
+            hidden_positions=0,
             found_orders=0,
             found_positions=0,
         ),
@@ -216,19 +235,17 @@ def _held_ms(exit: Exit) -> int:
 
 def _take(exit: Exit, request: Request, reply: VenueReply) -> Exit:
     value = reply.value if isinstance(reply, Confirmed) else None
+    rows = value if isinstance(value, tuple) else None
+    hidden = sum(item.count for item in rows or () if isinstance(item, UnreadableRows))
     if isinstance(request, QueryOpenOrders):
-        orders = tuple(item for item in value if isinstance(item, OpenOrder)) if isinstance(value, tuple) else None
-        return msgspec.structs.replace(exit, orders=orders)
+        orders = None if rows is None else tuple(item for item in rows if isinstance(item, OpenOrder))
+        return msgspec.structs.replace(exit, orders=orders, hidden_orders=hidden)
     if isinstance(request, QueryOpenConditional):
-        waiting = (
-            tuple(item for item in value if isinstance(item, ConditionalOrder)) if isinstance(value, tuple) else None
-        )
-        return msgspec.structs.replace(exit, conditional=waiting)
+        waiting = None if rows is None else tuple(item for item in rows if isinstance(item, ConditionalOrder))
+        return msgspec.structs.replace(exit, conditional=waiting, hidden_conditional=hidden)
     if isinstance(request, QueryPositions):
-        positions = None
-        if isinstance(value, tuple):
-            positions = tuple(item for item in value if isinstance(item, Position) and item.qty != ZERO)
-        return msgspec.structs.replace(exit, positions=positions)
+        held = None if rows is None else tuple(item for item in rows if isinstance(item, Position) and item.qty != ZERO)
+        return msgspec.structs.replace(exit, positions=held, hidden_positions=hidden)
     if isinstance(reply, Confirmed):
         return exit
     advice = reply.advice if isinstance(reply, Rejected) else None
@@ -263,7 +280,7 @@ def _after_survey(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if held_ms := _held_ms(exit):
         return Step(_pause(_enter(exit, Phase.DONE), held_ms, now_mono_ns)) if exit.quiet else _end(exit, now_mono_ns)
     if exit.quiet:
-        if exit.no_orders and exit.positions == ():
+        if exit.no_orders and exit.flat:
             looked = msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0)
             return Step(_pause(looked, RECHECK_MS, now_mono_ns))
         # No answer is no finding: look again soon, so that one lost reply is not counted as a failed exit.
@@ -299,10 +316,10 @@ def _after_confirm(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
 
 
 def _after_read(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
-    if exit.positions is None:
-        return _end(exit, now_mono_ns)
-    if not exit.positions:
+    if exit.flat:
         return _ask(_enter(exit, Phase.RECHECK), *_ORDERS)
+    if not exit.positions:
+        return _end(exit, now_mono_ns)
     closing = market_orders(exit.positions, _closing_plan(exit, plan))
     return _send(msgspec.structs.replace(exit, found_positions=len(exit.positions)), closing)
 
@@ -319,7 +336,7 @@ def _send(exit: Exit, orders: tuple[PlaceOrder, ...]) -> Step:
 
 def _after_flat(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     """Flat: look at the orders again. Not flat: give the orders a moment, then go on with IOC orders, then end."""
-    if exit.positions == ():
+    if exit.flat:
         return _ask(_enter(exit, Phase.RECHECK), *_ORDERS)
     if exit.positions and exit.rung < RUNGS_MAX and (exit.market_refused or exit.tries >= RUNG_TRIES):
         rung = exit.rung + 1
@@ -348,9 +365,9 @@ _AFTER: Final[dict[Phase, Callable[[Exit, ExitPlan, int], Step]]] = {
 
 def _result(exit: Exit) -> Result:
     """Success is proved flat and proved without orders; partial: all was accepted, and something is left."""
-    if exit.phase is Phase.RECHECK and exit.no_orders and exit.positions == ():
+    if exit.phase is Phase.RECHECK and exit.no_orders and exit.flat:
         return Result.SUCCESS
-    if exit.failed or exit.orders is None or exit.conditional is None or exit.positions is None:
+    if exit.failed or exit.unreadable or exit.orders is None or exit.conditional is None or exit.positions is None:
         return Result.ERROR
     return Result.PARTIAL
 

@@ -30,7 +30,8 @@ TIMEOUT: Final = "timeout"
 class ExitReport(msgspec.Struct, frozen=True):
     """How an exit went so far. ``found_*``: the first looks that were answered; ``left_*``: the last ones; None: no
     answer. ``cancelled``, ``closed``: proved gone, over all attempts. ``sent``: the newest closing orders, each with
-    what the venue said to it.
+    what the venue said to it. ``left_unreadable``: rows that could not be read, of the looks of the last
+    attempt that ended or of this one, whichever are more.
     """
 
     result: Result | None
@@ -44,6 +45,7 @@ class ExitReport(msgspec.Struct, frozen=True):
     left_conditional: tuple[ConditionalOrder, ...] | None
     left_positions: tuple[Position, ...] | None
     sent: tuple[tuple[str, str], ...]
+    left_unreadable: int = 0
 
 
 class ExitRecord:
@@ -54,7 +56,7 @@ class ExitRecord:
         self.began_utc_ms = began_utc_ms
         self._exit = Exit()
         self._result: Result | None = None
-        self._attempts = self._cancelled = self._closed = 0
+        self._attempts = self._cancelled = self._closed = self._unreadable = 0
         self._found_orders: tuple[OpenOrder, ...] | None = None
         self._found_conditional: tuple[ConditionalOrder, ...] | None = None
         self._found_positions: tuple[Position, ...] | None = None
@@ -74,6 +76,7 @@ class ExitRecord:
             self._attempts += 1
             self._cancelled += step.cancelled
             self._closed += step.closed
+            self._unreadable = step.exit.unreadable
 
     def answered(self, request: PlaceOrder, reply: VenueReply) -> str:
         """Take what the venue said to a closing order; return it as one line."""
@@ -97,6 +100,7 @@ class ExitRecord:
             self._exit.conditional,
             self._exit.positions,
             tuple(self._sent),
+            max(self._exit.unreadable, self._unreadable),
         )
 
 
@@ -127,6 +131,7 @@ def exit_file(report: ExitReport, who: str, reason: str, began_utc_ms: int, ende
         "positions_remaining": None if report.left_positions is None else len(report.left_positions),
         "found": _three(report.found_orders, report.found_conditional, report.found_positions),
         "left": _three(report.left_orders, report.left_conditional, report.left_positions),
+        "rows_unreadable": report.left_unreadable,
         "sent": [{"order": order, "answer": answer} for order, answer in report.sent],
     }
     text = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode() + "\n"

@@ -61,6 +61,12 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
         return abs(self.qty) * self.mark_price
 
 
+class UnreadableRows(msgspec.Struct, frozen=True):
+    """In a list that an exit asked for: this many rows of the venue's answer, 1 or more, could not be read."""
+
+    count: int
+
+
 class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
     """One order resting at the venue, ours or not."""
 

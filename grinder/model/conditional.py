@@ -68,7 +68,7 @@ class QueryConditional(msgspec.Struct, frozen=True, gc=False):
 class QueryOpenConditional(msgspec.Struct, frozen=True, gc=False):
     """Ask for every conditional order that waits (one symbol, or all with an empty string).
 
-    ``for_exit``: an exit asks; then no rate limit of ours holds it back.
+    ``for_exit``: an exit asks; then no rate limit of ours holds it back, and what can be read of the list is told.
     """
 
     symbol: str = ""

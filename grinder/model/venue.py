@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from grinder.model.account import Balance, OpenOrder, Position, PositionSide, closes_only
+from grinder.model.account import Balance, OpenOrder, Position, PositionSide, UnreadableRows, closes_only
 from grinder.model.conditional import (
     CancelAllConditional,
     CancelConditional,
@@ -105,7 +105,7 @@ class ArmCountdown(msgspec.Struct, frozen=True, gc=False):
 class QueryOpenOrders(msgspec.Struct, frozen=True, gc=False):
     """Ask for every resting order of the account (one symbol, or all with an empty string).
 
-    ``for_exit``: an exit asks; then no rate limit of ours holds it back.
+    ``for_exit``: an exit asks; then no rate limit of ours holds it back, and what can be read of the list is told.
     """
 
     symbol: str = ""
@@ -204,20 +204,21 @@ Answer = (
     VenueOrder
     | Exchange
     | Balance
-    | tuple[OpenOrder, ...]
-    | tuple[Position, ...]
+    | tuple[OpenOrder | UnreadableRows, ...]
+    | tuple[Position | UnreadableRows, ...]
     | bool
     | int
     | None
     | BatchReplies
     | ConditionalOrder
-    | tuple[ConditionalOrder, ...]
+    | tuple[ConditionalOrder | UnreadableRows, ...]
     | DepthSnapshot
     | AccountFact
 )
 """Value of a confirmed request: VenueOrder (place, amend, cancel, query), tuple of OpenOrder, tuple of Position,
 Balance, bool (hedge mode), Exchange, int (server time, UTC ms), None (cancel one conditional order or all of a kind,
-countdown), ConditionalOrder (place, query), tuple of ConditionalOrder, and what the question asks for."""
+countdown), ConditionalOrder (place, query), tuple of ConditionalOrder, and what the question asks for. UnreadableRows
+only where an exit asks: for everybody else one row that cannot be read fails the whole list."""
 
 
 class Advice(StrEnum):

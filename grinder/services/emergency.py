@@ -147,7 +147,13 @@ class EmergencyExit:
         """Tell how an attempt ended; one that comes after a success is another exit."""
         telemetry = self._ports.telemetry
         telemetry.count("grinder_emergency_exit_total", result.value)
-        self._ports.log.event(_EVENTS[result], result=result, cancelled=step.cancelled, closed=step.closed)
+        self._ports.log.event(
+            _EVENTS[result],
+            result=result,
+            cancelled=step.cancelled,
+            closed=step.closed,
+            rows_unreadable=step.exit.unreadable,
+        )
         telemetry.count("grinder_emergency_exit_orders_cancelled_total", by=step.cancelled)
         telemetry.count("grinder_emergency_exit_positions_closed_total", by=step.closed)
         now_utc_ms = self._ports.clock.utc_ms()

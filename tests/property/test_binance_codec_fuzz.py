@@ -14,8 +14,9 @@ from grinder.adapters.binance import codec_account as account
 from grinder.adapters.binance.answers import answer_of
 from grinder.adapters.binance.codec_user import decode_user
 from grinder.adapters.binance.errors import classify, read_error
+from grinder.model.conditional import QueryOpenConditional
 from grinder.model.errors import PayloadError
-from grinder.model.venue import InDoubt, Rejected, VenueRequest
+from grinder.model.venue import InDoubt, QueryOpenOrders, QueryPositions, Rejected, VenueRequest
 from tests.venue_requests import EVERY_REQUEST
 
 
@@ -23,10 +24,16 @@ def answer_to(request: VenueRequest, body: bytes) -> object:
     return answer_of(body, request)
 
 
+OF_AN_EXIT = (
+    QueryOpenOrders(for_exit=True),
+    QueryPositions(for_exit=True),
+    QueryOpenConditional(for_exit=True),
+)
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "listen_key": account.decode_listen_key,
     "user": decode_user,
     **{type(request).__name__: partial(answer_to, request) for request in EVERY_REQUEST},
+    **{f"{type(request).__name__} for an exit": partial(answer_to, request) for request in OF_AN_EXIT},
 }
 """Of the user stream, of the listen key, and of every request there is."""
 

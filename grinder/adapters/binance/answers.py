@@ -89,8 +89,12 @@ _ANSWER: Final[dict[type, Callable[[bytes, Any], Answer]]] = {
     QueryOrder: lambda body, request: account.decode_order(body),
     CancelAllOrders: lambda body, request: account.decode_done(body),
     ArmCountdown: lambda body, request: account.decode_countdown(body, request.symbol),
-    QueryOpenOrders: lambda body, request: account.decode_open_orders(body),
-    QueryPositions: lambda body, request: account.decode_positions(body),
+    QueryOpenOrders: lambda body, request: (
+        account.decode_readable_orders(body) if request.for_exit else account.decode_open_orders(body)
+    ),
+    QueryPositions: lambda body, request: (
+        account.decode_readable_positions(body) if request.for_exit else account.decode_positions(body)
+    ),
     QueryBalance: lambda body, request: account.decode_balance(body),
     QueryPositionMode: lambda body, request: account.decode_position_mode(body),
     QueryInstruments: lambda body, request: decode_exchange(body),
@@ -99,7 +103,9 @@ _ANSWER: Final[dict[type, Callable[[bytes, Any], Answer]]] = {
     PlaceConditional: conditional.decode_conditional_ack,
     CancelConditional: conditional.decode_conditional_cancel,
     QueryConditional: lambda body, request: conditional.decode_conditional(body),
-    QueryOpenConditional: lambda body, request: conditional.decode_open_conditional(body),
+    QueryOpenConditional: lambda body, request: (
+        conditional.decode_readable_conditional(body) if request.for_exit else conditional.decode_open_conditional(body)
+    ),
     CancelAllConditional: lambda body, request: account.decode_done(body),
     QueryAccountConfig: lambda body, request: terms.decode_account_config(body),
     QuerySymbolConfig: lambda body, request: terms.decode_symbol_config(body, request.symbol),

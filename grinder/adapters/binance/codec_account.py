@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from grinder.model.account import Balance, OpenOrder, Position, PositionSide
+from grinder.model.account import Balance, OpenOrder, Position, PositionSide, UnreadableRows
 from grinder.model.errors import PayloadError
 from grinder.model.orders import Side
 from grinder.model.reasons import DropReason
@@ -103,6 +103,10 @@ class _PositionRisk(msgspec.Struct, rename="camel"):
     update_time: int = 0
 
 
+class _Held(msgspec.Struct, rename="camel"):
+    position_amt: Decimal
+
+
 class _Account(msgspec.Struct, rename="camel"):
     total_wallet_balance: Decimal
     total_unrealized_profit: Decimal
@@ -133,6 +137,9 @@ _ORDER: Final = msgspec.json.Decoder(_Order)
 _ORDERS: Final = msgspec.json.Decoder(list[_Order])
 _ACK: Final = msgspec.json.Decoder(_Ack)
 _POSITIONS: Final = msgspec.json.Decoder(list[_PositionRisk])
+_POSITION: Final = msgspec.json.Decoder(_PositionRisk)
+_HELD: Final = msgspec.json.Decoder(_Held)
+_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ACCOUNT: Final = msgspec.json.Decoder(_Account)
 _MODE: Final = msgspec.json.Decoder(_PositionMode)
 _TIME: Final = msgspec.json.Decoder(_ServerTime)
@@ -241,6 +248,42 @@ def decode_open_orders(body: bytes) -> tuple[OpenOrder, ...]:
     return build(lambda: tuple(_open_order(order) for order in orders))
 
 
+def decode_readable(body: bytes, row: Callable[[bytes], T | None]) -> tuple[T | UnreadableRows, ...]:
+    """Return what can be read of a list, and last how many rows cannot: for an exit, which acts on what is known.
+
+    Args:
+        body: a list.
+        row: reads one row; None for one that is not wanted.
+
+    Raises:
+        PayloadError: it is no list.
+    """
+    known: list[T | UnreadableRows] = []
+    unreadable = 0
+    for raw in read(_ROWS, body):
+        try:
+            value = row(bytes(raw))
+        except PayloadError:
+            unreadable += 1
+        else:
+            known += [] if value is None else [value]
+    return (*known, UnreadableRows(unreadable)) if unreadable else tuple(known)
+
+
+def decode_readable_orders(body: bytes) -> tuple[OpenOrder | UnreadableRows, ...]:
+    """Return the resting orders that can be read, and how many cannot.
+
+    Raises:
+        PayloadError: it is no list.
+    """
+
+    def row(raw: bytes) -> OpenOrder:
+        order = read(_ORDER, raw)
+        return build(lambda: _open_order(order))
+
+    return decode_readable(body, row)
+
+
 def _position(risk: _PositionRisk) -> Position:
     require_sane(qty=risk.position_amt, entry_price=risk.entry_price, mark_price=risk.mark_price)
     require_sane(unrealized_pnl=risk.un_realized_profit)
@@ -263,6 +306,23 @@ def decode_positions(body: bytes) -> tuple[Position, ...]:
     """
     risks = read(_POSITIONS, body)
     return build(lambda: tuple(position for position in map(_position, risks) if position.qty != ZERO))
+
+
+def decode_readable_positions(body: bytes) -> tuple[Position | UnreadableRows, ...]:
+    """Return the positions that are not flat and can be read, and how many cannot; a row with amount 0 is flat.
+
+    Raises:
+        PayloadError: it is no list.
+    """
+
+    def row(raw: bytes) -> Position | None:
+        held = read(_HELD, raw)
+        if build(lambda: held.position_amt == ZERO):
+            return None
+        risk = read(_POSITION, raw)
+        return build(lambda: _position(risk))
+
+    return decode_readable(body, row)
 
 
 def decode_balance(body: bytes) -> Balance:

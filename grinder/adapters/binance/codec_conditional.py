@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from grinder.adapters.binance.codec_account import build, read, require_sane
+from grinder.adapters.binance.codec_account import build, decode_readable, read, require_sane
+from grinder.model.account import UnreadableRows
 from grinder.model.conditional import CancelConditional, ConditionalOrder, PlaceConditional
 from grinder.model.errors import PayloadError
 from grinder.model.orders import Side
@@ -95,6 +96,15 @@ def decode_open_conditional(body: bytes) -> tuple[ConditionalOrder, ...]:
     """
     algos = read(_ALGOS, body)
     return build(lambda: tuple(_order(algo) for algo in algos))
+
+
+def decode_readable_conditional(body: bytes) -> tuple[ConditionalOrder | UnreadableRows, ...]:
+    """Return the waiting orders that can be read, and how many cannot.
+
+    Raises:
+        PayloadError: it is no list.
+    """
+    return decode_readable(body, decode_conditional)
 
 
 def decode_conditional_cancel(body: bytes, request: CancelConditional) -> None:

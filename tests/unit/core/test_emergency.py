@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -13,7 +14,6 @@ from grinder.core.emergency import (
     HELD_MS_MAX,
     QUIET_LOOKS_MAX,
     Exit,
-    ExitPlan,
     Phase,
     Result,
     Step,
@@ -21,12 +21,14 @@ from grinder.core.emergency import (
     start,
     wake,
 )
+from grinder.model.account import UnreadableRows
 from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.orders import Side, TimeInForce
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import (
     Advice,
     CancelAllOrders,
+    Confirmed,
     InDoubt,
     OrderType,
     PlaceOrder,
@@ -34,13 +36,14 @@ from grinder.model.venue import (
     QueryPositions,
     Rejected,
     VenueReply,
+    VenueRequest,
 )
-from tests.engine_world import instrument
+from tests.exit_runner import PLAN, Runner
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
 from tests.fakes import FakeClock
 
 D = Decimal
-PLAN = ExitPlan((SYMBOL,), {SYMBOL: instrument(SYMBOL)}, "grd", 0, 1 << 20, 200)
+Submit = Callable[[VenueRequest, Callable[[VenueReply], None]], None]
 REFUSED = Rejected(400, -4131, "PERCENT_PRICE", Advice.FILTER)
 
 
@@ -56,37 +59,6 @@ def stop_order(symbol: str = SYMBOL) -> ConditionalOrder:
     return ConditionalOrder("stop-1", 7, symbol, Side.SELL, "STOP_MARKET", "NEW", D(90), D(0), D(0), True, 1)
 
 
-class Runner:
-    """Runs the machine against a venue, step by step, in its own time."""
-
-    def __init__(self, venue: FakeVenue, plan: ExitPlan = PLAN) -> None:
-        self.venue = venue
-        self.plan = plan
-        self.results: list[Result] = []
-        self.cancelled = 0
-        self.closed = 0
-        self.exit = Exit()
-        self.apply(start(self.exit, plan))
-
-    def apply(self, step: Step) -> None:
-        self.exit = step.exit
-        if step.result is not None:
-            self.results.append(step.result)
-            self.cancelled += step.cancelled
-            self.closed += step.closed
-        for request in step.requests:
-            replies: list[VenueReply] = []
-            self.venue.submit(request, replies.append)
-            on_reply, reply = self.venue.replies.pop()
-            on_reply(reply)
-            self.apply(answered(self.exit, request, reply, self.plan, self.venue.clock.mono_ns()))
-
-    def run(self, milliseconds: int) -> None:
-        for _ in range(milliseconds // 50):
-            self.venue.clock.advance_ms(50)
-            self.apply(wake(self.exit, self.plan, self.venue.clock.mono_ns()))
-
-
 def venue_with(qty: str, orders: int = 0) -> FakeVenue:
     venue = FakeVenue(FakeClock())
     if D(qty):
@@ -94,6 +66,19 @@ def venue_with(qty: str, orders: int = 0) -> FakeVenue:
     for number in range(orders):
         venue.rest(foreign(number))
     return venue
+
+
+def answers_otherwise(venue: FakeVenue, kind: type, alter: Callable[[VenueReply], VenueReply]) -> Submit:
+    """Let a venue answer requests of a kind otherwise; return what it did before."""
+    normal = venue.submit
+
+    def submit(request: VenueRequest, on_reply: Callable[[VenueReply], None]) -> None:
+        normal(request, on_reply)
+        waiting, reply = venue.replies[-1]
+        venue.replies[-1] = (waiting, alter(reply) if isinstance(request, kind) else reply)
+
+    venue.submit = submit  # type: ignore[method-assign]
+    return normal
 
 
 def test_exit_when_there_is_a_position_and_orders_then_all_gone_and_counted() -> None:
@@ -126,14 +111,7 @@ def test_exit_when_a_symbol_is_not_in_the_settings_then_it_is_left_too() -> None
 
 def test_exit_when_positions_cannot_be_read_then_error_and_tried_until_they_can() -> None:
     venue = venue_with("1")
-    normal = venue.submit
-
-    def blind(request: object, on_reply: object) -> None:
-        normal(request, on_reply)  # type: ignore[arg-type]
-        if isinstance(request, QueryPositions):
-            venue.replies[-1] = (venue.replies[-1][0], InDoubt("timeout"))
-
-    venue.submit = blind  # type: ignore[method-assign]
+    normal = answers_otherwise(venue, QueryPositions, lambda reply: InDoubt("timeout"))
     runner = Runner(venue)
     runner.run(20_000)
     assert set(runner.results) == {Result.ERROR}
@@ -143,6 +121,29 @@ def test_exit_when_positions_cannot_be_read_then_error_and_tried_until_they_can(
     runner.run(2 * BACKOFF_MS_MAX)
     assert runner.results[-1] is Result.SUCCESS
     assert venue.positions[SYMBOL] == 0
+
+
+@pytest.mark.parametrize("kind", [QueryOpenOrders, QueryOpenConditional, QueryPositions])
+def test_exit_when_a_row_cannot_be_read_then_what_is_known_goes_and_no_success_until_it_can(kind: type) -> None:
+    venue = venue_with("1", orders=1)
+    venue.positions["ETHUSDT"] = D(-2)
+    venue.rest(foreign(9, "ETHUSDT"))
+
+    def with_a_hidden_row(reply: VenueReply) -> VenueReply:
+        assert isinstance(reply, Confirmed)
+        assert isinstance(reply.value, tuple)
+        return Confirmed((*reply.value, UnreadableRows(1)), 0)
+
+    normal = answers_otherwise(venue, kind, with_a_hidden_row)
+    runner = Runner(venue)
+    runner.run(30_000)
+    assert set(runner.results) == {Result.ERROR}
+    assert not any(venue.positions.values())
+    assert not venue.open_orders()
+    assert runner.exit.unreadable == 1
+    venue.submit = normal  # type: ignore[method-assign]
+    runner.run(2 * BACKOFF_MS_MAX)
+    assert runner.results[-1] is Result.SUCCESS
 
 
 def closing(venue: FakeVenue) -> list[PlaceOrder]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
+from grinder.model.account import UnreadableRows
 from grinder.model.board import Word
 from grinder.model.control import FsmState
 from grinder.model.orders import Fill, OrderKind, OrderState
-from grinder.model.venue import CancelAllOrders
+from grinder.model.venue import CancelAllOrders, Confirmed, QueryPositions, VenueReply, VenueRequest
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import SYMBOL
 
@@ -82,6 +84,29 @@ def test_exit_when_a_reply_never_comes_then_begun_again_and_a_late_one_ignored()
     results = [json.loads(text)["result"] for text in world.evidence.files.values()]
     assert results == ["error", "success"]
     assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == 1
+
+
+def test_exit_when_a_row_cannot_be_read_then_closed_what_is_known_and_the_rows_are_told() -> None:
+    world = ExecutorWorld()
+    world.venue.positions[SYMBOL] = D(1)
+    normal = world.venue.submit
+
+    def partly(request: VenueRequest, on_reply: Callable[[VenueReply], None]) -> None:
+        normal(request, on_reply)
+        waiting, reply = world.venue.replies[-1]
+        if isinstance(request, QueryPositions) and request.for_exit and isinstance(reply, Confirmed):
+            assert isinstance(reply.value, tuple)
+            world.venue.replies[-1] = (waiting, Confirmed((*reply.value, UnreadableRows(2)), 0))
+
+    world.venue.submit = partly  # type: ignore[method-assign]
+    world.board.write(Word.TRIP_FSM, 1)
+    world.run(10_000)
+    assert world.venue.positions[SYMBOL] == 0
+    assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == 0
+    said = json.loads(next(iter(world.evidence.files.values())))
+    assert (said["success"], said["rows_unreadable"], said["positions_closed"]) == (False, 2, 1)
+    (event, *_) = [fields for name, fields in world.log.events if name == "EMERGENCY EXIT ERROR"]
+    assert event["rows_unreadable"] == 2
 
 
 def test_exit_when_paused_only_then_nothing_is_closed() -> None:

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from grinder.adapters.binance import codec_account as codec
-from grinder.model.account import PositionSide
+from grinder.adapters.binance.answers import answer_of
+from grinder.model.account import OpenOrder, Position, PositionSide, UnreadableRows
 from grinder.model.errors import PayloadError
 from grinder.model.orders import Side, TimeInForce
-from grinder.model.venue import AmendOrder, CancelOrder, OrderType, PlaceOrder
+from grinder.model.venue import AmendOrder, CancelOrder, OrderType, PlaceOrder, QueryOpenOrders, QueryPositions
 
 PLACE = PlaceOrder(
     "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000.10"), Decimal("0.002"), TimeInForce.GTX, False
@@ -155,6 +156,38 @@ def test_positions_in_hedge_mode_keep_both_sides() -> None:
 def test_one_unreadable_position_refuses_all_because_missing_is_not_flat() -> None:
     with pytest.raises(PayloadError):
         codec.decode_positions(body([position(), position(positionAmt="NaN")]))
+
+
+@pytest.mark.parametrize(
+    "strange", [{"positionAmt": "NaN"}, {"positionSide": "ASKEW"}, {"markPrice": None}, {"entryPrice": "1E+99"}]
+)
+def test_positions_when_an_exit_asks_then_one_that_cannot_be_read_hides_no_other_and_is_counted(
+    strange: dict[str, object],
+) -> None:
+    rows = body([position(**strange), position(symbol="ETHUSDT"), "?"])
+    known = answer_of(rows, QueryPositions(for_exit=True))
+    assert isinstance(known, tuple)
+    assert [item.symbol for item in known if isinstance(item, Position)] == ["ETHUSDT"]
+    assert known[-1] == UnreadableRows(2)
+    with pytest.raises(PayloadError):
+        answer_of(rows, QueryPositions())
+
+
+def test_positions_when_an_exit_asks_then_a_strange_row_without_amount_is_flat_and_a_broken_list_is_no_answer() -> None:
+    assert answer_of(body([position(positionAmt="0.0", markPrice="")]), QueryPositions(for_exit=True)) == ()
+    for broken in (b"[{", b"{}", b""):
+        with pytest.raises(PayloadError):
+            answer_of(broken, QueryPositions(for_exit=True))
+
+
+def test_open_orders_when_an_exit_asks_then_those_that_can_be_read_and_how_many_cannot() -> None:
+    rows = body([ORDER, {**ORDER, "side": "ASKEW"}])
+    (known, hidden) = codec.decode_readable_orders(rows)
+    assert isinstance(known, OpenOrder)
+    assert hidden == UnreadableRows(1)
+    assert answer_of(rows, QueryOpenOrders(for_exit=True)) == (known, hidden)
+    with pytest.raises(PayloadError):
+        answer_of(rows, QueryOpenOrders())
 
 
 def test_balance_reads_the_totals() -> None:

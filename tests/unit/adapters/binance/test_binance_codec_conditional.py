@@ -9,7 +9,7 @@ import pytest
 from grinder.adapters.binance.answers import answer_of
 from grinder.adapters.binance.parameters import parameters_of
 from grinder.adapters.binance.wire import Urgency, operation_of, urgency_of
-from grinder.model.account import PositionSide
+from grinder.model.account import PositionSide, UnreadableRows
 from grinder.model.conditional import (
     CancelAllConditional,
     CancelConditional,
@@ -87,6 +87,13 @@ def test_conditional_order_when_documented_reply_then_read_whole() -> None:
     assert answer_of(body(DOCUMENTED), STOP) == ORDER
     assert answer_of(body(DOCUMENTED), QueryConditional("grd-0-7-x1")) == ORDER
     assert answer_of(body([DOCUMENTED, DOCUMENTED]), QueryOpenConditional()) == (ORDER, ORDER)
+
+
+def test_open_orders_when_an_exit_asks_then_one_that_cannot_be_read_hides_no_other_and_is_counted() -> None:
+    rows = body([{**DOCUMENTED, "side": "ASKEW"}, DOCUMENTED])
+    assert answer_of(rows, QueryOpenConditional(for_exit=True)) == (ORDER, UnreadableRows(1))
+    with pytest.raises(PayloadError):
+        answer_of(rows, QueryOpenConditional())
 
 
 def test_conditional_order_when_it_closes_the_whole_position_then_quantity_and_price_are_zero() -> None:
