@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from grinder.core.fills import cover
 from grinder.core.orders import Order, new_order
 from grinder.model.limits import RECV_WINDOW_MS_MAX
-from grinder.model.orders import OrderState, Place
+from grinder.model.orders import OrderState, Place, TimeInForce
+from grinder.model.reasons import PlanReason
 from grinder.model.units import ZERO
+
+FOUND_RESTING: Final = PlanReason.UNKNOWN_ORDER
+"""Reason on record of a placement that is not ours to tell of: the order was found at the venue."""
 
 
 class PlaceRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -47,7 +52,10 @@ class CancelRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=Fa
 
 
 class CountedRecord(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """A fill about to be published: the span of the order's cumulative quantity that it covers."""
+    """A fill about to be published: the span of the order's cumulative quantity that it covers.
+
+    Of whatever span, it tells that the venue has had the order; an empty one tells nothing else.
+    """
 
     client_order_id: str
     start: Decimal
@@ -133,6 +141,7 @@ def _add(order: Order, record: AmendRecord | CancelRecord | CountedRecord) -> Or
         counted, _ = cover(order.counted, record.start, record.end)
         return msgspec.structs.replace(
             order,
+            existed=True,
             counted=counted,
             filled_qty=max(order.filled_qty, record.end),
             inferred=order.inferred + (1 if record.inferred else 0),
@@ -153,19 +162,55 @@ def _window_ms(record: PlaceRecord | AmendRecord) -> int:
 def carry(orders: Iterable[Order], places: dict[str, PlaceRecord], run: RunRecord) -> list[bytes]:
     """Return the records that a fresh journal must begin with: the run's budget, live orders, what they filled.
 
-    ``places``: the placement on record of each order; one without (adopted from the venue) is found there again.
-    The carried placement uses no budget: the run record counts it already.
+    ``places``: the placement on record of each order; one without was found at the venue. The carried placement uses no
+    budget: the run record counts it already.
     """
-    records = [encode(run)]
+    records: list[Record] = [run]
     for order in orders:
-        place = places.get(order.client_order_id)
-        if place is None:
-            continue
-        records.append(encode(msgspec.structs.replace(place, run_id="")))
-        largest_qty = max(order.qty, order.at_most_qty)
-        if largest_qty > place.place.qty:
-            amend = AmendRecord(order.client_order_id, order.price, largest_qty, order.recv_window_ms)
-            records.append(encode(amend))
-        records.extend(encode(CountedRecord(order.client_order_id, start, end, False)) for start, end in order.counted)
-        records.extend(encode(CountedRecord(order.client_order_id, ZERO, ZERO, True)) for _ in range(order.inferred))
+        records.extend(standing(order, places.get(order.client_order_id)))
+    return [encode(record) for record in records]
+
+
+def standing(order: Order, placed: PlaceRecord | None = None) -> list[Record]:
+    """Return the records that tell of one order as it is now.
+
+    Args:
+        order: live, or ended with fills that are not counted yet.
+        placed: its placement on record; None for an order found at the venue, of which none was ever sent from here.
+
+    Returns:
+        None for an order found at the venue without a price or a quantity: no placement of ours looks like that.
+    """
+    place = placed.place if placed is not None else _place_of(order)
+    if place is None:
+        return []
+    name = order.client_order_id
+    sent_utc_ms, window_ms = (placed.utc_ms, placed.recv_window_ms) if placed is not None else (0, 0)
+    records: list[Record] = [PlaceRecord(place, "", sent_utc_ms, window_ms)]
+    largest_qty = max(order.qty, order.at_most_qty)
+    if largest_qty > place.qty:
+        records.append(AmendRecord(name, order.price, largest_qty, order.recv_window_ms))
+    records.extend(CountedRecord(name, start, end, False) for start, end in order.counted)
+    records.extend(CountedRecord(name, ZERO, ZERO, True) for _ in range(order.inferred))
+    if order.existed and not (order.counted or order.inferred):
+        records.append(CountedRecord(name, ZERO, ZERO, False))
     return records
+
+
+def _place_of(order: Order) -> Place | None:
+    """Return the placement that an order found at the venue looks like; its time in force is known to nobody here."""
+    if order.price <= ZERO or order.qty <= ZERO:
+        return None
+    return Place(
+        order.client_order_id,
+        order.symbol,
+        order.side,
+        order.price,
+        order.qty,
+        TimeInForce.GTC,
+        order.reduce_only,
+        order.kind,
+        FOUND_RESTING,
+        0,
+        0,
+    )

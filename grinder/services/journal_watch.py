@@ -26,7 +26,10 @@ class JournalWatch:
         return f"order journal: {trouble}" if trouble else ""
 
     def begin(self) -> None:
-        """Report what damage the start found; the venue's own orders and fills stand in for what is lost."""
+        """Report what damage the start found.
+
+        The venue's resting orders stand in for what is lost; an order that filled meanwhile is asked for by nobody.
+        """
         loss = self._ports.journal.loss
         self._ports.telemetry.count("grinder_journal_lost_records_total", by=float(loss.lost_records))
         if loss.files:

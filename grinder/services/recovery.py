@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.ledger import FOUND_RESTING, standing
 from grinder.core.orders import Order, adopted
 from grinder.core.origin import FoundOrders, Origin, Treatment, origin_of, treatment
 from grinder.core.venue_budget import CONDITIONAL_MS, EXECUTOR_MODE_MS, RULES_MS, SWEEP_MS
@@ -127,7 +128,8 @@ class Recovery:
         self._due_mono_ns: dict[str, int] = {}
         self._failures: dict[str, tuple[int, str]] = {}
         self._restored: set[str] = set()
-        self._older: dict[str, None] = {}
+        self._unwanted: dict[str, Origin] = {}
+        self._unrecorded: dict[str, None] = {}
         self._hedge_mode = False
         self._newer_term = ""
         self._origins: Counter[Origin] = Counter()
@@ -150,7 +152,11 @@ class Recovery:
         Called once more when this host has won: what the venue said of orders before then is worth nothing now.
         """
         self._restored = {order.client_order_id for order in self._store.live()}
-        self._older = {order.client_order_id: None for order in self._store.live() if self._of_older_leader(order)}
+        self._unwanted = {
+            order.client_order_id: origin
+            for order in self._store.live()
+            if not order.reduce_only and (origin := self._unwanted_as(order)) is not None
+        }
         self._newer_term = ""
         for step in STEPS:
             if step.stage > READS:
@@ -169,8 +175,11 @@ class Recovery:
             return f"NEWER_TERM: {self._newer_term} rests at the venue, so another host leads"
         if self._restored:
             return f"RESTORED_ORDERS: {len(self._restored)} orders of an earlier run are in doubt"
-        if self._older:
-            return f"OLDER_TERM: {len(self._older)} entries of an older leader are being taken back"
+        older = sum(1 for origin in self._unwanted.values() if origin is Origin.OLDER_TERM)
+        if older:
+            return f"OLDER_TERM: {older} entries of an older leader are being taken back"
+        if self._unwanted:
+            return f"FOUND_ORDERS: {len(self._unwanted)} entries that nobody here placed are being taken back"
         return ""
 
     def unread(self) -> str:
@@ -219,21 +228,22 @@ class Recovery:
             for name in self._restored
             if (order := self._store.get(name)) is not None and order.state is OrderState.IN_DOUBT
         }
-        self._take_back_older()
+        self._take_back_unwanted()
 
-    def _of_older_leader(self, order: Order) -> bool:
-        """Tell whether an order is an entry of a leader that is no more."""
+    def _unwanted_as(self, order: Order) -> Origin | None:
+        """Return as whose a journaled entry is taken back: an older leader's, or found before and to be cancelled."""
         origin = origin_of(order.client_order_id, self._config.prefix, self._lead.term)
-        return origin is Origin.OLDER_TERM and not order.reduce_only
+        found = order.reason == FOUND_RESTING and self._config.found_orders is FoundOrders.CANCEL
+        return origin if origin is Origin.OLDER_TERM or found else None
 
-    def _take_back_older(self) -> None:
-        """Cancel the older leader's entries as soon as each rests for certain, until they are gone."""
-        for name in tuple(self._older):
+    def _take_back_unwanted(self) -> None:
+        """Cancel entries that are to be taken back as soon as each rests for certain, until they are gone."""
+        for name, origin in tuple(self._unwanted.items()):
             order = self._store.get(name)
             if order is None or order.terminal:
-                del self._older[name]
+                del self._unwanted[name]
             elif order.state in RESTING:
-                self._take_back(order, Origin.OLDER_TERM)
+                self._take_back(order, origin)
 
     def _take_back(self, order: Order, origin: Origin) -> None:
         self._ports.log.event(
@@ -304,6 +314,12 @@ class Recovery:
             self._origins = origins
             self._ports.log.event("ORDERS_SORTED", **{origin.lower(): origins[origin] for origin in Origin})
         self._ports.telemetry.gauge("grinder_executor_foreign_orders", float(origins[Origin.FOREIGN]))
+        for name in tuple(self._unrecorded):
+            order = self._store.get(name)
+            if order is None or order.terminal:
+                del self._unrecorded[name]
+            else:
+                self._put_on_record(order)
         listed = {found.client_order_id for found in resting}
         for order in self._store.live():
             if order.state in RESTING and order.client_order_id not in listed:
@@ -326,14 +342,25 @@ class Recovery:
         if known is None:
             self._store.remember(name)
             known = adopted(found)
+            self._put_on_record(known)
             self._store.put(known)
             self._ports.log.event("ORDER_ADOPTED", client_order_id=name, symbol=found.symbol, origin=origin)
         elif origin is Origin.OURS:
             return
-        if chosen is Treatment.CANCEL and known.state in RESTING:
-            self._take_back(known, origin)
-        if chosen is Treatment.CANCEL and origin is Origin.OLDER_TERM:
-            self._older[name] = None
+        if chosen is Treatment.CANCEL:
+            self._unwanted[name] = origin
+            if known.state in RESTING:
+                self._take_back(known, origin)
+
+    def _put_on_record(self, order: Order) -> None:
+        """Write down an order that was found, so that a later start asks for it also when it rests no more.
+
+        What the journal does not take now is tried again with every look at what rests; a checkpoint has it, too.
+        """
+        if all(self._store.record(record) for record in standing(order)):
+            self._unrecorded.pop(order.client_order_id, None)
+        else:
+            self._unrecorded[order.client_order_id] = None
 
     def _take_conditional_orders(self, value: Answer) -> bool:
         """Cancel conditional orders under our prefix: this program places none, so nobody would look after them."""

@@ -63,8 +63,9 @@ VENUE: Final = Section(
             "GRINDER_FOUND_ORDERS",
             FoundOrders,
             "adopt",
-            "At start, entries under our prefix that the journal does not know: `adopt` or `cancel`. Orders that only "
-            "reduce are adopted in any case, entries of an older leader cancelled.",
+            "At start, entries under our prefix that the journal does not know: `adopt` or `cancel`. Regular "
+            "orders that only reduce are adopted in any case; entries of an older leader are cancelled, and so are "
+            "conditional orders under our prefix.",
         ),
     ),
 )
@@ -180,7 +181,8 @@ HOST: Final = Section(
             "When the order journal is forced to the disk. A killed process loses no record either way; a host that "
             "loses power may lose, with `none`, what the kernel has not written yet (some 30 s); with `group`, what "
             "came after the last sync in the background (5 ms and the time of a sync); with `each`, nothing, since "
-            "every send waits for its sync. What is lost is asked of the venue.",
+            "every send waits for its sync. An order whose placement was lost is found again if it rests at the venue; "
+            "one that filled meanwhile is not asked for, for nobody has its id: only the account's position shows it.",
         ),
         integer(
             "GRINDER_CRASH_LOOP_STARTS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 
 from grinder.core.ledger import (
     AmendRecord,
@@ -12,11 +13,15 @@ from grinder.core.ledger import (
     CountedRecord,
     EndRecord,
     PlaceRecord,
+    Record,
     RunRecord,
     carry,
     encode,
     replay,
+    standing,
 )
+from grinder.core.orders import adopted
+from grinder.model.account import OpenOrder
 from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderState
 from tests.account_world import ExecutorWorld
@@ -52,7 +57,7 @@ def test_replay_when_a_record_is_unreadable_then_it_is_skipped_and_counted() -> 
 
 
 def test_carry_when_replayed_after_the_old_file_too_then_nothing_changes() -> None:
-    old = [PlaceRecord(FIRST, "run"), CountedRecord(FIRST.client_order_id, D(0), D("0.4"), True)]
+    old: list[Record] = [PlaceRecord(FIRST, "run"), CountedRecord(FIRST.client_order_id, D(0), D("0.4"), True)]
     before = replay(encode(record) for record in old)
     carried = carry(before.orders.values(), before.places, RunRecord("run", before.risk_orders["run"]))
     for records in (carried, [*(encode(record) for record in old), *carried]):
@@ -68,9 +73,32 @@ def test_replay_when_an_ended_order_is_carried_by_a_leftover_file_then_it_stays_
     assert not replay(encode(record) for record in (place, end, place)).orders
 
 
-def test_carry_when_an_order_was_adopted_then_it_needs_no_record() -> None:
-    replayed = replay([encode(PlaceRecord(FIRST, "run"))])
-    assert carry(replayed.orders.values(), {}, RunRecord("run", 1)) == [encode(RunRecord("run", 1))]
+@pytest.mark.parametrize("filled", [D(0), D("0.4")])
+def test_carry_when_an_order_was_found_at_the_venue_then_a_replay_asks_for_it_and_knows_that_it_existed(
+    filled: Decimal,
+) -> None:
+    name = FIRST.client_order_id
+    found = OpenOrder(name, 5, FIRST.symbol, FIRST.side, "LIMIT", D(99), D(2), filled, False, "NEW", 1)
+    records = [encode(record) for record in standing(adopted(found))]
+    for _ in range(3):
+        replayed = replay(records)
+        order = replayed.orders[name]
+        assert (order.state, order.existed, order.price, order.qty) == (OrderState.IN_DOUBT, True, D(99), D(2))
+        assert (order.filled_qty, order.uncounted_qty, order.kind) == (filled, D(0), FIRST.kind)
+        assert not replayed.risk_orders.get("run", 0)
+        records = carry(replayed.orders.values(), {}, RunRecord("run", 0))
+        assert records == carry(replayed.orders.values(), replayed.places, RunRecord("run", 0))
+
+
+def test_carry_when_a_found_order_is_no_placement_then_left_out() -> None:
+    found = OpenOrder(FIRST.client_order_id, 5, FIRST.symbol, FIRST.side, "STOP", D(0), D(2), D(0), True, "NEW", 1)
+    assert carry([adopted(found)], {}, RunRecord("run", 1)) == [encode(RunRecord("run", 1))]
+
+
+def test_replay_when_a_placement_alone_is_on_record_then_nothing_says_that_the_order_existed() -> None:
+    replayed = replay([encode(PlaceRecord(FIRST, "run", 7, 1_000))])
+    carried = replay(carry(replayed.orders.values(), replayed.places, RunRecord("run", 1)))
+    assert not carried.orders[FIRST.client_order_id].existed
 
 
 def test_replay_when_a_record_is_of_an_order_not_known_then_ignored() -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from grinder.core.ledger import replay
 from grinder.core.origin import FoundOrders
 from grinder.model.account import Mismatch
 from grinder.model.board import Word
@@ -26,7 +27,7 @@ from grinder.model.venue import (
     Rejected,
 )
 from grinder.services.recovery import RETRY_MS_MAX, STEPS
-from tests.account_world import ExecutorWorld, order_id
+from tests.account_world import ExecutorWorld, MemoryJournal, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
 from tests.fakes import FakeClock
 
@@ -103,6 +104,77 @@ def test_start_when_an_order_of_ours_rests_that_nobody_knows_then_the_setting_de
     assert isinstance(snapshot, OrdersSnapshot)
     assert len(snapshot.orders) == (0 if taken_back else 1)
     assert not world.service.readiness()
+
+
+def found_resting(journal: MemoryJournal, filled: Decimal = ZERO, **settings: object) -> tuple[ExecutorWorld, str]:
+    """Return an executor that found an order at the venue of which its journal knew nothing, and the order's id."""
+    venue, name = FakeVenue(FakeClock()), order_id(1)
+    venue.rest(entry(name), filled)
+    world = ExecutorWorld(venue=venue, journal=journal, **settings)  # type: ignore[arg-type]
+    world.run(500)
+    return world, name
+
+
+@pytest.mark.parametrize("filled", [D(0), D("0.25")])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_found_order_when_it_fills_while_the_executor_is_dead_then_the_next_start_counts_what_it_filled(
+    filled: Decimal, checkpointed: bool
+) -> None:
+    journal = MemoryJournal()
+    world, name = found_resting(journal, filled)
+    if checkpointed:
+        journal.wants_checkpoint = True
+        world.run(2_000)
+        assert not journal.wants_checkpoint
+    world.venue.trade(name, D(1) - filled)
+    world.venue.events.clear()
+    again = ExecutorWorld(venue=world.venue, journal=journal)
+    again.run(5_000)
+    assert again.state(name) is OrderState.FILLED
+    assert again.filled(name) == D(1) - filled
+    third = ExecutorWorld(venue=world.venue, journal=journal)
+    third.run(5_000)
+    assert not third.filled(name)
+
+
+def test_found_order_when_the_venue_knows_it_no_more_at_the_next_start_then_it_is_gone_and_not_refused() -> None:
+    journal = MemoryJournal()
+    world, name = found_resting(journal)
+    del world.venue.orders[name]
+    again = ExecutorWorld(venue=world.venue, journal=journal)
+    again.run(20_000)
+    assert again.state(name) is OrderState.CANCELED
+
+
+def test_found_order_when_the_journal_is_full_then_put_on_record_once_it_takes_records() -> None:
+    journal = MemoryJournal()
+    journal.full = True
+    world, name = found_resting(journal)
+    journal.full = False
+    world.run(31_000)
+    assert name in replay(journal.records).orders
+
+
+def test_found_order_when_the_executor_dies_with_its_cancel_then_the_next_start_cancels_it_and_no_order_of_ours() -> (
+    None
+):
+    journal = MemoryJournal()
+    venue, name = FakeVenue(FakeClock()), order_id(1)
+    venue.rest(entry(name))
+    venue.outcomes[CancelOrder] = [Outcome.LOST_BEFORE]
+    world = ExecutorWorld(venue=venue, journal=journal, found_orders=FoundOrders.CANCEL)
+    while not venue.sent(CancelOrder):
+        world.run(50)
+    venue.replies.clear()
+    again = ExecutorWorld(venue=venue, journal=journal, found_orders=FoundOrders.CANCEL)
+    again.run(10_000)
+    assert again.state(name) is OrderState.CANCELED
+    ours = again.place(2)
+    again.run(500)
+    third = ExecutorWorld(venue=venue, journal=journal, found_orders=FoundOrders.CANCEL)
+    third.run(10_000)
+    assert [order.request.client_order_id for order in venue.open_orders()] == [ours]
+    assert not third.service.readiness()
 
 
 def test_start_when_an_entry_of_an_older_term_rests_then_it_is_taken_back_until_gone() -> None:
