@@ -25,7 +25,7 @@ from grinder.adapters.override import (
     override_in,
     store_override,
 )
-from grinder.cli import acts, beside, main, override
+from grinder.cli import acts, beside, cluster, main, override
 from grinder.model.board import Word
 from grinder.model.control import Exit, Override
 
@@ -80,6 +80,17 @@ def test_kill_when_the_disk_hangs_then_the_board_is_tripped_and_not_confirmed_in
     (evidence,) = (state_dir.parent / "artifacts" / "kill").glob("*.json")
     assert "the disk does not answer" in json.loads(evidence.read_text())["outcome"]
     assert word(run_dir, Word.TRIP_OPERATOR)
+
+
+def test_kill_when_the_disk_hangs_then_the_cluster_is_spoken_to_all_the_same(
+    run_dir: Path, state_dir: Path, closed_port: int, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRINDER_HA_ENABLED", "1")
+    monkeypatch.setenv("GRINDER_ETCD_ENDPOINTS", f"127.0.0.1:{closed_port}")
+    monkeypatch.setattr(cluster, "TELL_S_MAX", 0.05)
+    with hung(state_dir, LATCH_FILE, monkeypatch):
+        assert main(["kill", "--reason", "x"]) == Exit.GATE
+        assert "the cluster was NOT told" in say()
 
 
 @pytest.mark.parametrize("target", [Override.PAUSE, Override.EMERGENCY])
