@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -345,8 +346,12 @@ class Recovery:
             self._put_on_record(known)
             self._store.put(known)
             self._ports.log.event("ORDER_ADOPTED", client_order_id=name, symbol=found.symbol, origin=origin)
-        elif origin is Origin.OURS:
-            return
+        else:
+            if known.state in RESTING and (found.filled_qty, found.price, found.qty) != _amounts(known):
+                # The stream lost an event, or the list is from before the last one: a question of its own tells which.
+                self._settling.verify(name)
+            if origin is Origin.OURS:
+                return
         if chosen is Treatment.CANCEL:
             self._unwanted[name] = origin
             if known.state in RESTING:
@@ -379,6 +384,10 @@ class Recovery:
 def _all_are(value: Answer, kind: type) -> bool:
     """Tell whether an answer is a tuple of one kind, an empty one included."""
     return isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
+
+
+def _amounts(order: Order) -> tuple[Decimal, Decimal, Decimal]:
+    return order.filled_qty, order.price, order.qty
 
 
 def _words(reply: VenueReply) -> str:

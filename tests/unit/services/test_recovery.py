@@ -8,6 +8,7 @@ import pytest
 
 from grinder.core.ledger import replay
 from grinder.core.origin import FoundOrders
+from grinder.core.venue_budget import SWEEP_MS
 from grinder.model.account import Mismatch
 from grinder.model.board import Word
 from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
@@ -22,6 +23,7 @@ from grinder.model.venue import (
     OrderType,
     PlaceOrder,
     QueryOpenOrders,
+    QueryOrder,
     QueryPositionMode,
     QueryServerTime,
     Rejected,
@@ -175,6 +177,51 @@ def test_found_order_when_the_executor_dies_with_its_cancel_then_the_next_start_
     third.run(10_000)
     assert [order.request.client_order_id for order in venue.open_orders()] == [ours]
     assert not third.service.readiness()
+
+
+def test_sweep_when_the_stream_lost_a_partial_fill_then_it_is_asked_for_and_counted_once() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    world.venue.trade(name, D("0.4"))
+    world.venue.events.clear()
+    world.run(SWEEP_MS + 5_000)
+    assert world.state(name) is OrderState.PARTIALLY_FILLED
+    assert world.filled(name) == D("0.4")
+    asked = len(world.venue.sent(QueryOrder))
+    world.run(2 * SWEEP_MS)
+    assert len(world.venue.sent(QueryOrder)) == asked
+
+
+@pytest.mark.parametrize(("price", "qty"), [(D(98), D(1)), (D(99), D(2))])
+def test_sweep_when_the_venue_has_an_order_at_other_amounts_then_they_are_taken_over(
+    price: Decimal, qty: Decimal
+) -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(50)
+    resting = world.venue.orders[name]
+    resting.price, resting.qty, resting.utc_ms = price, qty, world.clock.utc_ms()
+    world.run(SWEEP_MS + 5_000)
+    assert (world.updates(name)[-1].price, world.updates(name)[-1].qty) == (price, qty)
+
+
+def test_sweep_when_an_amend_is_on_its_way_then_what_differs_is_left_to_its_reply() -> None:
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(SWEEP_MS - 1_000)
+    world.venue.trade(name, D("0.4"))
+    world.venue.events.clear()
+    swept = len(world.venue.sent(QueryOpenOrders))
+    while len(world.venue.sent(QueryOpenOrders)) == swept:
+        world.run(50, deliver=False)
+    answers, world.venue.replies = world.venue.replies, []
+    world.amend(name, D(98), D(1))
+    for on_reply, reply in answers:
+        on_reply(reply)
+    world.run(1_000, deliver=False)
+    assert world.state(name) is OrderState.PENDING_AMEND
+    assert not world.venue.sent(QueryOrder)
 
 
 def test_start_when_an_entry_of_an_older_term_rests_then_it_is_taken_back_until_gone() -> None:
