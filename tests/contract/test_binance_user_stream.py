@@ -43,7 +43,7 @@ class MovingClock(SteadyClock):
 
 
 class Rig:
-    def __init__(self, server: VenueServer, rest: RestClient, life_s: float, extend_s: float) -> None:
+    def __init__(self, server: VenueServer, rest: RestClient, life_s: float, extend_s: float, gap_s: float) -> None:
         self.server = server
         self.clock = MovingClock()
         self.telemetry = recorder()
@@ -59,6 +59,7 @@ class Rig:
             log=self.log,
             life_s=life_s,
             extend_s=extend_s,
+            gap_s=gap_s,
         )
 
     def kinds(self) -> list[str]:
@@ -69,7 +70,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(life_s: float, extend_s: float) -> AsyncIterator[Rig]:
+async def rig(life_s: float, extend_s: float, gap_s: float) -> AsyncIterator[Rig]:
     async with running_server() as server:
         keys = iter(range(1_000))
 
@@ -79,7 +80,7 @@ async def rig(life_s: float, extend_s: float) -> AsyncIterator[Rig]:
         server.http["POST", KEY] = new_key
         rest = RestClient(server.url, signer(), clock=SteadyClock(), limits=Limits(), telemetry=recorder())
         await rest.open()
-        made = Rig(server, rest, life_s, extend_s)
+        made = Rig(server, rest, life_s, extend_s, gap_s)
         task = asyncio.create_task(made.stream.run())
         try:
             await eventually(lambda: len(server.private) == 1)
@@ -91,9 +92,14 @@ async def rig(life_s: float, extend_s: float) -> AsyncIterator[Rig]:
         assert made.key_requests("DELETE") == 0
 
 
-def run(test: Callable[[Rig], Coroutine[Any, Any, None]], life_s: float = 3_600.0, extend_s: float = 1_800.0) -> None:
+def run(
+    test: Callable[[Rig], Coroutine[Any, Any, None]],
+    life_s: float = 3_600.0,
+    extend_s: float = 1_800.0,
+    gap_s: float = 3_600.0,
+) -> None:
     async def main() -> None:
-        async with rig(life_s, extend_s) as made:
+        async with rig(life_s, extend_s, gap_s) as made:
             await test(made)
 
     uvloop.run(main())
@@ -124,14 +130,63 @@ def test_event_that_arrives_together_with_the_handshake_comes_after_the_announce
 
 
 @pytest.mark.parametrize("bad", ["", "{", '{"e":"ORDER_TRADE_UPDATE"}', '{"e":5}'])
-def test_bad_message_is_counted_and_the_next_one_arrives(bad: str) -> None:
+def test_bad_message_is_counted_and_a_gap_and_the_next_one_arrives(bad: str) -> None:
     async def test(made: Rig) -> None:
         await made.server.private[0].send_str(bad)
         await made.server.private[0].send_str(ACCOUNT_EVENT)
-        await eventually(lambda: made.kinds() == ["UserStreamUp", "AccountEvent"])
+        await eventually(lambda: made.kinds() == ["UserStreamUp", "UserStreamUp", "AccountEvent"])
         assert counted(made.telemetry, "grinder_user_stream_bad_payloads_total") == {(): 1.0}
+        assert len(made.server.private_keys) == 1
 
     run(test)
+
+
+async def send_bad(made: Rig, messages: int) -> None:
+    bad = sum(counted(made.telemetry, "grinder_user_stream_bad_payloads_total").values())
+    for _ in range(messages):
+        await made.server.private[-1].send_str("{")
+    await made.server.private[-1].send_str(ACCOUNT_EVENT)
+    await eventually(
+        lambda: sum(counted(made.telemetry, "grinder_user_stream_bad_payloads_total").values()) == bad + messages
+    )
+
+
+def test_storm_of_bad_messages_when_it_lasts_then_one_gap_now_and_none_before_the_period_is_over() -> None:
+    async def test(made: Rig) -> None:
+        await send_bad(made, 200)
+        await eventually(lambda: "AccountEvent" in made.kinds())
+        assert made.kinds() == ["UserStreamUp", "UserStreamUp", "AccountEvent"]
+        abort(made.server.private[0])
+        await eventually(lambda: made.kinds()[3:] == ["UserStreamDown", "UserStreamUp"])
+        await send_bad(made, 200)
+        await eventually(lambda: len(made.events) >= 6)
+        assert made.kinds()[5:] == ["AccountEvent"], "a new connection is no way round the bound"
+
+    run(test)
+
+
+def test_bad_message_within_the_period_when_it_is_over_then_said_once() -> None:
+    async def test(made: Rig) -> None:
+        await send_bad(made, 50)
+        await eventually(lambda: made.kinds().count("UserStreamUp") == 3)
+        made.clock.ahead_ns += 3_600 * 10**9
+        await send_bad(made, 1)
+        await eventually(lambda: made.kinds().count("UserStreamUp") == 4)
+
+    run(test, gap_s=0.5)
+
+
+def test_gap_that_is_due_when_the_connection_is_gone_then_not_said_to_be_up() -> None:
+    async def test(made: Rig) -> None:
+        await send_bad(made, 2)
+        due = asyncio.get_running_loop().time() + 0.6
+        made.server.http["POST", KEY] = json_reply({}, status=500)
+        abort(made.server.private[0])
+        await eventually(lambda: "UserStreamDown" in made.kinds())
+        await eventually(lambda: asyncio.get_running_loop().time() > due)
+        assert made.kinds()[-1] == "UserStreamDown"
+
+    run(test, gap_s=0.5)
 
 
 def test_trade_lite_is_counted_as_ignored() -> None:

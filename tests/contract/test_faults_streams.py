@@ -107,6 +107,7 @@ async def user_malformed(made: Rig) -> None:
     request = await asked_for_instead(made, "malformed", event="ORDER_TRADE_UPDATE")
     await eventually(lambda: made.follower.orders[request.client_order_id].state is OrderState.CANCELED)
     assert sum(counted(made.telemetry, "grinder_user_stream_bad_payloads_total").values()) == 1
+    assert made.events.count(UserStreamUp()) == 2, "what cannot be read is a gap"
 
 
 async def user_cut(made: Rig) -> None:

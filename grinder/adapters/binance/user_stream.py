@@ -1,7 +1,8 @@
 """The user data stream: a listen key kept alive, one connection, and a word whenever something may have been missed.
 
 After every UserStreamUp, a planned rotation included, the consumer must ask the venue for what it follows: silence
-does not say whether a stream is alive, and an event may come twice while two connections overlap. Must never delete
+does not say whether a stream is alive, and an event may come twice while two connections overlap. A message that cannot
+be read is a gap like any other: UserStreamUp is said again, once in a while however many there are. Must never delete
 the listen key: the venue gives the same one to every process of the account.
 
 Source: venue documentation, USDⓈ-M futures user data streams (key valid 60 minutes, POST returns the active key and
@@ -38,6 +39,10 @@ KEY_UNKNOWN: Final = -1125
 
 KEY_EXPIRED: Final = "key_expired"
 ROTATION: Final = "rotation"
+
+GAP_PERIOD_S: Final = 30.0
+"""Least time between two gaps that messages nobody can read make, seconds: what is asked for after one has its weight,
+and a venue that changed its format sends nothing else."""
 
 
 class _Link:
@@ -78,6 +83,7 @@ class UserStream:
         log: Log,
         life_s: float = CONNECTION_LIFE_S_MAX,
         extend_s: float = LISTEN_KEY_EXTEND_S,
+        gap_s: float = GAP_PERIOD_S,
     ) -> None:
         """Keep what is needed; nothing happens before ``run``.
 
@@ -91,6 +97,7 @@ class UserStream:
             log: connects and losses.
             life_s: planned life of a connection, seconds.
             extend_s: period of key extension, seconds.
+            gap_s: least time between two gaps that unreadable messages make, seconds.
         """
         self._ws_url = ws_url.rstrip("/")
         self._rest = rest
@@ -101,6 +108,9 @@ class UserStream:
         self._log = log
         self._life_s = life_s
         self._extend_s = extend_s
+        self._gap_s = gap_s
+        self._gap_due_mono_ns = 0
+        self._gap_timer: asyncio.TimerHandle | None = None
         self._announced: _Link | None = None
 
     def renew(self, why: str) -> None:
@@ -132,6 +142,8 @@ class UserStream:
                 await asyncio.sleep(backoff_ms / MS_PER_S)
                 backoff_ms = min(2 * backoff_ms, RECONNECT_BACKOFF_MS_MAX)
         finally:
+            if self._gap_timer is not None:
+                self._gap_timer.cancel()
             if current is not None:
                 current.cut()
 
@@ -211,12 +223,13 @@ class UserStream:
         self._on_event(UserStreamDown(link.why))
 
     def _on_message(self, link: _Link, message: bytes) -> None:
-        """Pass one message on; a bad one is counted and dropped."""
+        """Pass one message on; a bad one is counted, and what it told is lost."""
         self._announce(link)
         try:
             decoded = decode_user(message)
         except PayloadError:
             self._telemetry.count("grinder_user_stream_bad_payloads_total")
+            self._miss()
             return
         if isinstance(decoded, Ignored):
             self._telemetry.count("grinder_user_stream_ignored_total")
@@ -225,6 +238,23 @@ class UserStream:
                 link.end(KEY_EXPIRED)
         else:
             self._on_event(decoded)
+
+    def _miss(self) -> None:
+        """Say that something was missed: now, or once the last gap is long enough ago."""
+        if self._gap_timer is None:
+            wait_s = max(0, self._gap_due_mono_ns - self._clock.mono_ns()) / NS_PER_S
+            if wait_s > 0:
+                self._gap_timer = asyncio.get_running_loop().call_later(wait_s, self._tell_gap)
+            else:
+                self._tell_gap()
+
+    def _tell_gap(self) -> None:
+        """Have everything asked for that the stream tells; without a connection the next one does so anyway."""
+        self._gap_timer = None
+        if self._announced is not None and not self._announced.ended.is_set():
+            self._gap_due_mono_ns = self._clock.mono_ns() + int(self._gap_s * NS_PER_S)
+            self._log.event("USER_STREAM_GAP", connector=self._name)
+            self._on_event(UserStreamUp())
 
 
 async def _close(link: _Link) -> None:
