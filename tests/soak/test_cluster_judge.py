@@ -27,21 +27,25 @@ from grinder.model.cluster import (
     Stored,
 )
 from grinder.model.units import NS_PER_MS, NS_PER_S
+from tests.soak.cluster.operators import acknowledged_in
 from tests.soak.cluster.permits import Row, permits_of
 from tests.soak.cluster.verdicts import (
     COUNTDOWN,
+    HEEDED_NS,
     LATCHED_NS,
     PLACE,
     TOLD_NS,
     UNWELL_NS,
     Acknowledged,
     Broken,
+    ClockOff,
     Latched,
     Permit,
     Rest,
     Span,
     Spoken,
     World,
+    as_it_was,
     judge,
     kinds,
 )
@@ -86,12 +90,25 @@ def well() -> World:
         disarmed=[Span(1 * S, 9 * S), Span(30 * S, 90 * S)],
         unwell=[Span(22 * S, 60 * S, "b")],
         told=[Span(0, 9 * S), Span(30 * S, 60 * S)],
+        heeding=[Span(0, 9 * S, "a"), Span(2 * S, 9 * S, "b")],
         unkept=[],
     )
 
 
 def test_judge_when_all_is_well_then_it_finds_nothing() -> None:
     assert judge(well()) == []
+
+
+def nameless(world: World, acknowledged: Acknowledged) -> None:
+    """The latch of ``a`` could not be read, so that no trip had a name there."""
+    world.latched[0] = Latched("a", S, "0-ERROR")
+    world.acknowledged.append(acknowledged)
+
+
+def heeded_at(world: World, at: int) -> None:
+    """A trip at 23 s that ``b``, alive, holds at that time."""
+    world.heeding.append(Span(23 * S, 25 * S, "b"))
+    world.latched.append(Latched("b", at, "a-2"))
 
 
 Spoil = Callable[[World], object]
@@ -117,9 +134,13 @@ SPOILT: list[tuple[Broken, Spoil]] = [
     (Broken.UNTRIPPED, lambda world: world.acknowledged.clear()),
     (Broken.UNTRIPPED, lambda world: world.acknowledged.__setitem__(0, Acknowledged(8 * S, ("a-2",)))),
     (Broken.UNTRIPPED, lambda world: world.acknowledged.__setitem__(0, Acknowledged(9 * S + 1, (TRIP,)))),
+    (Broken.UNTRIPPED, lambda world: nameless(world, Acknowledged(8 * S, ("b-0-ERROR-7-1",)))),
+    (Broken.UNTRIPPED, lambda world: nameless(world, Acknowledged(S, ("a-0-ERROR-7-1",)))),
     (Broken.RISK_WHILE_TRIPPED, lambda world: world.latched.append(Latched("b", 22 * S - LATCHED_NS - 1, "b-1"))),
     (Broken.RISK_WHILE_DISARMED, lambda world: world.disarmed.append(Span(19 * S, 25 * S))),
     (Broken.TRIP_UNHEARD, lambda world: world.told.append(Span(22 * S - TOLD_NS - 1, 25 * S))),
+    (Broken.TRIP_UNHEEDED, lambda world: world.heeding.append(Span(23 * S, 25 * S, "b"))),
+    (Broken.TRIP_UNHEEDED, lambda world: heeded_at(world, 23 * S + HEEDED_NS + 1)),
     (Broken.TRIP_LOST, lambda world: world.unkept.append("a")),
     (Broken.LED_UNWELL, lambda world: world.unwell.append(Span(22 * S - UNWELL_NS - 1, 60 * S, "b"))),
 ]
@@ -138,6 +159,9 @@ def test_judge_when_one_rule_is_broken_then_it_finds_that(broken: Broken, spoil:
         lambda world: world.spoken.append(place("a", 13 * S + 2 * NS_PER_MS, "grd-5-3-b1")),
         lambda world: world.spoken.append(place("b", 23 * S, NEW_REDUCING)),
         lambda world: world.permits.append(permit("a", 19 * S)),
+        lambda world: nameless(world, Acknowledged(8 * S, ("a-0-ERROR-7-1",))),
+        lambda world: heeded_at(world, 23 * S + HEEDED_NS),
+        lambda world: world.heeding.append(Span(2 * S, 9 * S, "a")),
         lambda world: world.permits.append(permit("a", 21 * S + 1, won=21 * S)),
         lambda world: world.rests.append(Rest("grd-5-3-b1", 12 * S, 22 * S)),
         lambda world: world.rests.append(Rest("grd-8-3-t1", 22 * S, 54 * S)),
@@ -157,6 +181,29 @@ def test_judge_when_something_is_just_within_a_rule_then_it_finds_nothing(spoil:
 def test_judge_when_all_that_every_rule_says_is_tried_then_each_has_a_world_that_breaks_it() -> None:
     looked_at_live = {Broken.NO_LEADER, Broken.NO_FLOW}
     assert {broken for broken, _ in SPOILT} == set(Broken) - looked_at_live
+
+
+def test_venue_when_its_clock_was_off_then_its_dates_may_have_been_earlier() -> None:
+    off = [ClockOff(Span(10 * S, 20 * S), S), ClockOff(Span(30 * S, 40 * S), -S)]
+    dates = {9 * S: 9 * S, 15 * S: 14 * S, 21 * S: 20 * S, 22 * S: 22 * S, 29 * S: 29 * S, 40 * S: 40 * S}
+    assert {said: as_it_was(said, off) for said in dates} == dates
+
+
+@pytest.mark.parametrize(
+    ("said", "acknowledged"),
+    [
+        ("REFUSED: the cluster's trip is a-2, not a-1; look at `grinder status` again\n", ()),
+        ("REFUSED: b: has not latched yet; try again\n", ()),
+        ("STILL LATCHED: not known whether etcd has armed the cluster; look at `grinder status`\n", ()),
+        ("cleared; after an\narmed; acknowledged: b-3, a-1; 2 of before once more\na is clear\n", ("a-1", "b-3")),
+        ("NOT EVERY HOST IS CLEAR\narmed; acknowledged: no trip; 0 of before once more\n", ("a-1",)),
+    ],
+    ids=["another trip stands", "refused", "not known", "cleared", "a host is not"],
+)
+def test_operator_when_a_reset_ends_then_only_what_it_armed_counts_as_acknowledged(
+    said: str, acknowledged: tuple[str, ...]
+) -> None:
+    assert acknowledged_in(said, "a-1") == acknowledged
 
 
 LEASE = 77

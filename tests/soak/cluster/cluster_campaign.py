@@ -1,9 +1,10 @@
 """A campaign of faults against one cluster, and what came of it.
 
-    python -m tests.soak.cluster.cluster_campaign SEED FAULTS TIMING SHARE
+    python -m tests.soak.cluster.cluster_campaign SEED FAULTS TIMING SHARE TURN TURNS
 
-TIMING: one of TIMINGS. SHARE: of its time that each fault lasts. The report is printed as JSON.
-Folders stay where it found something.
+TIMING: one of TIMINGS. SHARE: of its time that a fault lasts, but for every sixth. TURN of TURNS: which rows of the
+table are this campaign's, dealt out among so many; TURNS 0: all are, drawn. The report is printed as JSON. Folders stay
+where it found something.
 
 A finding is a broken rule. What the machine is to blame for, a program that could not start or did not answer the rig
 in time, is told beside them, and the campaign is run again.
@@ -15,21 +16,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from random import Random
 
 import msgspec
 
+from grinder.model.board import Word
 from grinder.model.units import NS_PER_S
 from tests.smoke.venues import ROWS
 from tests.soak.cluster.cluster_faults import QUICK, TABLE, Fault
 from tests.soak.cluster.cluster_rig import DISKS, NORMAL, SECURE, SHORT, STEADY, ClusterRig, Timing
 from tests.soak.cluster.etcd_field import UnansweredError
-from tests.soak.cluster.hosts import DiedByItselfError
+from tests.soak.cluster.hosts import DiedByItselfError, Host
 from tests.soak.cluster.permits import clean_ends, rows_of
 from tests.soak.cluster.skewed_clock import now_ns
-from tests.soak.cluster.verdicts import PLACE, Broken, World, judge
+from tests.soak.cluster.verdicts import PLACE, Broken, World, heeded_ns, judge
 from tests.soak.cluster.watcher import reigns_by
 from tests.soak.judge import judge_commands, paper_of, truth_of
 from tests.soak.mortals import archive_of
@@ -48,21 +51,36 @@ TWO_AT_ONCE = 0.25
 HASTY = 0.25
 """Share of the faults during which another one strikes, and of those that strike before orders flow again."""
 
+WHOLE_EVERY = 6
+"""Which faults last their whole time, longer than a lease if they may, where the others last a share of it."""
+
+BESIDE_HOSTS = frozenset(
+    {"etcd leader killed", "etcd leader paused", "etcd leader cut off", "member paused", "disk of a member stalls"}
+)
+"""Faults that leave every host alone: a leader that ends during one could have gone on."""
+
 
 class Report(msgspec.Struct):
     """What a campaign did and found.
 
-    ``by_term``: orders that the venue took, by the term in their ids. ``outages_s``: times of more than half a second
-    without an order that adds risk; ``longest_s``: the longest of them by the last fault before. ``first_s``: from each
-    time a host began to act until its first order that adds risk. ``refused``:
-    placements that the venue refused, by its code. ``resigned``: clean ends of a leadership. ``slow``: faults after
-    which orders did not flow again in FLOWS_S_MAX. ``left_out``: faults that this host does not permit. ``broke_off``:
-    why this campaign, and tries of it before, could not be run to its end.
+    ``faults``: those that came about, ``missed``: those that did not, as nobody was there or etcd did not answer; each
+    by its name. ``led``, ``ended``: how often a host led when a fault of BESIDE_HOSTS struck alone, and did no more
+    before all was well again. ``heeded_s``: from a trip until the latch of each host held one. ``by_term``: orders that
+    the venue took, by the term in their ids. ``outages_s``: times of more than half a second without an order that adds
+    risk; ``longest_s``: the longest of them by the last fault before. ``first_s``: from each time a host began to act
+    until its first order that adds risk. ``refused``: placements that the venue refused, by its code. ``resigned``:
+    clean ends of a leadership. ``slow``: faults after which orders did not flow again in FLOWS_S_MAX. ``left_out``:
+    faults that this host does not permit. ``broke_off``: why this campaign, and tries of it before, could not be run to
+    its end.
     """
 
     seed: int
     ttl_s: int
     faults: dict[str, int] = msgspec.field(default_factory=Counter)
+    missed: dict[str, int] = msgspec.field(default_factory=Counter)
+    led: dict[str, int] = msgspec.field(default_factory=Counter)
+    ended: dict[str, int] = msgspec.field(default_factory=Counter)
+    heeded_s: dict[str, list[float]] = msgspec.field(default_factory=dict)
     by_term: dict[int, int] = msgspec.field(default_factory=Counter)
     outages_s: list[float] = msgspec.field(default_factory=list)
     longest_s: dict[str, float] = msgspec.field(default_factory=dict)
@@ -79,7 +97,7 @@ class Report(msgspec.Struct):
 
 
 class Campaign:
-    """Faults one after the other, sometimes two at once. ``share``: how much of its time each one lasts."""
+    """Faults one after the other, sometimes two at once. ``share``: of its time that each but every sixth lasts."""
 
     def __init__(self, rig: ClusterRig, share: float = 1.0) -> None:
         self.rig = rig
@@ -91,28 +109,56 @@ class Campaign:
         """Strike with all of them, settle, and judge."""
         rig, began_s = self.rig, time.monotonic()
         rig.begin()
-        for fault in faults:
-            self._strike(fault)
+        for number, fault in enumerate(faults, start=1):
+            led = self._leads_now()
+            alone = self._strike(fault, self._lasts_s(fault, whole=number % WHOLE_EVERY == 0))
             self._recover(fault)
+            if alone and led is not None and fault.name in BESIDE_HOSTS:
+                self._count_leader(f"{fault.name}, TTL {rig.timing.ttl_s} s", *led)
         self._settle()
         self.report.seconds = time.monotonic() - began_s
 
-    def _strike(self, fault: Fault) -> None:
-        rig, random = self.rig, self.rig.random
-        lasts_s = self._share * random.uniform(*fault.lasts_s)
+    def _lasts_s(self, fault: Fault, *, whole: bool) -> float:
+        """Return how long a fault lasts this time, seconds."""
+        low_s, high_s = fault.lasts_s
+        if self._share == 1.0 or not whole:
+            return self._share * self.rig.random.uniform(low_s, high_s)
+        return self.rig.random.uniform(min(max(low_s, self.rig.timing.ttl_s), high_s), high_s)
+
+    def _strike(self, fault: Fault, lasts_s: float) -> bool:
+        """Strike, mostly with one fault; return whether it came about and was the only one."""
+        rig, random, report = self.rig, self.rig.random, self.report
         second = random.choice(QUICK) if random.random() < TWO_AT_ONCE else None
         self._struck.append((now_ns(), fault.name))
+        before = sum(report.faults.values())
         with ExitStack() as struck:
-            struck.enter_context(fault.strike(rig, random))
-            self._count_fault(fault)
+            struck.enter_context(self._counted(fault))
             if second is not None and not fault.latches:
                 rig.live(lasts_s * random.random())
-                struck.enter_context(second.strike(rig, random))
-                self._count_fault(second)
+                struck.enter_context(self._counted(second))
             rig.live(lasts_s)
+        return sum(report.faults.values()) == before + 1 and (second is None or fault.latches)
 
-    def _count_fault(self, fault: Fault) -> None:
-        self.report.faults[fault.name] = self.report.faults.get(fault.name, 0) + 1
+    @contextmanager
+    def _counted(self, fault: Fault) -> Iterator[None]:
+        """Strike with a fault, and count it once it is lifted and known to have come about."""
+        with fault.strike(self.rig, self.rig.random) as missed:
+            yield
+        counts = self.report.missed if missed else self.report.faults
+        counts[fault.name] = counts.get(fault.name, 0) + 1
+
+    def _leads_now(self) -> tuple[Host, int] | None:
+        node = self.rig.leader()
+        if not node:
+            return None
+        host = self.rig.hosts[node]
+        return host, host.words(Word.TERM)[0]
+
+    def _count_leader(self, name: str, host: Host, term: int) -> None:
+        """Count whether a leader that no fault had touched has gone on."""
+        self.report.led[name] = self.report.led.get(name, 0) + 1
+        if term in host.losses():
+            self.report.ended[name] = self.report.ended.get(name, 0) + 1
 
     def _recover(self, fault: Fault) -> None:
         """Bring back what is down, be the operator where a latch holds, and mostly wait until orders flow."""
@@ -186,13 +232,19 @@ class Campaign:
         rows = rig.venue.get(f"requests?limit={ROWS}")
         report.refused = Counter(row["code"] for row in rows if row["op"] == PLACE and row["code"])
         report.venue_faults = rig.faults_struck()
+        for name, span in rig.heeding:
+            report.heeded_s.setdefault(name, []).append(round(heeded_ns(world, span) / NS_PER_S, 2))
         report.reigns = reigns_by(rig.watcher.reigns)
         report.resigned = sum(clean_ends(rows_of(host.rows_path)) for host in rig.hosts.values())
 
 
-def drawn(random: Random, count: int, *, secure: bool, disks: bool) -> list[Fault]:
-    """Return so many faults: shuffled rounds of the whole table, each fault as often as its weight."""
-    can_be = [fault for fault in TABLE if (secure or not fault.secure) and (disks or not fault.disks)]
+def rows_for(*, secure: bool, disks: bool) -> list[Fault]:
+    """Return the rows of the table that can be struck with in such a rig."""
+    return [fault for fault in TABLE if (secure or not fault.secure) and (disks or not fault.disks)]
+
+
+def drawn(random: Random, count: int, can_be: list[Fault]) -> list[Fault]:
+    """Return so many faults: shuffled rounds of all that can be, each fault as often as its weight."""
     pool: list[Fault] = []
     while len(pool) < count:
         once = [fault for fault in can_be for _ in range(fault.weight)]
@@ -201,12 +253,19 @@ def drawn(random: Random, count: int, *, secure: bool, disks: bool) -> list[Faul
     return pool[:count]
 
 
-def campaign(seed: int, count: int, timing: Timing, share: float = 1.0) -> Report:
+def dealt(seed: int, count: int, turn: int, turns: int, can_be: list[Fault]) -> list[Fault]:
+    """Return so many faults for one campaign of several that share a seed: none twice before each has been dealt."""
+    once = list(can_be)
+    Random(seed).shuffle(once)
+    return [once[number % len(once)] for number in range(turn, turn + count * turns, turns)]
+
+
+def campaign(seed: int, count: int, timing: Timing, share: float = 1.0, turn: int = 0, turns: int = 0) -> Report:
     """Run one; again, in another rig, where the machine and no broken rule ended it early."""
     broke_off: list[str] = []
     report = Report(seed, timing.ttl_s)
     for _ in range(TRIES):
-        report = _attempt(seed, count, timing, share)
+        report = _attempt(seed, count, timing, share, turn, turns)
         broke_off += report.broke_off
         if report.found or not report.broke_off:
             break
@@ -216,9 +275,9 @@ def campaign(seed: int, count: int, timing: Timing, share: float = 1.0) -> Repor
     return report
 
 
-def _attempt(seed: int, count: int, timing: Timing, share: float) -> Report:
+def _attempt(seed: int, count: int, timing: Timing, share: float, turn: int, turns: int) -> Report:
     try:
-        rig = ClusterRig(seed, timing)
+        rig = ClusterRig(seed + turn, timing)
     except UNREADY as error:
         return Report(seed, timing.ttl_s, broke_off=[f"at the start: {error}"])
     work = Campaign(rig, share)
@@ -226,7 +285,8 @@ def _attempt(seed: int, count: int, timing: Timing, share: float) -> Report:
     disks = rig.disks is not None
     report.left_out = [fault.name for fault in TABLE if fault.disks and timing.disks and not disks]
     try:
-        work.run(drawn(rig.random, count, secure=timing.secure, disks=disks))
+        can_be = rows_for(secure=timing.secure, disks=disks)
+        work.run(dealt(seed, count, turn, turns, can_be) if turns else drawn(rig.random, count, can_be))
     except DiedByItselfError as error:
         report.found.append(f"DIED BY ITSELF: {error}; {rig.said()[-1_500:]}")
     except UNREADY as error:
@@ -240,9 +300,9 @@ def _attempt(seed: int, count: int, timing: Timing, share: float) -> Report:
     return report
 
 
-def main(seed: int, count: int, timing: str, share: float) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(campaign(seed, count, TIMINGS[timing], share)))
+def main(seed: int, count: int, timing: str, share: float, turn: int, turns: int) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(campaign(seed, count, TIMINGS[timing], share, turn, turns)))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6]))

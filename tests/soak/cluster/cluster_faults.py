@@ -1,6 +1,7 @@
 """The table of faults: what can happen to a cluster on this machine, each by its number in the list of failure tests.
 
-A fault strikes, may last, and is lifted. Which host, which member, how long: drawn from the rig's own randomness.
+A fault strikes, may last, and is lifted. Which host, which member, how long: drawn from the rig's own randomness. One
+that did not come about, since etcd did not answer or nobody sent anything, is not counted.
 
 Where a machine does not let tests mount file systems, nobody has a disk of its own, and the faults that want them are
 left out (9, 12).
@@ -15,12 +16,15 @@ from random import Random
 import msgspec
 
 from grinder.model.control import Process
+from grinder.model.units import NS_PER_MS
 from tests.soak.cluster import strikes_etcd as etcd
 from tests.soak.cluster import strikes_hosts as hosts
 from tests.soak.cluster.cluster_rig import VENUE_END, ClusterRig
 from tests.soak.cluster.etcd_field import end_of
+from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.strikes_etcd import members
 from tests.soak.cluster.strikes_hosts import BRIEF_S, Strike, leader_or_any
+from tests.soak.cluster.verdicts import ClockOff, Span
 from tests.soak.faults import ACTS, ORDER_FAULTS, QUERY_FAULTS
 
 SHORT_S, LONG_S, TOLD_S, STALL_S = (0.5, 3.0), (2.0, 6.0), (0.5, 4.0), (2.0, 9.0)
@@ -88,9 +92,11 @@ def venue_faulty(rig: ClusterRig, random: Random) -> Iterator[None]:
 @contextmanager
 def venue_clock_off(rig: ClusterRig, random: Random) -> Iterator[None]:
     """The venue's clock is off, so that it refuses requests for their time (-1021)."""
-    rig.venue.post("faults", {"kind": "clock_skew", "skew_ms": random.choice([-1_200, -300, 300, 1_200])})
+    ahead_ms, since = random.choice([-1_200, -300, 300, 1_200]), now_ns()
+    rig.venue.post("faults", {"kind": "clock_skew", "skew_ms": ahead_ms})
     yield
     rig.venue.delete("faults")
+    rig.venue_off.append(ClockOff(Span(since, now_ns()), ahead_ms * NS_PER_MS))
 
 
 _E = Process.EXECUTOR
@@ -125,6 +131,8 @@ TABLE: tuple[Fault, ...] = (
     Fault("arm deleted", 13, etcd.disarmed, BRIEF_S, latches=True),
     Fault("no space in etcd, then a trip", 11, etcd.no_space, TOLD_S, latches=True),
     Fault("trip", 15, hosts.told, TOLD_S, latches=True),
+    Fault("trip by a process's word", 15, hosts.told_by_process, TOLD_S, latches=True),
+    Fault("member paused, then a trip", 14, hosts.told_with_member_hung, TOLD_S, weight=3, latches=True),
     Fault("etcd wiped", 13, etcd.wiped, BRIEF_S, weight=1, latches=True),
     Fault("etcd restored", 13, etcd.restored, BRIEF_S, weight=1, latches=True),
     Fault("member paused", 14, etcd.member("pause", leader=False), SHORT_S),

@@ -26,8 +26,8 @@ from tests.soak.cluster.node import (
     NO_DELAY,
     NO_HEALTH,
     NO_PERMIT,
-    PUTS_LATCH,
     STAMPS_LATE,
+    TELLS_NOBODY,
 )
 from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.verdicts import Broken, Span, judge
@@ -126,9 +126,10 @@ def tripped_beside(rig: ClusterRig, node: str) -> None:
 
 
 def tripped_and_started(rig: ClusterRig, node: str) -> None:
-    """The leader trips, and its programs start again."""
+    """The leader trips, a reset is refused, and its programs start again."""
     rig.trip_word(node)
     rig.live(1.0)
+    rig.operator.reset("of-nobody")
     rig.hosts[node].kill()
     rig.hosts[node].start()
     rig.live(3.0)
@@ -140,7 +141,7 @@ SCENES: dict[str, Scene] = {
     NO_PERMIT: Scene(_LATE, cut_off),
     STAMPS_LATE: Scene(_LATE, held_at_send),
     NO_DELAY: Scene(frozenset({Broken.ACTED_EARLY}), deleted_unheard),
-    PUTS_LATCH: Scene(frozenset({Broken.TRIP_UNHEARD}), tripped_beside),
+    TELLS_NOBODY: Scene(frozenset({Broken.TRIP_UNHEARD}), tripped_beside),
     NO_HEALTH: Scene(frozenset({Broken.LED_UNWELL}), unfed),
     ADOPTS_LATE: Scene(frozenset({Broken.STRANGER_RESTS}), killed),
     FORGETS_TRIP: Scene(frozenset({Broken.UNTRIPPED}), tripped_and_started),

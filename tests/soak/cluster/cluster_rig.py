@@ -6,9 +6,6 @@ orders, the keys of etcd, the latch files, and what each host asked of etcd.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 import shutil
 import tempfile
 import time
@@ -22,11 +19,12 @@ from typing import Any
 
 import msgspec
 
+from grinder.adapters.board import attach_process
 from grinder.adapters.latch import LatchFile
-from grinder.cli import main as grinder
 from grinder.cli.acts import scene
 from grinder.cli.kill import trip_now
-from grinder.model.control import Exit, TripReason
+from grinder.model.board import word_of
+from grinder.model.control import TRIP_CODES, Process, TripReason
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_relay import HOST, Relays
@@ -34,11 +32,13 @@ from tests.smoke.venues import ROWS, OwnVenue
 from tests.soak.cluster.etcd_field import CLUSTER, MEMBER_OF, NODES, EtcdField, UnansweredError, end_of
 from tests.soak.cluster.hosts import Host
 from tests.soak.cluster.node import LIE_VARIABLE
+from tests.soak.cluster.operators import Operator, standing_in
 from tests.soak.cluster.permits import permits_of, rows_of
 from tests.soak.cluster.skewed_clock import mono_to_boot_ns, now_ns
 from tests.soak.cluster.small_disks import disks_if_permitted
-from tests.soak.cluster.verdicts import COMMANDS, Acknowledged, Rest, Span, Spoken, World
+from tests.soak.cluster.verdicts import COMMANDS, ClockOff, Rest, Span, Spoken, World, as_it_was
 from tests.soak.cluster.watcher import Watcher
+from tests.soak.load import SYMBOL
 from tests.soak.nursery import Nursery
 from tests.soak.rig import VENUE_OPTIONS, environment_of
 
@@ -52,8 +52,6 @@ ROWS_EVERY_S = 5.0
 VENUE_END = "venue"
 KEYS = {"a": ("sim-key", "sim-secret"), "b": ("key-b", "secret-b")}
 """Both of one account; the venue's list of requests tells by them who spoke."""
-
-_STANDING = re.compile(r"trip is (\S+), not")
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -96,9 +94,10 @@ class ClusterRig:
         except BaseException:
             self.close()
             raise
-        self.acknowledged: list[Acknowledged] = []
         self.unwell: list[Span] = []
+        self.venue_off: list[ClockOff] = []
         self.told: list[Span] = []
+        self.heeding: list[tuple[str, Span]] = []
         self.unkept: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self._rows_due_s = 0.0
@@ -124,6 +123,7 @@ class ClusterRig:
             self._open.callback(host.kill)
         self.watcher = Watcher({node: host.latch_path for node, host in self.hosts.items()}, self.field)
         self._open.callback(self.watcher.close)
+        self.operator = Operator(self.hosts[NODES[0]], self.watcher)
 
     def _environment(self, node: str, lies: dict[str, str]) -> dict[str, str]:
         port = self._relays.add(VENUE_END, self.venue.port, owner=lambda _: end_of(node))
@@ -226,19 +226,21 @@ class ClusterRig:
             where = scene()
             where.latch.trip(TripReason.MANUAL, where.operator.text, "drill", where.clock.utc_ms())
 
+    def trip_process(self, node: str, process: Process) -> None:
+        """Trip as a process of a host does: its own word on the board, and nothing else."""
+        board = attach_process(self.hosts[node].run_dir, process, (SYMBOL,))
+        try:
+            board.write(word_of("TRIP", process), TRIP_CODES[TripReason.ERROR])
+        finally:
+            board.close()
+
     def holds_trip(self, node: str) -> bool:
         """Tell whether the latch file of a host says *tripped* now."""
         return LatchFile(self.hosts[node].latch_path).peek(first_start=False).tripped
 
-    def reset(self, trip_id: str) -> tuple[bool, str]:
-        """Have an operator acknowledge a trip; return whether the cluster was cleared, and what the command said."""
-        self.watcher.look()
-        began, known = now_ns(), self.watcher.seen()
-        said = io.StringIO()
-        with self.hosts[NODES[0]].shell(), contextlib.redirect_stdout(said):
-            code = grinder(["reset", "--cluster", "--ack", trip_id])
-        self.acknowledged.append(Acknowledged(began, (*known, trip_id)))
-        return code == Exit.OK, said.getvalue()
+    def all_latched(self) -> bool:
+        """Tell whether the latch of every host holds a trip."""
+        return len(self.watcher.look()) == len(self.hosts)
 
     def armed(self) -> bool:
         """Tell whether nothing says *tripped*."""
@@ -253,11 +255,10 @@ class ClusterRig:
         deadline_s = time.monotonic() + bound_s
         trip_id = "never-armed"
         while time.monotonic() < deadline_s and not self.armed():
-            done, said = self.reset(trip_id)
+            done, said = self.operator.reset(trip_id)
             if done and self.live(2.0, lambda: not self.watcher.look()):
                 return
-            named = _STANDING.search(said)
-            trip_id = named.group(1) if named else trip_id
+            trip_id = standing_in(said) or trip_id
             self.live(0.2)
 
     def make_room(self) -> None:
@@ -306,17 +307,13 @@ class ClusterRig:
             permits=permits,
             rests=self._rests(spoken),
             latched=list(self.watcher.latched),
-            acknowledged=[*self.acknowledged, *map(self._by_whom, self.watcher.acks.values())],
+            acknowledged=[*self.operator.acknowledged, *self.watcher.acks.values()],
             disarmed=list(self.watcher.disarmed),
             unwell=list(self.unwell),
             told=list(self.told),
+            heeding=[span for _, span in self.heeding],
             unkept=list(self.unkept),
         )
-
-    def _by_whom(self, seen: Acknowledged) -> Acknowledged:
-        """Return what a permission acknowledges as of the operator's command that made it."""
-        commands = [each.at for each in self.acknowledged if each.at <= seen.at]
-        return msgspec.structs.replace(seen, at=max(commands, default=seen.at))
 
     def _rests(self, spoken: list[Spoken]) -> list[Rest]:
         """Return every order that came into the book, with when that was and when it left it."""
@@ -327,7 +324,7 @@ class ClusterRig:
             name = row["clientOrderId"]
             if row["timeInForce"] == "IOC" or Decimal(row["origQty"]) == 0:
                 continue
-            ended = None if row["live"] else row["updateTime"] * NS_PER_MS + wall_ns
+            ended = None if row["live"] else as_it_was(row["updateTime"] * NS_PER_MS + wall_ns, self.venue_off)
             rests.append(Rest(name, began.get(name, row["time"] * NS_PER_MS + wall_ns), ended))
         return rests
 

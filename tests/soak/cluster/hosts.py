@@ -16,9 +16,10 @@ import msgspec
 
 from grinder.adapters.board import BOARD_FILE, attach_reader
 from grinder.adapters.latch import LATCH_FILE
-from grinder.model.board import Word
+from grinder.model.board import Word, word_of
 from grinder.model.control import Process
 from grinder.model.errors import BoardError
+from grinder.model.units import NS_PER_S
 from tests.soak.cluster.permits import ROWS_FILE
 from tests.soak.cluster.skewed_clock import CLOCK_VARIABLE, Skew, mono_to_boot_ns, now_ns
 from tests.soak.mortal_ports import keep_files
@@ -149,12 +150,23 @@ class Host:
         role, until = self.words(Word.ROLE, Word.LEAD_DEADLINE_BOOT_NS)
         return role == ROLE_LEADS and now_ns() + self.skew.slept_ns < until
 
+    def beats(self, process: Process, within_s: float) -> bool:
+        """Tell whether a process of it has beaten a short while ago."""
+        return time.monotonic_ns() - self.words(word_of("HEARTBEAT", process))[0] < within_s * NS_PER_S
+
     def wins(self) -> dict[int, int]:
         """Return the terms under which it began to act, by its executor's log, with when that was, CLOCK_BOOTTIME."""
-        boot_ns = mono_to_boot_ns()
+        return self._terms("LEADS")
+
+    def losses(self) -> dict[int, int]:
+        """Return the terms under which it acts no more, by its executor's log, with since when, CLOCK_BOOTTIME."""
+        return self._terms("LEADS_NO_MORE")
+
+    def _terms(self, event: str) -> dict[int, int]:
+        boot_ns, wanted = mono_to_boot_ns(), f'"ev":"{event}"'.encode()
         path = self.root / "log" / "executor.log"
         lines = path.read_bytes().splitlines() if path.exists() else []
-        rows = [msgspec.json.decode(line) for line in lines if b'"ev":"LEADS"' in line and line.endswith(b"}")]
+        rows = [msgspec.json.decode(line) for line in lines if wanted in line and line.endswith(b"}")]
         return {row["term"]: row["mono_ns"] + boot_ns for row in rows}
 
     def lose_board(self) -> None:

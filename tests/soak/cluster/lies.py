@@ -69,7 +69,10 @@ class TimedLeaseStore:
 
 
 class UnaskedLeaseStore:
-    """Implements ports.LeaseStore: a permit is always granted, without a word to etcd."""
+    """Implements ports.LeaseStore: a permit is always granted, without a word to etcd.
+
+    The judge then knows of none, so every order is one past its permit, in whatever scene.
+    """
 
     def __init__(self, inner: LeaseStore) -> None:
         self._inner = inner
@@ -108,8 +111,11 @@ class HastyLeaseStore:
         on_reply(reply)
 
 
-class PuttingLatchStore:
-    """Implements ports.LatchStore: once armed, a trip would be put, and etcd has no space; ``arm`` is never deleted."""
+class SilentLatchStore:
+    """Implements ports.LatchStore: once armed, no trip is told to etcd, as if it had refused all of it.
+
+    ``arm`` is never deleted, and other hosts hear of nothing.
+    """
 
     def __init__(self, inner: LatchStore) -> None:
         self._inner = inner

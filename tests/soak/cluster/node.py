@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -32,7 +31,8 @@ from grinder.model.control import Process
 from grinder.ports import LatchStore, LeaseStore, PriceBoard, Venue
 from grinder.services.cluster import Cluster
 from grinder.services.executor import ExecutorService
-from procs.executor import cluster_of, executor_config, executor_ports
+from grinder.services.lead import Duties, Membership
+from procs.executor import cluster_of, executor_config, executor_ports, look_out
 from procs.syncer import sync
 from tests.soak.cluster.feeder import Feeder
 from tests.soak.cluster.hosts import ASKED_FILE, PAUSE_FILE
@@ -42,8 +42,8 @@ from tests.soak.cluster.lies import (
     HealthyBoard,
     LateBoard,
     PausingSigner,
-    PuttingLatchStore,
     RepliedClock,
+    SilentLatchStore,
     TimedLeaseStore,
     UnaskedLeaseStore,
 )
@@ -54,7 +54,7 @@ LIE_VARIABLE = "LIES_BY"
 """Environment: which rule this host breaks; empty for none."""
 
 FROM_REPLY, NO_PERMIT, NO_DELAY = "deadline_from_reply", "no_permit", "no_lock_delay"
-STAMPS_LATE, PUTS_LATCH = "stamps_late", "puts_latch"
+STAMPS_LATE, TELLS_NOBODY = "stamps_late", "tells_nobody"
 NO_HEALTH, ADOPTS_LATE, FORGETS_TRIP = "no_health", "adopts_late", "forgets_trip"
 
 
@@ -92,7 +92,7 @@ class Lying:
 
     def latches(self, store: LatchStore) -> LatchStore:
         """Return the cluster's latch that services see."""
-        return PuttingLatchStore(store) if self.lie == PUTS_LATCH else store
+        return SilentLatchStore(store) if self.lie == TELLS_NOBODY else store
 
     def venue(self, venue: Venue) -> Venue:
         """Return the venue that services see."""
@@ -134,10 +134,17 @@ async def execute(boot: Boot) -> None:
     with cluster_of(boot) as cluster:
         assert cluster is not None, "this is a host of a cluster"
         leases = lying.leases(RecordingLeaseStore(cluster.leases, beside() / ROWS_FILE))
-        cluster = msgspec.structs.replace(cluster, leases=leases, latches=lying.latches(cluster.latches))
-        service = ExecutorService(ports, board, config, partial(Cluster, cluster, ports, board))
+        mine = msgspec.structs.replace(cluster, leases=leases, latches=lying.latches(cluster.latches))
+        seats: list[Cluster] = []
+
+        def join(duties: Duties) -> Membership:
+            seats.append(Cluster(mine, ports, board, duties))
+            return seats[0]
+
+        service = ExecutorService(ports, board, config, join)
         async with link.open(service.on_user_event) as tasks:
-            await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=tasks)
+            watches = (look_out(seat) for seat in seats)
+            await run_async(boot, service, boot.receiver(INTENTS, ACCOUNT), tasks=[*tasks, *watches])
     journal.close()
 
 

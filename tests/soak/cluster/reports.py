@@ -25,12 +25,17 @@ ENDS_S_MAX = 1_200
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One campaign to run: its seed, how many faults, the name of its timing, the share of its time a fault lasts."""
+    """One campaign to run: its seed, how many faults, the name of its timing, the share of its time a fault lasts.
+
+    ``turn`` of ``turns``: which of several campaigns it is among which the rows of the table are dealt out; 0: none.
+    """
 
     seed: int
     faults: int
     timing: str
     share: float = 1.0
+    turn: int = 0
+    turns: int = 0
 
 
 def seed_of(default: int) -> int:
@@ -43,6 +48,7 @@ def run(wanted: Run) -> Report:
     command = [
         *(sys.executable, "-m", "tests.soak.cluster.cluster_campaign"),
         *(str(wanted.seed), str(wanted.faults), wanted.timing, str(wanted.share)),
+        *(str(wanted.turn), str(wanted.turns)),
     ]
     try:
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=ENDS_S_MAX, check=False)
@@ -116,6 +122,13 @@ def printed(reports: list[Report], seed: int, seconds: float) -> str:
     firsts = [first for report in reports for first in report.first_s]
     refused = sum((Counter(report.refused) for report in reports), Counter())
     struck = sum((Counter(report.venue_faults) for report in reports), Counter())
+    missed = sum((Counter(report.missed) for report in reports), Counter())
+    led = sum((Counter(report.led) for report in reports), Counter())
+    ended = sum((Counter(report.ended) for report in reports), Counter())
+    heeded: dict[str, list[float]] = {}
+    for report in reports:
+        for name, figures in report.heeded_s.items():
+            heeded.setdefault(name, []).extend(figures)
     slow = Counter(name for report in reports for name in report.slow)
     longest: dict[str, float] = {}
     for report in reports:
@@ -128,6 +141,12 @@ def printed(reports: list[Report], seed: int, seconds: float) -> str:
         f" {sum(len(report.by_term) for report in reports)} terms,"
         f" {sum(report.resigned for report in reports)} clean ends",
         *(f"  {faults[name]:4d} #{numbers[name]:<2d} {name}" for name in numbers if faults[name]),
+        f"  not injected, and not counted: {dict(missed)}",
+        *(f"  {name}: {ended[name]} of {led[name]} leaders did not go on" for name in sorted(led)),
+        *(
+            f"  trip to latch, {name}: n {len(each)}, p50 / p90 / latest {marks_of(each)} s"
+            for name, each in heeded.items()
+        ),
         f"  {len(outages)} outages over 0.5 s, p50 / p90 / longest {marks_of(outages)} s",
         f"  {len(firsts)} first orders after a win, p50 / p90 / latest {marks_of(firsts)} s",
         f"  placements refused by the venue: {dict(refused)}",

@@ -9,11 +9,17 @@ from random import Random
 
 from tests.soak.cluster.cluster_rig import ClusterRig
 from tests.soak.cluster.etcd_field import MEMBER_OF, NODES, UnansweredError, end_of
-from tests.soak.cluster.strikes_hosts import BRIEF_S, Strike, leader_or_any, told
+from tests.soak.cluster.strikes_hosts import BRIEF_S, Missed, Strike, excused, leader_or_any, told
 
 
 def members(rig: ClusterRig) -> tuple[str, ...]:
     return tuple(rig.field.members)
+
+
+def etcd_leader(rig: ClusterRig) -> tuple[str, Missed]:
+    """Return which member leads etcd, or that nobody says so."""
+    name = rig.field.leader()
+    return name, [] if name else ["nobody led etcd"]
 
 
 def cut_off(way: str, *, with_member: bool = False) -> Strike:
@@ -32,12 +38,13 @@ def cut_off(way: str, *, with_member: bool = False) -> Strike:
 
 
 @contextmanager
-def etcd_leader_cut_off(rig: ClusterRig, random: Random) -> Iterator[None]:
+def etcd_leader_cut_off(rig: ClusterRig, random: Random) -> Iterator[Missed]:
     """The member that leads etcd is cut from the other two, with every host still reaching it."""
-    leader = rig.field.leader() or random.choice(members(rig))
+    leading, missed = etcd_leader(rig)
+    leader = leading or random.choice(members(rig))
     others = tuple(name for name in members(rig) if name != leader)
     rig.field.wire.cut(*rig.field.ways((leader,), others, random.choice(["both", "in", "out"])))
-    yield
+    yield missed
     rig.field.wire.heal()
 
 
@@ -56,15 +63,15 @@ def member(how: str, *, leader: bool) -> Strike:
     """A member is killed or paused."""
 
     @contextmanager
-    def strike(rig: ClusterRig, random: Random) -> Iterator[None]:
-        name = (rig.field.leader() if leader else "") or random.choice(members(rig))
-        struck = rig.field.members[name]
+    def strike(rig: ClusterRig, random: Random) -> Iterator[Missed]:
+        leading, missed = etcd_leader(rig) if leader else ("", [])
+        struck = rig.field.members[leading or random.choice(members(rig))]
         if how == "kill":
             struck.kill()
-            yield
+            yield missed
         else:
             struck.pause()
-            yield
+            yield missed
             struck.resume()
 
     return strike
@@ -79,37 +86,44 @@ def quorum_lost(rig: ClusterRig, random: Random) -> Iterator[None]:
 
 
 @contextmanager
-def leader_deleted(rig: ClusterRig, random: Random) -> Iterator[None]:
+def leader_deleted(rig: ClusterRig, random: Random) -> Iterator[Missed]:
     """Somebody deletes the leader key, or revokes its lease, while the leader may be cut from etcd."""
-    node = rig.leader()
+    node, missed = rig.leader(), Missed()
     if node and random.random() < 0.6:
         rig.field.wire.cut(*rig.field.ways((end_of(node),), members(rig)))
-    with contextlib.suppress(UnansweredError):
+    with excused(missed):
         row = rig.field.keys().get("leader")
-        if row is not None and random.random() < 0.5:
+        if row is None:
+            missed.append("nobody led")
+        elif random.random() < 0.5:
             rig.field.revoke(row["lease"])
-        elif row is not None:
+        else:
             rig.field.delete("leader")
-    yield
+    yield missed
     rig.field.wire.heal()
 
 
 @contextmanager
-def disarmed(rig: ClusterRig, random: Random) -> Iterator[None]:
+def disarmed(rig: ClusterRig, random: Random) -> Iterator[Missed]:
     """Somebody deletes ``arm``."""
-    with contextlib.suppress(UnansweredError):
+    missed = Missed()
+    with excused(missed):
+        known = rig.field.keys()
+        if "arm" not in known:
+            missed.append("not armed")
         rig.field.delete("arm")
-    yield
+    yield missed
 
 
 @contextmanager
-def no_space(rig: ClusterRig, random: Random) -> Iterator[None]:
+def no_space(rig: ClusterRig, random: Random) -> Iterator[Missed]:
     """etcd refuses every put, its quota filled up where it has a disk of its own, and then a host trips."""
-    with contextlib.suppress(UnansweredError):
+    missed = Missed()
+    with excused(missed):
         rig.field.raise_no_space()
     rig.live(random.uniform(*BRIEF_S))
     with told(rig, random):
-        yield
+        yield missed
     rig.make_room()
 
 
@@ -168,12 +182,12 @@ def tripped_without_etcd(rig: ClusterRig, random: Random) -> Iterator[None]:
 
 
 @contextmanager
-def compacted(rig: ClusterRig, random: Random) -> Iterator[None]:
+def compacted(rig: ClusterRig, random: Random) -> Iterator[Missed]:
     """Revisions are forgotten while a host hears nothing of etcd."""
-    node = random.choice(NODES)
+    node, missed = random.choice(NODES), Missed()
     rig.field.wire.cut(*rig.field.ways((end_of(node),), members(rig), "in"))
     rig.live(random.uniform(*BRIEF_S))
-    with contextlib.suppress(UnansweredError):
+    with excused(missed):
         rig.field.compact()
-    yield
+    yield missed
     rig.field.wire.heal()

@@ -1,6 +1,7 @@
 """Faults of hosts: programs die, stop and are stopped; latches are tripped, clocks and files spoilt.
 
 A fault is a context: it strikes at its beginning and is lifted at its end. Whose turn it is: drawn by its ``random``.
+One that may not come about gives a list, in which, once it is over, is why it did not.
 """
 
 from __future__ import annotations
@@ -12,24 +13,39 @@ from contextlib import contextmanager
 from random import Random
 
 from grinder.model.control import Process
+from grinder.model.units import NS_PER_S
 from tests.etcd_certificates import Authority
 from tests.soak.cluster.cluster_rig import ClusterRig, certificate_paths, put_certificate
-from tests.soak.cluster.etcd_field import NODES
+from tests.soak.cluster.etcd_field import NODES, UnansweredError
 from tests.soak.cluster.hosts import PAUSE_FILE, PROGRAMS
 from tests.soak.cluster.skewed_clock import now_ns
-from tests.soak.cluster.verdicts import Span
+from tests.soak.cluster.verdicts import HEEDED_NS, Span
 
-Strike = Callable[[ClusterRig, Random], contextlib.AbstractContextManager[None]]
+Missed = list[str]
+Strike = Callable[[ClusterRig, Random], contextlib.AbstractContextManager[Missed | None]]
 
 BRIEF_S = (0.1, 1.0)
 HOUR_MS = 3_600_000
 SLEPT_S = (1.0, 20.0)
+BEATS_S_MAX = 2.0
+"""Age of the heartbeat of an executor up to which its host counts as alive."""
+
+NOTHING_WRONG, MEMBER_HANGS, ETCD_LEADER_HANGS = "every member up", "a member hung", "etcd's leader hung"
 
 
 def leader_or_any(rig: ClusterRig, random: Random) -> str:
     """Return the host that leads, mostly; faults of the other matter less."""
     leader = rig.leader()
     return leader if leader and random.random() < 0.8 else random.choice(NODES)
+
+
+@contextmanager
+def excused(missed: Missed) -> Iterator[None]:
+    """Note instead of raising that etcd did not do what it was asked for."""
+    try:
+        yield
+    except UnansweredError as error:
+        missed.append(str(error))
 
 
 @contextmanager
@@ -87,22 +103,63 @@ def paused(*programs: Process) -> Strike:
 
 
 @contextmanager
-def paused_at_send(rig: ClusterRig, random: Random) -> Iterator[None]:
+def paused_at_send(rig: ClusterRig, random: Random) -> Iterator[Missed]:
     """The leader is stopped between its last look and the send of a command."""
-    host = rig.hosts[leader_or_any(rig, random)]
-    (host.root / PAUSE_FILE).touch()
-    yield
-    (host.root / PAUSE_FILE).unlink(missing_ok=True)
+    host, missed = rig.hosts[leader_or_any(rig, random)], Missed()
+    pause = host.root / PAUSE_FILE
+    pause.touch()
+    yield missed
+    # Who stopped has removed it.
+    if pause.exists():
+        missed.append("it sent nothing")
+        pause.unlink(missing_ok=True)
     host.resume(Process.EXECUTOR)
+
+
+@contextmanager
+def heeded(rig: ClusterRig, name: str) -> Iterator[None]:
+    """Note which hosts live now, and from when to when each of them has time to latch."""
+    since = now_ns()
+    living = [node for node, host in rig.hosts.items() if host.beats(Process.EXECUTOR, BEATS_S_MAX)]
+    yield
+    rig.heeding += [(name, Span(since, now_ns(), node)) for node in living]
 
 
 @contextmanager
 def told(rig: ClusterRig, random: Random) -> Iterator[None]:
     """A host trips, and nothing keeps it from telling the others."""
     since = now_ns()
-    rig.trip_word(random.choice(NODES))
-    yield
+    with heeded(rig, NOTHING_WRONG):
+        rig.trip_word(random.choice(NODES))
+        yield
     rig.told.append(Span(since, now_ns()))
+
+
+@contextmanager
+def told_by_process(rig: ClusterRig, random: Random) -> Iterator[Missed]:
+    """The syncer of a host trips: its word on the board, which the executor has to make durable and tell."""
+    since, node, missed = now_ns(), random.choice(NODES), Missed()
+    if not rig.hosts[node].beats(Process.EXECUTOR, BEATS_S_MAX):
+        missed.append("nobody there to tell it")
+    with heeded(rig, NOTHING_WRONG):
+        rig.trip_process(node, Process.SYNCER)
+        yield missed
+    if not missed:
+        rig.told.append(Span(since, now_ns()))
+
+
+@contextmanager
+def told_with_member_hung(rig: ClusterRig, random: Random) -> Iterator[None]:
+    """A member of etcd hangs, and then a host trips."""
+    leader = rig.field.leader()
+    name = random.choice(tuple(rig.field.members))
+    rig.field.members[name].pause()
+    rig.live(random.uniform(*BRIEF_S))
+    with heeded(rig, ETCD_LEADER_HANGS if name == leader else MEMBER_HANGS):
+        rig.trip_word(random.choice(NODES))
+        yield
+        rig.live(HEEDED_NS / NS_PER_S, rig.all_latched)
+    rig.field.members[name].resume()
 
 
 @contextmanager
@@ -129,7 +186,7 @@ def trip_storm(rig: ClusterRig, random: Random) -> Iterator[None]:
             rig.hosts[node].kill(*random.choice([(Process.EXECUTOR,), PROGRAMS]))
         elif random.random() < 0.3:
             held = rig.watcher.look()
-            rig.reset(random.choice(held) if held else "never-armed")
+            rig.operator.reset(random.choice(held) if held else "never-armed")
         rig.live(random.uniform(0.0, 0.2))
     yield
 
@@ -177,7 +234,7 @@ def suspended(rig: ClusterRig, random: Random) -> Iterator[None]:
     host = rig.hosts[leader_or_any(rig, random)]
     host.pause()
     yield
-    host.skew.sleep(random.uniform(1.0, 20.0))
+    host.skew.sleep(random.uniform(*SLEPT_S))
     host.resume()
 
 

@@ -35,6 +35,10 @@ TOLD_NS = 5 * NS_PER_S // 2
 
 Source: measurements of etcd, section 4, targets."""
 
+HEEDED_NS = TOLD_NS + 15 * NS_PER_S // 2
+"""How long after such a trip until the latch of every host that lives holds one: the same, and time for a machine whose
+run queue is full, or whose etcd has to elect a leader first."""
+
 PLACE, MODIFY, CANCEL, COUNTDOWN = "order.place", "order.modify", "order.cancel", "orders.countdown"
 COMMANDS = frozenset({PLACE, MODIFY, CANCEL, "orders.cancel_all", COUNTDOWN})
 
@@ -53,6 +57,7 @@ class Broken(StrEnum):
     RISK_WHILE_TRIPPED = "a host whose latch is tripped took new risk"
     RISK_WHILE_DISARMED = "new risk while the cluster is not armed"
     TRIP_UNHEARD = "new risk long after a trip that nothing kept from being told"
+    TRIP_UNHEEDED = "a host that lives did not latch after a trip that could be told"
     TRIP_LOST = "a trip was made and is not on record"
     LED_UNWELL = "a host went on leading without what its leadership needs"
     NO_LEADER = "not exactly one host leads after the faults"
@@ -124,7 +129,7 @@ class Latched(msgspec.Struct, frozen=True):
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
-    """An operator's reset, when it began, and which trips it may clear."""
+    """A permission, or the operator's command that made it: when, and which trips it acknowledges."""
 
     at: int
     trip_ids: tuple[str, ...]
@@ -138,11 +143,24 @@ class Span(msgspec.Struct, frozen=True):
     node: str = ""
 
 
+class ClockOff(msgspec.Struct, frozen=True):
+    """A time in which the venue's clock, and with it what it says of its orders, was ahead by so much, ns."""
+
+    span: Span
+    ahead: int
+
+
+def as_it_was(said: int, off: Iterable[ClockOff]) -> int:
+    """Return when something was, at the earliest, that the venue dated, perhaps while its clock was off."""
+    real = [said - each.ahead for each in off if each.span.since <= said - each.ahead <= each.span.until]
+    return min([said, *real])
+
+
 class World(msgspec.Struct):
     """One run. ``ended``: when it was looked at. ``disarmed``: spans in which etcd was seen to hold no ``arm``.
 
-    ``told``: from a trip that nothing kept from being told until an operator may have acted. ``unkept``: trips that
-    were made and not found on record then.
+    ``told``: from a trip that nothing kept from being told until an operator may have acted; ``heeding``: the same for
+    each host that lived, also with a member that hangs. ``unkept``: trips that were made and not found on record then.
     """
 
     ttl_ns: int
@@ -156,6 +174,7 @@ class World(msgspec.Struct):
     disarmed: list[Span]
     unwell: list[Span]
     told: list[Span]
+    heeding: list[Span]
     unkept: list[str]
 
 
@@ -174,6 +193,7 @@ def judge(world: World) -> Findings:
         *_tripped_risk(world),
         *_risk_within(world, world.disarmed, RISK_NS + ROUNDING_NS, Broken.RISK_WHILE_DISARMED),
         *_risk_within(world, world.told, TOLD_NS, Broken.TRIP_UNHEARD),
+        *_unheeded(world),
         *_unwell(world),
         *((Broken.TRIP_LOST, each) for each in world.unkept),
     ]
@@ -293,16 +313,45 @@ def _fights(world: World) -> Iterator[tuple[Broken, str]]:
 
 
 def _untripped(world: World) -> Iterator[tuple[Broken, str]]:
-    before: dict[str, str] = {}
+    before: dict[str, Latched] = {}
     for each in sorted(world.latched, key=lambda one: one.at):
-        was = before.get(each.node, "")
-        if was and not each.trip_id and not _was_acknowledged(world.acknowledged, each, was):
-            yield Broken.UNTRIPPED, f"{each.node}: {was} cleared, nobody acknowledged it"
-        before[each.node] = each.trip_id
+        was = before.get(each.node)
+        if was is not None and was.trip_id and not each.trip_id and not _was_acknowledged(world, each, was):
+            yield Broken.UNTRIPPED, f"{each.node}: {was.trip_id} cleared, nobody acknowledged it"
+        before[each.node] = each
 
 
-def _was_acknowledged(acknowledged: list[Acknowledged], cleared: Latched, trip_id: str) -> bool:
-    return any(ack.at <= cleared.at and trip_id in ack.trip_ids for ack in acknowledged)
+def _was_acknowledged(world: World, cleared: Latched, was: Latched) -> bool:
+    """Tell whether a trip was acknowledged before its latch cleared.
+
+    A file that cannot be read names no trip; the host then makes a name for the cluster, which begins as this one here.
+    """
+    made_name = f"{was.node}-{was.trip_id}-"
+    for each in world.acknowledged:
+        if each.at <= cleared.at and was.trip_id in each.trip_ids:
+            return True
+        if was.at < each.at <= cleared.at and any(name.startswith(made_name) for name in each.trip_ids):
+            return True
+    return False
+
+
+def heeded_ns(world: World, span: Span) -> int:
+    """Return how long after a trip the latch of a host held one, ns; until the end of the run if it never did."""
+    held = False
+    for each in sorted(world.latched, key=lambda one: one.at):
+        if each.node != span.node:
+            continue
+        if each.at > span.since and (held or each.trip_id):
+            return 0 if held else each.at - span.since
+        held = bool(each.trip_id)
+    return 0 if held else world.ended - span.since
+
+
+def _unheeded(world: World) -> Iterator[tuple[Broken, str]]:
+    for span in world.heeding:
+        took_ns = heeded_ns(world, span)
+        if took_ns > HEEDED_NS:
+            yield Broken.TRIP_UNHEEDED, f"{span.node}: {took_ns / NS_PER_S:.1f} s"
 
 
 def _tripped_risk(world: World) -> Iterator[tuple[Broken, str]]:

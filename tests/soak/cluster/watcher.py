@@ -7,12 +7,15 @@ that found it absent.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from grinder.adapters.latch import LatchFile
+from grinder.model.units import NS_PER_MS
 from tests.soak.cluster.etcd_field import EtcdField, UnansweredError
 from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.verdicts import Acknowledged, Latched, Span
@@ -60,10 +63,10 @@ class Watcher:
                     self.latched.append(Latched(node, now_ns(), trip_id))
             return tuple(trip_id for trip_id in self._held.values() if trip_id)
 
-    def seen(self) -> tuple[str, ...]:
-        """Return every trip that any latch file was seen to hold."""
-        with self._lock:
-            return tuple(dict.fromkeys(each.trip_id for each in self.latched if each.trip_id))
+    def look_for_permission(self) -> None:
+        """Keep what the permission that etcd holds now acknowledges, if it holds one and says so."""
+        with suppress(UnansweredError, OSError):
+            self._see_permission(self._field.keys())
 
     def close(self) -> None:
         """End the thread."""
@@ -86,10 +89,9 @@ class Watcher:
             self._absent = False
             return
         after = now_ns()
+        self._see_permission(keys)
         if "arm" in keys:
             self._absent = False
-            record = msgspec.json.decode(keys["arm"]["value"])
-            self.acks.setdefault(record["arm_id"], Acknowledged(after, tuple(record["acks"])))
         elif self._absent:
             self.disarmed[-1] = Span(self.disarmed[-1].since, before)
         else:
@@ -97,6 +99,14 @@ class Watcher:
             self.disarmed.append(Span(after, after))
         if "leader" in keys:
             self._see_leader(keys["leader"], before, after)
+
+    def _see_permission(self, keys: dict[str, dict[str, str]]) -> None:
+        """Keep a permission as of when the operator's command made it, which was before anybody could act on it."""
+        if "arm" not in keys:
+            return
+        record = msgspec.json.decode(keys["arm"]["value"])
+        made = record["utc_ms"] * NS_PER_MS + now_ns() - time.time_ns()
+        self.acks.setdefault(record["arm_id"], Acknowledged(made, tuple(record["acks"])))
 
     def _see_leader(self, row: dict[str, str], before: int, after: int) -> None:
         node, revision = msgspec.json.decode(row["value"])["node"], int(row["create_revision"])
