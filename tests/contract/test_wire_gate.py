@@ -313,7 +313,7 @@ class Crowd:
 
     def __init__(self, server: VenueServer) -> None:
         clock = JumpingClock()
-        self.server = server
+        self.server, self.clock = server, clock
         self.board = StoppingBoard(clock)
         self.board.lead()
         self._let_go = asyncio.Event()
@@ -322,7 +322,6 @@ class Crowd:
         key = Signer("sim-key", "sim-secret", venue_utc_ms=clock.utc_ms, recv_window_ms=5_000)
         config = VenueConfig(server.url, server.ws_api_url, OrderTransport.REST)
         gate = WireGate(self.board, clock, key)
-        self.clock = clock
         self.venue = BinanceVenue(config, key, clock=clock, telemetry=recorder(), log=RecordingLog(), gate=gate)
 
     async def _answer_when_let_go(self, request: web.Request) -> web.StreamResponse:
