@@ -25,9 +25,9 @@ from tests.soak.cluster.reports import Report, Run, lie_shown, line_of_lie, prin
 from tests.soak.cluster.verdicts import judge
 
 FEW_SEED = 7670
-FEW_RIGS, FEW_FAULTS, FEW_SHARE = 2, 12, 0.15
-FEW_MIN = 18
-"""Two dozen rows of the table, no row twice, some with a second fault; most of them come about."""
+FEW_RIGS, FEW_FAULTS, FEW_SHARE = 2, 15, 0.15
+FEW_MIN = 24
+"""Thirty rows of the table, no row twice, some with a second fault; nearly all of them come about."""
 
 TIMINGS = ("short", "steady", "disks", "secure")
 RIGS, RIGS_MAX, FAULTS_PER_RIG, RIGS_AT_ONCE = 24, 36, 40, 3

@@ -135,10 +135,26 @@ def told(rig: ClusterRig, random: Random) -> Iterator[None]:
     rig.told.append(Span(since, now_ns()))
 
 
+def told_by_process(*, latch_broken: bool) -> Strike:
+    """The syncer of a host trips: its word on the board, which the executor has to make durable and tell.
+
+    ``latch_broken``: no trip can be written into the latch file, so that it has to be told without.
+    """
+
+    @contextmanager
+    def strike(rig: ClusterRig, random: Random) -> Iterator[Missed]:
+        node = random.choice(NODES)
+        if latch_broken:
+            rig.hosts[node].latch_path.write_bytes(b"broken")
+        with _process_trips(rig, node) as missed:
+            yield missed
+
+    return strike
+
+
 @contextmanager
-def told_by_process(rig: ClusterRig, random: Random) -> Iterator[Missed]:
-    """The syncer of a host trips: its word on the board, which the executor has to make durable and tell."""
-    since, node, missed = now_ns(), random.choice(NODES), Missed()
+def _process_trips(rig: ClusterRig, node: str) -> Iterator[Missed]:
+    since, missed = now_ns(), Missed()
     if not rig.hosts[node].beats(Process.EXECUTOR, BEATS_S_MAX):
         missed.append("nobody there to tell it")
     with heeded(rig, NOTHING_WRONG):
