@@ -118,9 +118,13 @@ def paused_at_send(rig: ClusterRig, random: Random) -> Iterator[Missed]:
 
 @contextmanager
 def heeded(rig: ClusterRig, name: str) -> Iterator[None]:
-    """Note which hosts live now, and from when to when each of them has time to latch."""
+    """Note which hosts live now and go on, and from when to when each of them has time to latch."""
     since = now_ns()
-    living = [node for node, host in rig.hosts.items() if host.beats(Process.EXECUTOR, BEATS_S_MAX)]
+    living = [
+        node
+        for node, host in rig.hosts.items()
+        if Process.EXECUTOR in host.programs.keys() - host.stopping and host.beats(Process.EXECUTOR, BEATS_S_MAX)
+    ]
     yield
     rig.heeding += [(name, Span(since, now_ns(), node)) for node in living]
 
