@@ -179,7 +179,7 @@ def standing(order: Order, placed: PlaceRecord | None = None) -> list[Record]:
         placed: its placement on record; None for an order found at the venue, of which none was ever sent from here.
 
     Returns:
-        None for an order found at the venue without a price or a quantity: no placement of ours looks like that.
+        No record for an order found at the venue without a price or a quantity: no placement of ours looks like that.
     """
     place = placed.place if placed is not None else _place_of(order)
     if place is None:

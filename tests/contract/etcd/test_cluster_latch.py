@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,22 +35,6 @@ Say = Callable[[], str]
 def etcd() -> Iterator[Cluster]:
     with Cluster() as cluster:
         yield cluster
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def pair(etcd: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    pair = Pair(etcd, folder, monkeypatch)
-    pair.start()
-    pair.arm()
-    yield pair
-    pair.close()
 
 
 @pytest.fixture

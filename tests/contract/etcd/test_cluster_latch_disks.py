@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,22 +21,6 @@ from tests.smoke.conditions import wait_for
 def etcd() -> Iterator[Cluster]:
     with Cluster() as cluster:
         yield cluster
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def pair(etcd: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    pair = Pair(etcd, folder, monkeypatch)
-    pair.start()
-    pair.arm()
-    yield pair
-    pair.close()
 
 
 def test_trip_when_the_state_disk_turns_read_only_then_the_other_host_trips_and_it_outlives_the_host(

@@ -12,7 +12,7 @@ from grinder.adapters.etcd.keys import NOBODY, Keys, encode
 from grinder.core.lease_state import Lease, LeasePlan, full_delay, wait_after
 from grinder.model.cluster import Campaign, CampaignEnded, Done, Granted, GrantLease, OverrideCluster
 from grinder.model.units import NS_PER_S
-from tests.contract.etcd.rig import ME, OTHER, Clients, Node, access, node_record, override_record, until
+from tests.contract.etcd.rig import ME, OTHER, Clients, Node, node_record, override_record, until
 from tests.etcd_kit import Cluster
 
 NOT_UTF_8 = "\udcff"
@@ -25,13 +25,6 @@ FOREVER = encode(msgspec.structs.replace(OTHER, ttl_s=10**9)).decode()
 def etcd() -> Iterator[Cluster]:
     with Cluster(1) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def clients(etcd: Cluster) -> Iterator[Clients]:
-    clients = Clients(access(etcd))
-    yield clients
-    clients.connection.close()
 
 
 def put(etcd: Cluster, clients: Clients, name: str, value: str) -> None:

@@ -50,13 +50,6 @@ def etcd() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def clients(etcd: Cluster) -> Iterator[Clients]:
-    clients = Clients(access(etcd))
-    yield clients
-    clients.connection.close()
-
-
 def key(clients: Clients, name: str) -> str:
     return Keys(clients.way.cluster).folder.decode() + name
 

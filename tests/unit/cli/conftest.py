@@ -6,10 +6,12 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from grinder.cli import acts
 
 
 @pytest.fixture
@@ -30,3 +32,18 @@ def run_dir(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> Iterator[Path]
     monkeypatch.setenv("GRINDER_METRICS_PORT", str(closed_port))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def state_dir(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A state folder and one for evidence, not there yet; nobody is waited for."""
+    monkeypatch.setenv("GRINDER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("GRINDER_ARTIFACT_DIR", str(tmp_path / "artifacts"))
+    monkeypatch.setattr(acts, "ANSWER_S_MAX", 0.05)
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what a command has printed since this was last called."""
+    return lambda: capsys.readouterr().out

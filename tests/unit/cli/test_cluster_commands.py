@@ -45,11 +45,6 @@ def state_dir(run_dir: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch, 
     return tmp_path / "state"
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    return lambda: capsys.readouterr().out
-
-
 class Etcd:
     """A fake cluster that a Reach asks; each wait moves its clock."""
 

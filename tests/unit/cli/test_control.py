@@ -30,19 +30,6 @@ Say = Callable[[], str]
 
 
 @pytest.fixture
-def state_dir(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("GRINDER_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("GRINDER_ARTIFACT_DIR", str(tmp_path / "artifacts"))
-    monkeypatch.setattr(acts, "ANSWER_S_MAX", 0.05)
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    return lambda: capsys.readouterr().out
-
-
-@pytest.fixture
 def fsm(run_dir: Path) -> Iterator[StateBoard]:
     """The board as an fsm that lives for a moment and knows that the account is safe."""
     create_board(run_dir)

@@ -25,7 +25,7 @@ from grinder.adapters.override import (
     override_in,
     store_override,
 )
-from grinder.cli import acts, beside, cluster, main, override
+from grinder.cli import beside, cluster, main, override
 from grinder.model.board import Word
 from grinder.model.control import Exit, Override
 
@@ -34,17 +34,9 @@ Say = Callable[[], str]
 
 
 @pytest.fixture
-def state_dir(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("GRINDER_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("GRINDER_ARTIFACT_DIR", str(tmp_path / "artifacts"))
-    monkeypatch.setattr(acts, "ANSWER_S_MAX", 0.05)
+def state_dir(state_dir: Path, run_dir: Path) -> Path:
     create_board(run_dir)
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    return lambda: capsys.readouterr().out
+    return state_dir
 
 
 def word(run_dir: Path, which: Word) -> int:
