@@ -14,14 +14,13 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from cryptography import x509
 
 from grinder.adapters.etcd import compat
-from grinder.model.errors import EtcdRefusedError, EtcdSilentError, SettingsError
+from grinder.adapters.etcd.identity import Files, Identity, meaning_of, problem_of, read_identity, renewed
+from grinder.model.errors import EtcdRefusedError, EtcdSilentError
 from grinder.model.limits import ETCD_MEMBERS_TRIED_MAX, ETCD_VERSION_PERIOD_S, ETCD_WATCH_LIFE_S
 from grinder.model.units import MS_PER_S
 from grinder.settings import Settings
@@ -70,6 +69,11 @@ class Access(msgspec.Struct, frozen=True):
     cert_file: str = ""
     key_file: str = ""
 
+    @property
+    def files(self) -> Files:
+        """Where the certificates are."""
+        return Files(self.ca_file, self.cert_file, self.key_file)
+
 
 def access_of(settings: Settings) -> Access:
     """Return what the settings say."""
@@ -109,9 +113,10 @@ class KnownRevision:
 class Member:
     """One member's channel and stubs, made when first needed."""
 
-    def __init__(self, endpoint: str, call_timeout_s: float, identity: tuple[bytes, ...]) -> None:
+    def __init__(self, endpoint: str, access: Access, identity: Identity) -> None:
         self.endpoint = endpoint
-        self._call_timeout_s = call_timeout_s
+        self._call_timeout_s = access.call_timeout_s
+        self._files = access.files
         self._identity = identity
         self._channel: Any = None
         self._stubs: dict[str, Any] = {}
@@ -134,8 +139,17 @@ class Member:
         return getattr(self._stub(service), method)(requests, timeout=life_s, metadata=METADATA)
 
     def distrust(self) -> None:
-        """Ask for the version again before the next call: another server may answer then."""
+        """Ask for the version again before the next call, and connect anew with a certificate that was replaced.
+
+        Another server may answer then; or this one refused us for a certificate that was over.
+        """
         self._verified_until_s = 0.0
+        identity = renewed(self._files, self._identity, _now())
+        if identity != self._identity:
+            self._identity = identity
+            self.close()
+            self._channel = None
+            self._stubs.clear()
 
     def close(self) -> None:
         """End every call and the channel."""
@@ -166,37 +180,11 @@ def _version(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in numbers) if all(part.isdecimal() for part in numbers) else ()
 
 
-def _open(endpoint: str, identity: tuple[bytes, ...]) -> Any:
-    if not identity:
+def _open(endpoint: str, identity: Identity) -> Any:
+    if not identity.authority:
         return compat.insecure_channel(endpoint, options=OPTIONS)
-    return compat.secure_channel(endpoint, compat.ssl_channel_credentials(*identity), options=OPTIONS)
-
-
-def _read_identity(access: Access) -> tuple[bytes, ...]:
-    """Return authority, key and certificate; empty where etcd is used in the clear.
-
-    Raises:
-        SettingsError: one of them cannot be read.
-    """
-    if not access.ca_file:
-        return ()
-    try:
-        return tuple(Path(name).read_bytes() for name in (access.ca_file, access.key_file, access.cert_file))
-    except OSError as error:
-        raise SettingsError((f"GRINDER_ETCD_*_FILE: cannot be read: {error}",)) from error
-
-
-def certificate_problem(path: str, now: datetime.datetime) -> str:
-    """Say what is wrong with our own certificate; empty if nothing is."""
-    try:
-        certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        return f"our certificate {path} cannot be read: {error}"
-    if now > certificate.not_valid_after_utc:
-        return f"our certificate {path} ended {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-    if now < certificate.not_valid_before_utc:
-        return f"our certificate {path} begins {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-    return ""
+    credentials = compat.ssl_channel_credentials(identity.authority, identity.key, identity.certificate)
+    return compat.secure_channel(endpoint, credentials, options=OPTIONS)
 
 
 class Connection:
@@ -209,8 +197,9 @@ class Connection:
     def __init__(self, access: Access, known: KnownRevision | None = None) -> None:
         self.known = known or KnownRevision()
         self._access = access
-        identity = _read_identity(access)
-        self._members = tuple(Member(endpoint, access.call_timeout_s, identity) for endpoint in access.endpoints)
+        self._files = access.files
+        identity = read_identity(self._files)
+        self._members = tuple(Member(endpoint, access, identity) for endpoint in access.endpoints)
         self._at = 0
         self._closed = False
 
@@ -256,10 +245,10 @@ class Connection:
             member.close()
 
     def failure(self, error: Any) -> str:
-        """Say what a failed call means to the operator."""
+        """Say what a call that failed at the member in turn means to the operator."""
         detail = str(error.details() or "").rsplit("last error: ", 1)[-1]
-        own = certificate_problem(self._access.cert_file, _now()) if self._access.ca_file else ""
-        return f"{error.code().name}: {detail}" + (f" ({own})" if own else "")
+        means = problem_of(self._files, _now()) or meaning_of(detail, self._members[self._at].endpoint, self._files)
+        return f"{error.code().name}: {detail}" + (f" ({means})" if means else "")
 
     def _ask(self, ask: Callable[[Member], Any]) -> Any:
         silences: list[str] = []
