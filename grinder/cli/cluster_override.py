@@ -15,40 +15,48 @@ from grinder.model.control import Exit, Override
 
 ACT: Final = "override"
 
+TRIES_MAX: Final = 5
+"""How often an override that raises the severity is tried where somebody else writes between look and try."""
+
 
 def run(where: Scene, target: Override, reason: str, *, acked: bool) -> int:
     """Set it; 0 every living host has it, 1 refused, not known, or a host has not answered."""
     given = {"override": target.name, "reason": reason, "ack": str(acked), "cluster": where.settings.cluster}
     record = OverrideRecord(target, where.operator.text, reason, where.clock.utc_ms())
     with reach(where.settings) as cluster:
-        view = cluster.read()
-        if isinstance(view, NoAnswer):
-            return conclude(where, ACT, given, Exit.GATE, f"REFUSED: the cluster is not known ({view.why})")
-        if refusal := _refusal(view, target, acked=acked):
-            return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {refusal}")
-        # What raises the severity is written in any case; what lowers it, only over what was looked at.
-        revision = None if target >= standing(view) else view.override.mod_revision if view.override is not None else 0
-        reply = cluster.ask(OverrideCluster(record, revision))
-        if not isinstance(reply, Done):
-            why = reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"
-            return conclude(
-                where, ACT, given, Exit.GATE, f"NOT SET: {why}; look with `grinder override show --cluster`"
-            )
+        view = _set(cluster, record, acked=acked)
+        if isinstance(view, str):
+            return conclude(where, ACT, given, Exit.GATE, view)
         nodes, good = cluster.follow(view.nodes, lambda node: node.override is target, f"has {target.name}")
     head = f"override {target.name} of the cluster {'is in force' if good else 'NOT ACKED'}"
     nodes = nodes or ["no host of the cluster lives; one that starts will find it"]
     return conclude(where, ACT, given, Exit.OK if good else Exit.GATE, head, *nodes)
 
 
-def _unset(cluster: Reach, request: OverrideCluster) -> str:
-    """Write it; return why it is not written, or an empty string. A try whose answer was lost counts by what stands."""
-    reply = cluster.ask(request)
-    if isinstance(reply, Done):
-        return ""
-    view = cluster.read()
-    if isinstance(view, ClusterView) and view.override is not None and view.override.value == request.record:
-        return ""
-    return reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"
+def _set(cluster: Reach, record: OverrideRecord, *, acked: bool) -> ClusterView | str:
+    """Write it over what was looked at; return that look, or why it is not written.
+
+    Only the most severe one is written over anything. Another that raises the severity is tried again where somebody
+    wrote meanwhile, unless it would lower it now: that nobody has looked at.
+    """
+    why = ""
+    for number in range(TRIES_MAX):
+        view = cluster.read()
+        if isinstance(view, NoAnswer):
+            return f"REFUSED: the cluster is not known ({view.why})"
+        raises = record.code >= standing(view)
+        if number and not raises:
+            break
+        if refusal := _refusal(view, record.code, acked=acked):
+            return f"REFUSED: {refusal}"
+        revision = 0 if view.override is None else view.override.mod_revision
+        reply = cluster.ask(OverrideCluster(record, None if record.code is max(Override) else revision))
+        if isinstance(reply, Done):
+            return view
+        why = reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"
+        if not raises or not isinstance(reply, NotDone):
+            break
+    return f"NOT SET: {why}; look with `grinder override show --cluster`"
 
 
 def show(where: Scene) -> int:
