@@ -45,7 +45,8 @@ class Cluster:
         self.members = [KeptProgram(name, etcd, bare, self.folder, PROGRAM_STOP_S_MAX) for name in self._member_names]
         # A real venue counts by address, and each host has its own; here all of them share one.
         weight = ("--weight-limit-1m", str(options.weight_limit_1m * options.nodes))
-        venue = (sys.executable, "-m", "procs.venue", "--port", str(self.venue_port), *weight)
+        orders = ("--order-limit-10s", str(options.order_limit_10s), "--order-limit-1m", str(options.order_limit_1m))
+        venue = (sys.executable, "-m", "procs.venue", "--port", str(self.venue_port), *weight, *orders)
         self.venue = KeptProgram("venue", venue, bare, self.folder, PROGRAM_STOP_S_MAX)
         self.nodes = {
             seat.name: KeptProgram(seat.name, (str(PAPER),), os.environ, self.folder, NODE_STOP_S_MAX)

@@ -51,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     add("--venue-port", type=int, default=18080, help="the simulated venue")
     add("--etcd-port", type=int, default=12379, help="first member; each takes two ports, one after the other")
     add("--weight-limit-1m", type=int, default=2_400, help="request weight per minute and node that the venue grants")
+    add("--order-limit-10s", type=int, default=300, help="orders per 10 s that it grants the account")
+    add("--order-limit-1m", type=int, default=1_200, help="orders per minute that it grants the account")
     add("--etcd", type=Path, default=PROJECT / "build" / "etcd" / "bin", help="folder of etcd and etcdctl")
     add("--folder", type=Path, default=PROJECT / "var" / "ha", help="state and logs; begun anew at each start")
     add("--duration-s", type=float, default=0.0, help="stop after so many seconds; 0 runs until told to stop")

@@ -70,17 +70,24 @@ FOLLOWING: Final = {
 }
 """The grid follows the market closely, so that there is hardly a moment without an order; kills are no crash loop."""
 
+UNLIMITED: Final = ("--order-limit-10s", "100000000", "--order-limit-1m", "100000000")
+"""So close that it would use up the account's orders of a minute, which no new leader gets anew: it would be ready, and
+send its first order with the next minute."""
+
 
 class Change(NamedTuple):
-    """From the act, or from the executor's order to stop, to the next leader; from the act to its first order, us."""
+    """From the act, or from the executor's order to stop, to the next leader, us; from the act until its executor would
+    take an order, and to the first that the venue took.
+    """
 
     to_leader: float
     from_stop: float
+    to_ready: float
     to_order: float
 
 
 class Looker:
-    """Looks at the boards of all nodes and keeps when each began to lead and when each was tripped, CLOCK_MONOTONIC."""
+    """Looks at the boards of all nodes: since when each leads, takes orders and is tripped, CLOCK_MONOTONIC."""
 
     def __init__(self, nodes: tuple[Node, ...]) -> None:
         self._nodes = nodes
@@ -88,6 +95,7 @@ class Looker:
         self._clock = SystemClock()
         self._stop = threading.Event()
         self.led: dict[str, int] = {}
+        self.ready: dict[str, int] = {}
         self.tripped: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -112,6 +120,7 @@ class Looker:
         now = time.monotonic_ns()
         leads = board.read(Word.ROLE) == 2 and board.read(Word.LEAD_DEADLINE_BOOT_NS) > self._clock.boot_ns()
         self._note(self.led, name, now, holds=leads)
+        self._note(self.ready, name, now, holds=leads and board.read(Word.EXECUTOR_READY) == 1)
         self._note(self.tripped, name, now, holds=any(board.read_all(TRIP_WORDS)))
 
     def led_after(self, began: int) -> tuple[int, str] | None:
@@ -166,9 +175,10 @@ class Drill:
         led, name = wait_for(lambda: self.looker.led_after(began), "a leader", READY_S, every_s=0.01)
         term = next(node for node in self.cluster.nodes if node.name == name).word(Word.TERM)
         first = wait_for(lambda: self._first_of(term), f"an order of term {term}", READY_S, every_s=0.05)
+        ready = wait_for(lambda: self.looker.ready.get(name), f"{name} takes orders", READY_S, every_s=0.01)
         done.join()
         stopping = next((at for at in self._stops_of(old) if at > began), began)
-        return Change((led - began) / US, (led - stopping) / US, (first - began) / US)
+        return Change((led - began) / US, (led - stopping) / US, (ready - began) / US, (first - began) / US)
 
     @staticmethod
     def _stops_of(node: Node) -> list[int]:
@@ -294,6 +304,7 @@ def changes(name: str, samples: list[Change], floor: Samples, target_ms: int = 0
     if any(each.from_stop != each.to_leader for each in samples):
         without_tool = [each.from_stop for each in samples]
         line("  of that from SIGTERM in the executor, without the tool's start", without_tool, None, target_ms)
+    line(f"{name}: until it takes orders", [each.to_ready for each in samples], floor)
     line(f"{name}: to its first order", [each.to_order for each in samples], floor)
 
 
@@ -336,7 +347,7 @@ def main() -> None:
     # Not before the host's other programs, unlike the other benches: under real-time scheduling the threads that ask
     # etcd wait for the loop they ask for.
     with processor_awake():
-        cluster = ClusterUnderTest(**FOLLOWING)
+        cluster = ClusterUnderTest(*UNLIMITED, **FOLLOWING)
         try:
             cluster.start()
             print("two nodes, three members of etcd (with fsync), on one machine; milliseconds")
