@@ -42,6 +42,7 @@ from grinder.model.venue import (
     QueryPositionMode,
     QueryPositions,
     QueryServerTime,
+    VenueOrder,
     VenueReply,
     VenueRequest,
 )
@@ -82,11 +83,23 @@ def _item(body: bytes, order: PlaceOrder) -> VenueReply:
         return InDoubt("unreadable")
 
 
+def _order(body: bytes, request: QueryOrder) -> VenueOrder:
+    """Return the order that was asked for.
+
+    Raises:
+        PayloadError: unreadable, or another order.
+    """
+    order = account.decode_order(body)
+    if (order.client_order_id, order.symbol) != (request.client_order_id, request.symbol):
+        raise PayloadError("the reply is about another order", DropReason.OUT_OF_RANGE)
+    return order
+
+
 _ANSWER: Final[dict[type, Callable[[bytes, Any], Answer]]] = {
     PlaceOrder: account.decode_ack,
     AmendOrder: account.decode_ack,
     CancelOrder: account.decode_ack,
-    QueryOrder: lambda body, request: account.decode_order(body),
+    QueryOrder: _order,
     CancelAllOrders: lambda body, request: account.decode_done(body),
     ArmCountdown: lambda body, request: account.decode_countdown(body, request.symbol),
     QueryOpenOrders: lambda body, request: (

@@ -11,7 +11,16 @@ from grinder.adapters.binance.answers import answer_of
 from grinder.model.account import OpenOrder, Position, PositionSide, UnreadableRows
 from grinder.model.errors import PayloadError
 from grinder.model.orders import Side, TimeInForce
-from grinder.model.venue import AmendOrder, CancelOrder, OrderType, PlaceOrder, QueryOpenOrders, QueryPositions
+from grinder.model.venue import (
+    AmendOrder,
+    CancelOrder,
+    OrderType,
+    PlaceOrder,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryPositions,
+    VenueOrder,
+)
 
 PLACE = PlaceOrder(
     "grd-0-1-b1", "BTCUSDT", Side.BUY, OrderType.LIMIT, Decimal("9000.10"), Decimal("0.002"), TimeInForce.GTX, False
@@ -72,6 +81,16 @@ def test_ack_of_an_amendment_without_price_takes_it_from_the_request() -> None:
 def test_ack_about_another_order_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(PayloadError):
         codec.decode_ack(order(**changes), PLACE)
+
+
+@pytest.mark.parametrize("changes", [{"clientOrderId": "grd-0-2-b1"}, {"symbol": "ETHUSDT"}])
+def test_query_when_the_answer_is_about_another_order_then_refused(changes: dict[str, str]) -> None:
+    asked = QueryOrder("grd-0-1-b1", "BTCUSDT")
+    found = answer_of(order(), asked)
+    assert isinstance(found, VenueOrder)
+    assert found.client_order_id == asked.client_order_id
+    with pytest.raises(PayloadError):
+        answer_of(order(**changes), asked)
 
 
 def test_ack_with_a_status_nobody_knows_keeps_the_word() -> None:
