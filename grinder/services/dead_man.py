@@ -127,6 +127,9 @@ class DeadMansSwitch:
 
     def _send(self, symbol: str, countdown_ms: int) -> None:
         switch = self._switches.setdefault(symbol, _Switch())
+        if not countdown_ms:
+            # From here on nobody knows whether it runs.
+            switch.wound = 0
         sent = switch.sent = self._ports.clock.mono_ns()
         on_reply = partial(self._on_reply, symbol, sent, countdown_ms)
         self._ports.venue.submit(ArmCountdown(symbol, countdown_ms), on_reply)

@@ -10,7 +10,7 @@ from grinder.model.board import Word
 from grinder.model.limits import DEAD_MAN_COUNTDOWN_MS_MAX, DEAD_MAN_COUNTDOWN_MS_MIN, SYMBOLS_MAX
 from grinder.model.reasons import DenyReason
 from grinder.model.venue import Advice, ArmCountdown, PlaceOrder, Rejected
-from grinder.services.dead_man import COUNTDOWN_MS
+from grinder.services.dead_man import ALARM_MS, COUNTDOWN_MS
 from tests.account_world import ExecutorWorld
 from tests.fake_venue import SYMBOL, Outcome
 
@@ -101,6 +101,21 @@ def test_switch_when_renewals_fail_then_tried_every_5_s_and_told_before_it_runs_
     world.run(5_500)
     assert world.service.readiness() == ""
     assert "DEAD_MAN_WELL_AGAIN" in world.log.names()
+
+
+def test_switch_when_nobody_knows_whether_it_was_let_down_then_what_rests_next_is_not_called_guarded() -> None:
+    world = ExecutorWorld()
+    world.cancel(world.place(1))
+    world.run(100)
+    world.venue.outcomes[ArmCountdown] = [Outcome.LOST_AFTER, *[Outcome.NOT_SENT] * 1_000]
+    world.run(31_000)
+    assert world.venue.countdowns == {SYMBOL: 0}
+    world.place(2)
+    world.run(ALARM_MS + 1_000)
+    assert SYMBOL in world.service.readiness()
+    world.venue.outcomes[ArmCountdown].clear()
+    world.run(5_500)
+    assert world.service.readiness() == ""
 
 
 def test_switch_when_a_reply_never_comes_then_given_up_and_a_late_one_ignored() -> None:
