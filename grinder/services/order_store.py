@@ -81,6 +81,10 @@ class OrderStore:
         """Number of finished orders that filled more than has been published as fills; their ends are not on record."""
         return len(self._unsettled_end)
 
+    def unsettled_ends(self) -> tuple[str, ...]:
+        """Return the ids of those finished orders."""
+        return tuple(self._unsettled_end)
+
     def live(self) -> tuple[Order, ...]:
         """Return every order that is not finished."""
         return tuple(self._live.values())

@@ -111,9 +111,9 @@ class Settling:
         self._doubts[client_order_id] = begin(now, 0) if known is None else hurried(known, now)
 
     def ask_all_now(self) -> None:
-        """Ask about every live order."""
-        for order in self._store.live():
-            self.ask_now(order.client_order_id)
+        """Ask about every live order, and every finished one of which nobody has told what it filled."""
+        for name in (*(order.client_order_id for order in self._store.live()), *self._store.unsettled_ends()):
+            self.ask_now(name)
 
     def placement_unknown(self, client_order_id: str) -> None:
         """Learn that a placement was given up without an answer: only from now on has it certainly left."""

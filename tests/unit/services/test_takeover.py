@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from grinder.core.ledger import replay
 from grinder.model.board import Word
 from grinder.model.conditional import ConditionalOrder
 from grinder.model.control import TRIP_CODES, FsmState, TripReason
@@ -191,6 +192,28 @@ def test_order_of_a_newer_term_when_the_venue_tells_of_it_then_the_cluster_s_sid
     host.venue.trade(newer, D(1))
     host.deliver()
     assert 12 in host.seat.seen
+
+
+def test_win_when_an_order_ended_right_before_the_loss_and_nobody_told_what_it_filled_then_asked_for() -> None:
+    host = Host()
+    host.win(3)
+    host.run(200)
+    name = host.enter(1)
+    host.run(100)
+    host.venue.trade(name, D("0.4"))
+    host.cancel(name)
+    host.venue.events.clear()
+    host.deliver()
+    assert host.state(name) is OrderState.CANCELED
+    host.lose()
+    host.run(5_000)
+    host.win(5)
+    host.run(5_000)
+    assert host.filled(name) == D("0.4")
+    assert replay(host.journal.replay()).orders == {}
+    host.service.on_stop()
+    host.run(200)
+    assert host.seat.released == [True]
 
 
 @pytest.mark.parametrize("connected", [True, False])
