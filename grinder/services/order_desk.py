@@ -238,6 +238,9 @@ class OrderDesk:
             return
         if isinstance(reply, Confirmed):
             found = reply.value
+            if not isinstance(found, VenueOrder) or found.status not in RESTING_WORDS:
+                # The venue may end an order instead of moving it, and only the stream would tell.
+                self._settling.verify(client_order_id)
             self._store.put(amend_confirmed(order, found if isinstance(found, VenueOrder) else None))
         elif isinstance(reply, Rejected) and reply.advice is Advice.NOTHING_TO_AMEND:
             self._store.put(amend_confirmed(order, None))

@@ -345,6 +345,22 @@ def test_cancel_when_the_stream_tells_of_the_end_too_then_nothing_is_asked() -> 
     assert len(world.venue.sent(QueryOrder)) == asked
 
 
+def test_amend_when_the_venue_ends_the_order_instead_and_the_stream_does_not_tell_then_it_is_asked_for() -> None:
+    world = ExecutorWorld(exits=False)
+    name = world.place(1)
+    world.run(200)
+    world.amend(name, D(98), D(1))
+    ((on_reply, reply),) = world.venue.replies
+    world.venue.replies = []
+    world.venue.end(name, "EXPIRED")
+    world.venue.events.clear()
+    assert isinstance(reply, Confirmed)
+    assert isinstance(reply.value, VenueOrder)
+    on_reply(Confirmed(msgspec.structs.replace(reply.value, status="EXPIRED"), 1))
+    world.run(1_000)
+    assert world.state(name) is OrderState.EXPIRED
+
+
 def test_doubt_when_denied_while_a_cancel_is_on_its_way_then_concluded_once_its_reply_is_in() -> None:
     world = ExecutorWorld(exits=False)
     name = lost_order(world)
