@@ -50,11 +50,14 @@ def this_operator() -> Operator:
 
 def append_act(state_dir: Path, act: Act) -> str:
     """Append one act; return why it could not be recorded, or an empty string."""
-    line = msgspec.json.encode(act) + b"\n"
+    line = _line(act)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(state_dir / AUDIT_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            size = os.fstat(descriptor).st_size
+            if size > 0 and _is_torn(state_dir / AUDIT_FILE, size):
+                line = b"\n" + line
             written = os.write(descriptor, line)
             os.fsync(descriptor)
         finally:
@@ -62,6 +65,28 @@ def append_act(state_dir: Path, act: Act) -> str:
     except OSError as error:
         return f"the audit line was not written: {error.strerror}"
     return "" if written == len(line) else "the audit line was written in part only"
+
+
+def _line(act: Act) -> bytes:
+    """Return the act as a line; bytes of a command line that are no text are escaped, for they must not lose it."""
+    try:
+        return msgspec.json.encode(act) + b"\n"
+    except UnicodeEncodeError:
+        arguments = {name: _readable(text) for name, text in act.arguments.items()}
+        return (
+            msgspec.json.encode(msgspec.structs.replace(act, arguments=arguments, result=_readable(act.result))) + b"\n"
+        )
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_torn(path: Path, size: int) -> bool:
+    """Tell whether the last line has no end: a disk filled up, and the next line must not be lost in it."""
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        return file.read(1) != b"\n"
 
 
 def _user() -> str:

@@ -6,7 +6,7 @@ Must never let a part that is missing or dead keep a command from doing what it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,12 @@ def conclude(
     if problem:
         print(f"note: {problem}", flush=True)
     return code
+
+
+def interrupted(act: str, words: Sequence[str]) -> int:
+    """Say and record that an operator broke a command off, and return its exit code."""
+    text = "INTERRUPTED: what it began may be done or not; `grinder status` shows what holds, and it may be said again"
+    return conclude(scene(), act, {"words": " ".join(words)}, Exit.FAILURE, text)
 
 
 def keep_evidence(where: Scene, file: EvidenceFile) -> str:

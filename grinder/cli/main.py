@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 import msgspec
 
+from grinder.cli.steady import steady_streams
 from grinder.model.control import Exit
 from grinder.model.errors import GrinderError, SettingsError
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One row: the word, the module below ``grinder.cli``, and one line for people."""
+    """One row: the word, the module below ``grinder.cli``, and one line for people. ``acts``: it changes something."""
 
     name: str
     module: str
     summary: str
+    acts: bool = False
 
 
 class CommandModule(Protocol):
@@ -40,15 +41,22 @@ class CommandModule(Protocol):
 
 COMMANDS: Final = (
     Command("status", "status", "is it ready, and if not, why"),
-    Command("stop", "stop", "stop the tree in order, the executor first"),
-    Command("kill", "kill", "trip the kill switch: no new risk, in whatever state the tree is"),
-    Command("reset", "reset", "clear the kill switch, once nothing demands it any more"),
-    Command("override", "override", "force PAUSE or EMERGENCY, take it back, or show what is in force"),
-    Command("resume", "resume", "acknowledge an emergency, so that the loop may trade again"),
-    Command("exit", "exit", "leave the market alone: cancel all, close all, prove it; needs no other process"),
+    Command("stop", "stop", "stop the tree in order, the executor first", acts=True),
+    Command("kill", "kill", "trip the kill switch: no new risk, in whatever state the tree is", acts=True),
+    Command("reset", "reset", "clear the kill switch, once nothing demands it any more", acts=True),
+    Command("override", "override", "force PAUSE or EMERGENCY, take it back, or show what is in force", acts=True),
+    Command("resume", "resume", "acknowledge an emergency, so that the loop may trade again", acts=True),
+    Command(
+        "exit", "exit", "leave the market alone: cancel all, close all, prove it; needs no other process", acts=True
+    ),
     Command("settings", "settings", "show, check or document the settings"),
     Command("docs", "docs", "print or rewrite the documentation that is generated from tables"),
-    Command("ceremony", "ceremony", "keep all evidence of an activation or a rollback in one folder, or check one"),
+    Command(
+        "ceremony",
+        "ceremony",
+        "keep all evidence of an activation or a rollback in one folder, or check one",
+        acts=True,
+    ),
     Command("replay", "replay", "run the engine over a recording and compare every decision"),
     Command("doctor", "doctor", "check what this host offers"),
     Command("preflight", "preflight", "check host, settings, latch, override and account before an activation"),
@@ -81,10 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = cast(CommandModule, importlib.import_module(f"grinder.cli.{command.module}"))
     own = argparse.ArgumentParser(prog=f"grinder {command.name}", description=command.summary, allow_abbrev=False)
     module.add_arguments(own)
-    return _run(module, own, words[1:])
+    with steady_streams():
+        return _run(command, module, own, words[1:])
 
 
-def _run(module: CommandModule, parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+def _run(command: Command, module: CommandModule, parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     try:
         return module.run(parser.parse_args(words))
     except SettingsError as error:
@@ -93,8 +102,8 @@ def _run(module: CommandModule, parser: argparse.ArgumentParser, words: Sequence
     except GrinderError as error:
         print(error, file=sys.stderr)
         return Exit.FAILURE
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     except KeyboardInterrupt:
-        return Exit.FAILURE
+        if not command.acts:
+            return Exit.FAILURE
+        acts = importlib.import_module("grinder.cli.acts")
+        return cast(int, acts.interrupted(command.name, words))
