@@ -122,6 +122,12 @@ def see(state: Following, view: ClusterView, now_boot_ns: int) -> Following:
     return taken
 
 
+def lost_data(before: ClusterView, view: ClusterView) -> bool:
+    """Tell whether a view that was taken after another one shows that etcd lost data between them."""
+    shrunk = view.revision < max(before.revision, view.known_revision)
+    return shrunk or view.rewritten or view.cluster_id != before.cluster_id
+
+
 def knows_term(state: Following, term: int, now_boot_ns: int) -> Following:
     """Take the highest leader term that this host knows, at first from its disk: etcd that is behind it lost data."""
     if term <= state.highest_term:

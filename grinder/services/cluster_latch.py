@@ -103,6 +103,7 @@ class ClusterLatchService:
         self._report: NodeRecord | None = None
         self._reported_mono_ns = 0
         self._reporting = False
+        self._lost_revision = 0
 
     @property
     def problem(self) -> str:
@@ -111,8 +112,11 @@ class ClusterLatchService:
 
     def on_view(self, view: ClusterView) -> None:
         """Take what the watch tells; a trip is on the board before this returns."""
+        before = self._state.view
         self._state = core.see(self._state, view, self._ports.clock.boot_ns())
         if self._state.view is view:
+            if before is not None and core.lost_data(before, view):
+                self._lost_revision = view.revision
             self._ports.board.write(Word.CLUSTER_PERMISSION, ABSENT if view.arm is None else ARMED)
             self._take_override(view)
         self._act()
@@ -270,12 +274,16 @@ class ClusterLatchService:
         return _REASONS.get(next((code for code in codes if code), 0), TripReason.ERROR)
 
     def _take_override(self, view: ClusterView) -> None:
-        """Put the cluster's override on the board. Only a linearizable read lowers it, and the lack of a key never."""
+        """Put the cluster's override on the board. Only a linearizable read lowers it, and the lack of a key never.
+
+        Nor does one that was brought back with older data: somebody has to write it again.
+        """
         if view.override is None:
             return
         board = self._ports.board
         code, known = view.override.value.code, board.read(Word.CLUSTER_OVERRIDE)
-        if code > override_of(known) or (view.asked_boot_ns and code != known):
+        written = view.asked_boot_ns > 0 and view.override.mod_revision > self._lost_revision
+        if code > override_of(known) or (written and code != known):
             board.write(Word.CLUSTER_OVERRIDE, code)
             self._ports.log.event("CLUSTER_OVERRIDE", override=code.name, who=view.override.value.who)
 

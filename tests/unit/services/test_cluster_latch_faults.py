@@ -6,7 +6,8 @@ import pytest
 
 from grinder.core.cluster_latch import DATA_LOST, NO_PERMISSION, NOT_READ
 from grinder.model.board import Word
-from grinder.model.control import TRIP_CODES, Process, TripReason
+from grinder.model.cluster import OverrideCluster, OverrideRecord
+from grinder.model.control import TRIP_CODES, Override, Process, TripReason
 from grinder.services.cluster_latch import FILE_WAIT_MS, OPERATOR_FILE_WAIT_MS
 from tests.latch_world import TICK_MS, World
 
@@ -354,3 +355,20 @@ def test_executors_own_trip_when_the_file_cannot_be_written_then_told(world: Wor
     world["a"].trip(Process.EXECUTOR, TripReason.FORCED_CLOSE)
     world.settle()
     assert world["b"].tripped
+
+
+def test_override_when_etcd_is_brought_back_to_before_it_was_set_then_it_stays_until_one_is_set_again(
+    world: World,
+) -> None:
+    def say(code: Override) -> None:
+        world.cluster.do(OverrideCluster(OverrideRecord(code, "anna", "", 0)))
+        world.settle()
+
+    say(Override.NONE)
+    keys, revision = dict(world.cluster.keys), world.cluster.revision
+    say(Override.EMERGENCY)
+    world.cluster.keys, world.cluster.revision = dict(keys), revision
+    world.settle()
+    assert [world[name].board.read(Word.CLUSTER_OVERRIDE) for name in "ab"] == [Override.EMERGENCY] * 2
+    say(Override.PAUSE)
+    assert [world[name].board.read(Word.CLUSTER_OVERRIDE) for name in "ab"] == [Override.PAUSE] * 2
