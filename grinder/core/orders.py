@@ -331,7 +331,8 @@ def _fill(order: Order, event: OrderEvent, qty: Decimal) -> Fill:
         event.fee * share,
         event.realized_pnl * share,
         event.maker,
-        event.event_utc_ms,
+        # The time of the trade, by which the account's positions are told too; the event was made a moment later.
+        event.transaction_utc_ms,
     )
 
 

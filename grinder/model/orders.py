@@ -249,7 +249,10 @@ class OrderUpdate(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=Fal
 
 
 class Fill(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """One trade of one of our orders, counted once by (symbol, trade_id). Fee in quote currency."""
+    """One trade of one of our orders, counted once by (symbol, trade_id). Fee in quote currency.
+
+    ``event_utc_ms``: venue time of the trade.
+    """
 
     client_order_id: str
     symbol: str

@@ -36,6 +36,7 @@ from grinder.core.orders import (
     on_event,
     on_found,
 )
+from grinder.core.positions_believed import Held
 from grinder.model.account import OpenOrder
 from grinder.model.limits import RECV_WINDOW_MS_MAX
 from grinder.model.orders import OrderKind, OrderState, Side
@@ -56,6 +57,22 @@ def event(status: str, execution: str, *, utc_ms: int = 5, price: str = "99", qt
         NAME, 5, "BTCUSDT", Side.SELL, execution, status, D(price), D(qty), ZERO, ZERO, ZERO, 0, ZERO, ZERO, False,
         True, utc_ms, utc_ms,
     )  # fmt: skip
+
+
+def test_fill_when_its_event_was_made_after_the_trade_then_it_bears_the_time_that_the_position_bears() -> None:
+    """The venue's own example has E one millisecond after T: by E no position would ever hold its last trade."""
+    traded = msgspec.structs.replace(
+        event("PARTIALLY_FILLED", "TRADE"),
+        event_utc_ms=101,
+        transaction_utc_ms=100,
+        filled_qty=D(1),
+        last_qty=D(1),
+        last_price=D(99),
+        trade_id=1,
+    )
+    fill = on_event(OPEN, traded).fill
+    assert fill is not None
+    assert Held(D(-1), changed_utc_ms=100).holds(fill)
 
 
 @pytest.mark.parametrize("status", ["PENDING_SOMETHING", ""])
