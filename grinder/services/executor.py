@@ -168,6 +168,7 @@ class ExecutorService:
         elif isinstance(frame, AccountState):
             self._seen["account"] = self._ports.clock.mono_ns()
             self._account = frame
+            self._store.fills_ahead.on_account(frame)
         elif isinstance(frame, Remedy):
             self._take_remedy(frame)
         elif isinstance(frame, Mismatch) and frame.rule in ORDER_RULES and self._lead.leads:

@@ -205,7 +205,7 @@ class IntentGate:
             return mark.mark_price if mark is not None and fresh else told.get(symbol)
 
         orders = (order for order in self._store.live() if order.client_order_id != wanted.client_order_id)
-        return reach_usd(positions, (*orders, wanted), self._limits.symbols, price_of)
+        return reach_usd(positions, (*orders, wanted), self._limits.symbols, price_of, self._store.fills_ahead)
 
     def _refuse(self, reason: DenyReason, ask: Ask, command: str) -> None:
         """Answer an amend or cancel; show a finished order once more, since the asker does not know its end."""

@@ -25,6 +25,7 @@ from grinder.core.ledger import (
     replay,
 )
 from grinder.core.orders import Order
+from grinder.core.reach import FillsAhead
 from grinder.model.frames import OrdersFrame
 from grinder.model.limits import COUNTED_LATE_AT_ONCE_MAX, COUNTED_LATE_MAX, ORDERS_TRACKED_MAX
 from grinder.model.orders import Fill, OrderState
@@ -70,6 +71,7 @@ class OrderStore:
         self._unsettled_end: dict[str, None] = {}
         self._late: deque[CountedRecord] = deque(maxlen=COUNTED_LATE_MAX)
         self._intent_mono_ns = 0
+        self.fills_ahead = FillsAhead()
         self.risk_orders = 0
 
     def __len__(self) -> int:
@@ -190,8 +192,10 @@ class OrderStore:
         """Store an order after a change: journal what was counted, publish it and the fill, retire it when it ended."""
         name = order.client_order_id
         before = self.get(name)
-        if before is not None and before.counted != order.counted:
-            self._record_counted(before, order)
+        if before is not None:
+            if before.counted != order.counted:
+                self._record_counted(before, order)
+            self.fills_ahead.on_order(before, order, self._ports.clock.mono_ns())
         if order.terminal:
             self._retire(order)
         else:

@@ -6,12 +6,13 @@ from decimal import Decimal
 
 import pytest
 
+from grinder.core.account import LIST_LAG_MS_MAX
 from grinder.model.account import AccountState, Balance, Position, PositionSide, Source
 from grinder.model.frames import Envelope
 from grinder.model.orders import Amend, CommandRefused, OrderState, Side
 from grinder.model.reasons import DenyReason, PlanReason
 from grinder.model.units import NS_PER_MS, ZERO
-from grinder.model.venue import PlaceOrder
+from grinder.model.venue import PlaceOrder, UserStreamUp
 from tests.account_world import ExecutorWorld, limits, order_id
 from tests.fake_venue import MARK, SYMBOL, Outcome
 
@@ -66,6 +67,49 @@ def test_entry_when_an_order_in_doubt_may_have_filled_then_it_counts() -> None:
     world.deliver()
     assert world.state(order_id(1)) is OrderState.IN_DOUBT
     assert place(world, 2, "0.1") == EXCEEDED
+
+
+@pytest.mark.parametrize("told_by", ["the stream", "a query"])
+def test_entry_when_the_account_does_not_show_a_fill_yet_then_it_counts_until_it_does(told_by: str) -> None:
+    world = world_of()
+    assert place(world, 1, "4") == ""
+    world.deliver()
+    world.venue.trade(order_id(1), D(4))
+    if told_by == "a query":
+        world.venue.events.clear()
+        world.service.on_user_event(UserStreamUp())
+        world.service.on_timer()
+    world.deliver()
+    assert world.state(order_id(1)) is OrderState.FILLED
+    assert place(world, 2, "0.1") == EXCEEDED
+    tell(world, ("ETHUSDT", D(1), MARK))
+    assert place(world, 3, "0.1") == EXCEEDED
+    tell(world, (SYMBOL, D(3), MARK))
+    assert place(world, 4, "1") == "", "what the account shows is what counts"
+    assert place(world, 5, "0.1") == EXCEEDED
+
+
+def test_entry_when_a_snapshot_from_well_after_a_fill_shows_no_position_then_it_was_closed() -> None:
+    world = world_of()
+    assert place(world, 1, "4") == ""
+    world.deliver()
+    world.venue.trade(order_id(1), D(4))
+    world.deliver()
+    tell(world)
+    assert place(world, 2, "0.1") == EXCEEDED
+    world.clock.advance_ms(LIST_LAG_MS_MAX)
+    world.refresh()
+    assert place(world, 3, "4") == ""
+
+
+def test_entry_when_what_the_account_does_not_show_yet_made_a_position_smaller_then_it_adds_nothing() -> None:
+    world = world_of((SYMBOL, D(3), MARK))
+    assert place(world, 1, "3", Side.SELL, reduce_only=True) == ""
+    world.deliver()
+    world.venue.trade(order_id(1, "t1"), D(3))
+    world.deliver()
+    tell(world)
+    assert place(world, 2, "4", Side.SELL) == ""
 
 
 def test_entry_when_another_symbol_holds_the_rest_of_the_cap_then_denied_and_without_a_price_too() -> None:
