@@ -26,6 +26,7 @@ from grinder.core.lease_state import (
     Revocation,
     changed,
     full_delay,
+    longest_ttl_s,
 )
 from grinder.model.cluster import (
     AskPermit,
@@ -109,7 +110,8 @@ def ended(lease: Lease, now: Now, why: str) -> Lease:
 
 def doubted(lease: Lease, plan: LeasePlan, now: Now) -> Lease:
     """Remember that a leader may act for a whole lease of which etcd, or this host's clock, knows nothing."""
-    return changed(lease, doubt_until_boot_ns=full_delay(plan.ttl_s, now.boot_ns))
+    until_boot_ns = full_delay(longest_ttl_s(lease, plan), now.boot_ns)
+    return changed(lease, doubt_until_boot_ns=max(lease.doubt_until_boot_ns, until_boot_ns))
 
 
 def resigned(lease: Lease) -> Lease:

@@ -241,15 +241,14 @@ def _wait_for_predecessor(won: CampaignEnded, lease: Lease, plan: LeasePlan, now
     Nobody was before, it resigned, or its lease was about to run out when last seen, so that it had stopped by itself:
     then none. Otherwise its lease was taken away early, and it may not know yet.
     """
-    before = won.predecessor
+    before, longest_boot_ns = won.predecessor, full_delay(longest_ttl_s(lease, plan), now_boot_ns)
     if before is None:
-        ttl_s = plan.ttl_s if lease.leader is None else max(plan.ttl_s, lease.leader.value.ttl_s)
         if won.created and lease.highest_term == 0:
             return Wait(now_boot_ns, "nobody led before")
-        return Wait(full_delay(ttl_s, now_boot_ns), "who led before is not known")
+        return Wait(longest_boot_ns, "who led before is not known")
     token, full_boot_ns = before.mod_revision, full_delay(max(plan.ttl_s, before.value.ttl_s), now_boot_ns)
     if won.epoch_base + token < lease.highest_term:
-        return Wait(full_boot_ns, "etcd does not know of a later leader")
+        return Wait(max(full_boot_ns, longest_boot_ns), "etcd does not know of a later leader")
     if won.resigned == token:
         return Wait(now_boot_ns, "the leader before resigned")
     if lease.own_token == token and now_boot_ns < _later(lease.own_deadline_boot_ns, MARGIN_MS):
@@ -259,6 +258,11 @@ def _wait_for_predecessor(won: CampaignEnded, lease: Lease, plan: LeasePlan, now
     if shown is not None and shown.token == token and now_boot_ns - shown.asked_boot_ns <= SHOWN_AGE_MS_MAX * NS_PER_MS:
         return Wait(_later(shown.answered_boot_ns, DRIFT_MS), "the lease before ran out")
     return Wait(full_boot_ns, "the lease before ended early")
+
+
+def longest_ttl_s(lease: Lease, plan: LeasePlan) -> int:
+    """Return how long a lease of a leader may be of which etcd knows nothing: as ours, or as of the last one seen."""
+    return plan.ttl_s if lease.leader is None else max(plan.ttl_s, lease.leader.value.ttl_s)
 
 
 def full_delay(ttl_s: int, now_boot_ns: int) -> int:

@@ -23,11 +23,13 @@ from grinder.model.cluster import (
     Granted,
     GrantLease,
     KeepAlive,
+    LeaderRecord,
     LifeLeft,
     NoAnswer,
     PermitAnswer,
     Resign,
     RevokeLease,
+    Stored,
 )
 from grinder.model.control import HaRole
 from grinder.model.units import NS_PER_MS, NS_PER_S
@@ -160,6 +162,14 @@ class TestEnds:
         assert talk.lease.tenure is not None
         assert talk.lease.tenure.act_boot_ns == again_boot_ns
         assert talk.standing.role is HaRole.STANDBY
+
+    def test_doubt_when_the_leader_that_etcd_forgot_has_a_longer_lease_then_that_one_is_waited_for(self) -> None:
+        talk = Talk()
+        longer = Stored(LeaderRecord("b", "b", "boot", 1, 0, 3 * TTL_S), 15, 15, OTHER_LEASE)
+        talk.candidate(longer)
+        talk.see(longer)
+        talk.see(None, revision=12, known_revision=15)
+        assert talk.lease.doubt_until_boot_ns == full_delay(3 * TTL_S, talk.boot_ns)
 
     def test_lock_delay_when_it_ends_early_and_this_host_wins_again_then_the_rest_of_it_is_waited_for(self) -> None:
         talk = Talk(highest_term=9)

@@ -40,6 +40,7 @@ def shown(token: int, asked_ms_ago: int, answered_ms_ago: int) -> Lease:
         (msgspec.structs.replace(WON, resigned=15), KNOWN, 0),
         (msgspec.structs.replace(WON, resigned=14), KNOWN, FULL_MS),
         (msgspec.structs.replace(WON, resigned=15), Lease(highest_term=16), FULL_MS),
+        (WON, Lease(highest_term=16, leader=LONGER), FULL_MS + 3 * TTL_S * 1_000),
         (WON, Lease(highest_term=15, own_token=15, own_deadline_boot_ns=ms_ago(MARGIN_MS - 1)), 0),
         (WON, Lease(highest_term=15, own_token=15, own_deadline_boot_ns=ms_ago(MARGIN_MS)), FULL_MS),
         (WON, Lease(highest_term=15, own_token=14), FULL_MS),
