@@ -13,6 +13,7 @@ import procs._boot as start
 from grinder.adapters.airgap import install_airgap
 from grinder.adapters.binance.depth import DepthSnapshots
 from grinder.adapters.binance.market_stream import DATA_DEADLINES_MS, MarketStream, plan_streams
+from grinder.adapters.binance.stops import SharedStops
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.fixture import FixtureStream, check_fixture
 from grinder.adapters.loop import run_async
@@ -76,7 +77,8 @@ async def feed_venue(boot: Boot) -> None:
     """Feed from the venue until stopped."""
     settings = boot.settings
     config = VenueConfig(settings.venue_rest_url, "", OrderTransport.REST, settings.state_dir)
-    venue = BinanceVenue(config, None, clock=boot.clock, telemetry=boot.telemetry, log=boot.log)
+    stops = SharedStops(boot.board, Process.FEED)
+    venue = BinanceVenue(config, None, clock=boot.clock, telemetry=boot.telemetry, log=boot.log, stops=stops)
     snapshots = DepthSnapshots(venue, lambda snapshot: service.on_market(snapshot), clock=boot.clock, log=boot.log)
     service = make_service(boot, snapshots.request)
     if settings.feed_depth:

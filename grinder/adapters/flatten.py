@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.stops import Stops
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.binance.venue_time import OwnTime, TimedVenue
 from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
@@ -70,9 +71,12 @@ class Silent:
 
 
 class Flatten:
-    """One exit. ``say``: takes lines for people."""
+    """One exit. ``say``: takes lines for people. ``stops``: told what the venue makes this address wait for.
 
-    def __init__(self, account: Account, clock: Clock, say: Callable[[str], None]) -> None:
+    What others were told before does not hold it up: its own first question finds out, also on a new address.
+    """
+
+    def __init__(self, account: Account, clock: Clock, say: Callable[[str], None], stops: Stops | None = None) -> None:
         self._account = account
         self._clock = clock
         self._say = say
@@ -90,7 +94,8 @@ class Flatten:
         )
         config = VenueConfig(account.rest_url, "", OrderTransport.REST)
         silent = Silent()
-        self._wire = BinanceVenue(config, signer, clock=clock, telemetry=silent, log=silent)
+        self._stops = Stops() if stops is None else stops
+        self._wire = BinanceVenue(config, signer, clock=clock, telemetry=silent, log=silent, stops=self._stops)
         self._venue = TimedVenue(self._wire, self._time)
         # Ids above those of any process that started in this second, and above those of earlier exits.
         seconds = clock.utc_ms() // MS_PER_S
@@ -108,6 +113,9 @@ class Flatten:
                 self._on_tick()
         finally:
             await self._wire.close()
+        banned_s = (self._stops.banned_until_boot_ns - self._clock.boot_ns()) / NS_PER_S
+        if banned_s > 0:
+            self._say(f"the venue bans this address for {banned_s:.0f} s more: until then nothing is heard from here")
         return self._record.report()
 
     async def _prepare(self) -> None:

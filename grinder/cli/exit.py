@@ -18,6 +18,7 @@ from grinder.adapters.flatten import Account, Flatten
 from grinder.cli.acts import Scene, conclude, keep_evidence, scene_of
 from grinder.cli.beside import Beside
 from grinder.cli.kill import kill_evidence, tell_cluster, trip_board, trip_host
+from grinder.cli.venue_stop import HostStops
 from grinder.core.emergency import Result
 from grinder.core.exit_record import ExitReport, exit_file
 from grinder.model.control import Exit
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     begun = Beside(partial(where.audit, ACT, given, None, ""))
     latched = Beside(partial(_latch, where))
     began_utc_ms = where.clock.utc_ms()
-    outcome = asyncio.run(Flatten(_account(settings), where.clock, _say).run(arguments.timeout_s))
+    outcome = asyncio.run(Flatten(_account(settings), where.clock, _say, HostStops(where)).run(arguments.timeout_s))
     code, text = _verdict(outcome)
     print(text, flush=True)
     evidence = Beside(partial(_evidence, where, outcome, began_utc_ms))

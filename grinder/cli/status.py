@@ -31,6 +31,7 @@ from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board
 from grinder.services.readiness import is_alive
 from grinder.services.standing import HaStanding, ha_standing
+from grinder.services.venue_stop import venue_stop
 from grinder.settings import Settings
 
 READYZ_TIMEOUT_S: Final = 2.0
@@ -57,6 +58,7 @@ class BoardStatus(msgspec.Struct, frozen=True):
     """What the board shows. ``trips``: writer to reason, for each that is tripped. ``ha``: the role in words.
 
     ``term``, ``*_left_s``: of the lease of the cluster's leader and of its permit for new risk, 0 where this is not it.
+    ``venue``: what it makes this host wait for, and how long; empty: nothing.
     """
 
     fsm_state: str
@@ -72,6 +74,7 @@ class BoardStatus(msgspec.Struct, frozen=True):
     lease_left_s: float = 0.0
     permit_left_s: float = 0.0
     cluster_permission: str = ""
+    venue: str = ""
 
 
 class LatchStatus(msgspec.Struct, frozen=True):
@@ -204,6 +207,7 @@ def read_board(board: Board, now_mono_ns: int, now_boot_ns: int) -> BoardStatus:
         lease_left_s=round(standing.lease_left_s, 2),
         permit_left_s=round(standing.permit_left_s, 2),
         cluster_permission=standing.permission if standing.enabled else "",
+        venue=venue_stop(board, now_boot_ns).words,
     )
 
 
@@ -272,6 +276,7 @@ def _lines(status: Status) -> list[str]:
             f"ha {_ha_line(board)}",
             f"kill switch {'TRIPPED: ' + tripped if tripped else 'clear'}",
         ]
+        lines += [f"venue {board.venue}"] if board.venue else []
         for name, process in board.processes.items():
             program = (status.programs or {}).get(name, "")
             lines.append(f"{name:<9} {_process_line(process)}{'  [' + program + ']' if program else ''}")

@@ -27,6 +27,7 @@ from grinder.model.venue import (
     Advice,
     CancelAllOrders,
     Confirmed,
+    NotSent,
     PlaceOrder,
     QueryOpenOrders,
     QueryPositions,
@@ -222,7 +223,9 @@ def abandon(exit: Exit, now_mono_ns: int) -> Step:
 
 
 def _note(exit: Exit, reply: VenueReply) -> Exit:
-    """Note whether the venue refused for its limits, and for how long."""
+    """Note whether the venue refused for its limits, or still bans this host, and for how long."""
+    if isinstance(reply, NotSent) and reply.retry_after_ms:
+        return msgspec.structs.replace(exit, held_ms=max(exit.held_ms, reply.retry_after_ms))
     if isinstance(reply, Rejected) and reply.http_status in _LIMITS:
         return msgspec.structs.replace(exit, held_ms=max(exit.held_ms, reply.retry_after_ms, BACKOFF_MS_MIN))
     return msgspec.structs.replace(exit, heard=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from grinder.model.control import Process
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 
 
 class Word(IntEnum):
@@ -23,6 +23,9 @@ class Word(IntEnum):
 
     VENUE_CLOCK_OFFSET_US: the venue's clock minus our wall clock. VENUE_CLOCK_BOOT_OFFSET_US: minus CLOCK_BOOTTIME,
     which nobody sets. VENUE_CLOCK_SUSPENDED_NS: how long this host had slept since its boot when that was measured.
+
+    PAUSE_*, BAN_*: until when the venue told that process to wait for a rate limit (HTTP 429), or banned this address
+    (418). The latest of all counts for every process, and a word that has passed says nothing any more.
     """
 
     TRIP_FEED = 0
@@ -53,6 +56,10 @@ class Word(IntEnum):
     CLUSTER_PERMISSION = 25
     VENUE_CLOCK_BOOT_OFFSET_US = 26
     VENUE_CLOCK_SUSPENDED_NS = 27
+    PAUSE_FEED_BOOT_NS = 28
+    PAUSE_SYNCER_BOOT_NS = 29
+    PAUSE_EXECUTOR_BOOT_NS = 30
+    PAUSE_OPERATOR_BOOT_NS = 31
     HEARTBEAT_FEED_MONO_NS = 32
     HEARTBEAT_SYNCER_MONO_NS = 33
     HEARTBEAT_FSM_MONO_NS = 34
@@ -73,6 +80,10 @@ class Word(IntEnum):
     STARTS_FSM = 58
     STARTS_EXECUTOR = 59
     STARTS_METRICS = 60
+    BAN_FEED_BOOT_NS = 64
+    BAN_SYNCER_BOOT_NS = 65
+    BAN_EXECUTOR_BOOT_NS = 66
+    BAN_OPERATOR_BOOT_NS = 67
 
 
 class Demand(IntFlag):
@@ -86,7 +97,7 @@ class Demand(IntFlag):
     DAY_LOSS_OVER_LIMIT = 32
 
 
-WORDS: Final = 64
+WORDS: Final = 72
 TRIP_WORDS: Final = (
     Word.TRIP_FEED,
     Word.TRIP_FSM,
@@ -100,6 +111,20 @@ TRIP_WORDS: Final = (
 A word has one writer, so a reset is a request: the operator writes the time at which it looked into RESET_MONO_NS, and
 each process clears its own word if it saw the trip before then. A trip that is newer than the look stays.
 """
+
+PAUSE_WORDS: Final = (
+    Word.PAUSE_FEED_BOOT_NS,
+    Word.PAUSE_SYNCER_BOOT_NS,
+    Word.PAUSE_EXECUTOR_BOOT_NS,
+    Word.PAUSE_OPERATOR_BOOT_NS,
+)
+BAN_WORDS: Final = (
+    Word.BAN_FEED_BOOT_NS,
+    Word.BAN_SYNCER_BOOT_NS,
+    Word.BAN_EXECUTOR_BOOT_NS,
+    Word.BAN_OPERATOR_BOOT_NS,
+)
+"""Who asks the venue: the executor, the syncer, the feed for its books, and a command of the operator."""
 
 OPERATOR: Final = None
 """Writer of the operator's words: the command line, one at a time under a file lock."""
@@ -128,6 +153,8 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.RISK_DEMAND: Process.FSM,
     Word.CLUSTER_OVERRIDE: Process.EXECUTOR,
     Word.CLUSTER_PERMISSION: Process.EXECUTOR,
+    Word.PAUSE_OPERATOR_BOOT_NS: OPERATOR,
+    Word.BAN_OPERATOR_BOOT_NS: OPERATOR,
 }
 
 

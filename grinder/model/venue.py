@@ -270,9 +270,13 @@ class InDoubt(msgspec.Struct, frozen=True, gc=False):
 
 
 class NotSent(msgspec.Struct, frozen=True, gc=False):
-    """It certainly never left this host (no connection, local rate limit). ``why``: a short stable word."""
+    """It certainly never left this host (no connection, local rate limit).
+
+    ``why``: a short stable word. ``retry_after_ms``: how long the venue still keeps such requests here; 0: not it.
+    """
 
     why: str
+    retry_after_ms: int = 0
 
 
 VenueReply = Confirmed | Rejected | InDoubt | NotSent

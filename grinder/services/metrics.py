@@ -27,6 +27,7 @@ from grinder.ports import Clock, PriceBoard
 from grinder.services.aggregate import Aggregate
 from grinder.services.readiness import ProcessHealth, Readiness, ReadinessInputs, is_alive, judge
 from grinder.services.standing import HaStanding, ha_standing
+from grinder.services.venue_stop import venue_stop
 
 FILLS_SHOWN: Final = 30
 MISMATCHES_SHOWN: Final = 20
@@ -198,6 +199,7 @@ class MetricsService:
             account_sync_enabled=self.config.account_sync_enabled,
             account_snapshot_mono_ns=snapshot_mono_ns,
             awaiting_resume=self._board.read(Word.AWAITING_RESUME) != 0,
+            venue_stop=venue_stop(self._board, self._clock.boot_ns()).words,
         )
         return judge(inputs, self._clock.mono_ns())
 

@@ -31,7 +31,8 @@ class ReadinessInputs(msgspec.Struct, frozen=True):
 
     ``account_snapshot_mono_ns``: the last clean snapshot, 0 before the first. ``account_sync_enabled``: whether there
     is one to wait for. ``standing``: the role in words, with the leader's name where it is known. ``awaiting_resume``:
-    the loop takes no new risk until an operator has acknowledged what happened.
+    the loop takes no new risk until an operator has acknowledged what happened. ``venue_stop``: what the venue makes
+    this host wait for, in words; empty: nothing.
     """
 
     processes: dict[Process, ProcessHealth]
@@ -43,6 +44,7 @@ class ReadinessInputs(msgspec.Struct, frozen=True):
     account_sync_enabled: bool
     account_snapshot_mono_ns: int
     awaiting_resume: bool
+    venue_stop: str = ""
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -82,6 +84,8 @@ def judge(inputs: ReadinessInputs, now_mono_ns: int) -> Readiness:
         reasons.append(f"operator override: {inputs.override.name}")
     if inputs.awaiting_resume:
         reasons.append("loop: waits for `grinder resume --ack`")
+    if inputs.venue_stop:
+        reasons.append(f"venue: {inputs.venue_stop}")
     reasons.extend(f"market: {symbol} is stale" for symbol in inputs.stale_symbols)
     if inputs.account_sync_enabled:
         age_ms = (now_mono_ns - inputs.account_snapshot_mono_ns) // NS_PER_MS

@@ -229,14 +229,33 @@ def test_queries_give_their_values() -> None:
     run(test)
 
 
-def test_ban_lets_only_protective_requests_out_on_both_paths() -> None:
+def test_ban_lets_nothing_out_on_either_path_and_the_order_path_is_not_up_until_it_ends() -> None:
     async def test(made: Rig) -> None:
         made.server.http["GET", "/fapi/v3/account"] = json_reply({"code": -1003, "msg": ""}, 418, Retry_After="60")
         banned = await made.submit(QueryBalance()).only()
         assert isinstance(banned, Rejected)
         assert banned.advice is Advice.BANNED
-        assert await made.submit(PLACE).only() == NotSent("banned")
-        assert await made.submit(QueryPositions()).only() == NotSent("banned")
+        asked = len(made.server.requests), len(made.server.messages)
+        cancels = CancelOrder("grd-0-1-b1", "BTCUSDT"), CancelAllOrders("BTCUSDT")
+        for request in (PLACE, QueryPositions(), REDUCE, *cancels):
+            kept = await made.submit(request).only()
+            assert isinstance(kept, NotSent)
+            assert kept.why == "banned"
+            assert 50_000 < kept.retry_after_ms <= 60_000
+        assert (len(made.server.requests), len(made.server.messages)) == asked
+        assert not made.venue.connected
+
+
+def test_pause_lets_only_protective_requests_out_on_both_paths() -> None:
+    async def test(made: Rig) -> None:
+        made.server.http["GET", "/fapi/v3/account"] = json_reply({"code": -1003, "msg": ""}, 429, Retry_After="60")
+        paused = await made.submit(QueryBalance()).only()
+        assert isinstance(paused, Rejected)
+        assert paused.advice is Advice.RATE_LIMIT
+        for request in (PLACE, QueryPositions()):
+            kept = await made.submit(request).only()
+            assert isinstance(kept, NotSent)
+            assert kept.why == "retry_after"
         assert isinstance(await made.submit(REDUCE).only(), Confirmed)
         assert isinstance(await made.submit(CancelOrder("grd-0-1-b1", "BTCUSDT")).only(), Confirmed)
         made.server.http["DELETE", "/fapi/v1/allOpenOrders"] = json_reply({"code": 200, "msg": "done"})

@@ -31,7 +31,8 @@ def test_requests_that_pass_never_exceed_the_share_of_any_window_and_protective_
     now_ms = START_MS
     for wait_ms, urgency, weight, orders in steps:
         now_ms += wait_ms
-        reason = limits.refusal(urgency, weight, orders, mono_ns=now_ms * 1_000_000, venue_utc_ms=now_ms)
+        refused = limits.refusal(urgency, weight, orders, boot_ns=now_ms * 1_000_000, venue_utc_ms=now_ms)
+        reason = "" if refused is None else refused.why
         costs = {
             (rate.kind, rate.interval_s, now_ms // (rate.interval_s * 1_000)): (
                 weight if rate.kind == WEIGHT else orders,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.stops import SharedStops
 from grinder.adapters.binance.user_stream import UserStream
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.binance.venue_time import OwnTime
@@ -43,7 +44,15 @@ class AccountLink:
         config = VenueConfig(settings.venue_rest_url, settings.venue_ws_api_url, transport, settings.state_dir)
         self._boot = boot
         self._signed = signer is not None
-        self.venue = BinanceVenue(config, signer, clock=boot.clock, telemetry=boot.telemetry, log=boot.log, gate=gate)
+        self.venue = BinanceVenue(
+            config,
+            signer,
+            clock=boot.clock,
+            telemetry=boot.telemetry,
+            log=boot.log,
+            gate=gate,
+            stops=SharedStops(boot.board, boot.process),
+        )
         self._stream: UserStream | None = None
 
     def renew(self, why: str) -> None:

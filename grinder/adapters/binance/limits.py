@@ -1,7 +1,8 @@
 """The venue's rate limits, counted here and corrected by what the venue says it counted.
 
-Pure: times are arguments. Must never refuse a protective request: cancels, reduce-only orders and the countdown pass
-even when every other request waits; the other urgencies stop earlier, each at its own share of a limit.
+Times are arguments. Must never refuse a protective request for a limit or a pause: cancels, reduce-only orders and the
+countdown pass while every other request waits; the other urgencies stop earlier, each at its own share of a limit. Must
+never let anything out while the address is banned: it would not be served, and a ban grows by it.
 
 Source: venue documentation, USDⓈ-M futures general info "LIMITS": REQUEST_WEIGHT 2400 a minute for each address, ORDERS
 300 in 10 s and 1200 a minute for each account, in fixed windows, 2026-05-28. Since 2026-06-30 UM and CM share them, so
@@ -13,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from grinder.adapters.binance.stops import STOPPED_BANNED, STOPPED_RATE_LIMIT, STOPPED_RETRY_AFTER, Stops
 from grinder.adapters.binance.wire import Urgency
 from grinder.core.venue_budget import REGULAR_SHARE, WEIGHT_PER_MIN
 from grinder.model.units import MS_PER_S, NS_PER_MS
-from grinder.model.venue import Advice, RateUse, Rejected
+from grinder.model.venue import Advice, NotSent, RateUse, Rejected
 
 WEIGHT: Final = "REQUEST_WEIGHT"
 ORDERS: Final = "ORDERS"
@@ -68,13 +70,16 @@ class _Pool:
 
 
 class Limits:
-    """What may still be sent now. ``on_ban`` is told how long a ban lasts, milliseconds, when the venue says one."""
+    """What may still be sent now.
 
-    def __init__(self, on_ban: Callable[[int], None] | None = None) -> None:
+    ``stops``: pauses and bans of every process of the host. ``on_ban`` is told how long a ban lasts, milliseconds, when
+    the venue says one.
+    """
+
+    def __init__(self, stops: Stops | None = None, on_ban: Callable[[int], None] | None = None) -> None:
+        self._stops = Stops() if stops is None else stops
         self._on_ban = on_ban
         self._pools: dict[tuple[str, int], _Pool] = {}
-        self._paused_until_mono_ns = 0
-        self._banned_until_mono_ns = 0
         self.configure(DEFAULT_LIMITS)
 
     def configure(self, rates: Iterable[RateUse]) -> None:
@@ -88,29 +93,29 @@ class Limits:
             elif len(self._pools) < POOLS_MAX:
                 self._pools[key] = _Pool(rate)
 
-    def refusal(self, urgency: Urgency, weight: int, orders: int, *, mono_ns: int, venue_utc_ms: int) -> str:
-        """Return why a request must not be sent now: ``banned``, ``retry_after``, ``rate_limit``; empty if it may.
+    def refusal(self, urgency: Urgency, weight: int, orders: int, *, boot_ns: int, venue_utc_ms: int) -> NotSent | None:
+        """Return why a request must not be sent now: ``banned``, ``retry_after``, ``rate_limit``; None if it may.
 
         Args:
-            urgency: a protective request is never refused.
+            urgency: a protective request is refused during a ban only.
             weight: request weight it costs.
             orders: orders it counts for.
-            mono_ns: CLOCK_MONOTONIC now.
+            boot_ns: CLOCK_BOOTTIME now.
             venue_utc_ms: the venue's clock now, Unix milliseconds.
         """
+        if banned_ms := self.banned_ms(boot_ns):
+            return NotSent(STOPPED_BANNED, banned_ms)
         if urgency is Urgency.PROTECTIVE:
-            return ""
-        if mono_ns < self._banned_until_mono_ns:
-            return "banned"
-        if mono_ns < self._paused_until_mono_ns:
-            return "retry_after"
+            return None
+        if paused_ms := _left_ms(self._stops.paused_until_boot_ns, boot_ns):
+            return NotSent(STOPPED_RETRY_AFTER, paused_ms)
         share = SHARE[urgency]
         for pool in self._pools.values():
             cost = weight if pool.kind == WEIGHT else orders
             pool.turn(venue_utc_ms)
             if cost and pool.used + cost > pool.limit * share:
-                return "rate_limit"
-        return ""
+                return NotSent(STOPPED_RATE_LIMIT)
+        return None
 
     def charge(self, weight: int, orders: int, *, venue_utc_ms: int) -> None:
         """Count a request that is being sent."""
@@ -130,7 +135,7 @@ class Limits:
                 pool.used = max(pool.used, rate.used)
                 pool.limit = rate.limit if rate.limit > 0 else pool.limit
 
-    def on_rejected(self, rejected: Rejected, *, mono_ns: int) -> None:
+    def on_rejected(self, rejected: Rejected, *, boot_ns: int) -> None:
         """Stop for as long as the venue asks after a rate limit or a ban; never shortens an earlier stop.
 
         A refusal for too many orders names no time and stops orders alone: the shortest order window counts as full.
@@ -139,22 +144,25 @@ class Limits:
             counted = [pool for pool in self._pools.values() if pool.kind == ORDERS]
             shortest = min(counted, key=lambda pool: pool.interval_ms)
             shortest.used = max(shortest.used, shortest.limit)
-        until = mono_ns + rejected.retry_after_ms * NS_PER_MS
         if rejected.advice is Advice.BANNED:
-            self.obey_ban(rejected.retry_after_ms, mono_ns=mono_ns)
+            self.obey_ban(rejected.retry_after_ms, boot_ns=boot_ns)
             if self._on_ban is not None:
                 self._on_ban(rejected.retry_after_ms)
-        elif rejected.advice is Advice.RATE_LIMIT:
-            self._paused_until_mono_ns = max(self._paused_until_mono_ns, until)
+        elif rejected.advice is Advice.RATE_LIMIT and rejected.retry_after_ms:
+            self._stops.pause(boot_ns + rejected.retry_after_ms * NS_PER_MS)
 
-    def obey_ban(self, left_ms: int, *, mono_ns: int) -> None:
-        """Stop for a ban that another process, or an earlier run, was told of; never shortens one."""
-        self._banned_until_mono_ns = max(self._banned_until_mono_ns, mono_ns + left_ms * NS_PER_MS)
+    def obey_ban(self, left_ms: int, *, boot_ns: int) -> None:
+        """Stop everything for a ban, also one that an earlier run was told of; never shortens one."""
+        if left_ms > 0:
+            self._stops.ban(boot_ns + left_ms * NS_PER_MS)
 
-    def stopped_ms(self, mono_ns: int) -> int:
+    def banned_ms(self, boot_ns: int) -> int:
+        """Return for how long nothing may leave, milliseconds, 0 if the address is not banned."""
+        return _left_ms(self._stops.banned_until_boot_ns, boot_ns)
+
+    def stopped_ms(self, boot_ns: int) -> int:
         """Return for how long requests other than protective ones still wait, milliseconds, 0 if they do not."""
-        until = max(self._banned_until_mono_ns, self._paused_until_mono_ns)
-        return max(0, -(-(until - mono_ns) // NS_PER_MS))
+        return max(self.banned_ms(boot_ns), _left_ms(self._stops.paused_until_boot_ns, boot_ns))
 
     def weight_used(self, *, venue_utc_ms: int) -> float:
         """Return the used part of the fullest weight limit, 1 where it is used up: by every process and host behind
@@ -168,3 +176,8 @@ class Limits:
         for pool in self._pools.values():
             pool.turn(venue_utc_ms)
         return tuple(pool.use() for pool in self._pools.values())
+
+
+def _left_ms(until_boot_ns: int, boot_ns: int) -> int:
+    """Return what is left until a time, milliseconds, rounded up; 0 if it has passed."""
+    return max(0, -(-(until_boot_ns - boot_ns) // NS_PER_MS))

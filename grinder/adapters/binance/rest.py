@@ -154,11 +154,11 @@ class RestClient:
             urgency,
             operation.weight,
             operation.orders,
-            mono_ns=sent_mono_ns,
+            boot_ns=self._clock.boot_ns(),
             venue_utc_ms=venue_utc_ms,
         )
-        if refusal:
-            return NotSent(refusal)
+        if refusal is not None:
+            return refusal
         self._limits.charge(operation.weight, operation.orders, venue_utc_ms=venue_utc_ms)
         connect_s = RISK_CONNECT_TIMEOUT_S if urgency is Urgency.RISK else None
         _address_now.set(lambda: self._address(operation, parameters, on_write))
@@ -227,7 +227,7 @@ class RestClient:
         retry_after_ms = max(retry_after_ms, ban_left_ms(message, self._clock.utc_ms()))
         refused = classify(status, code, message, retry_after_ms)
         if isinstance(refused, Rejected):
-            self._limits.on_rejected(refused, mono_ns=self._clock.mono_ns())
+            self._limits.on_rejected(refused, boot_ns=self._clock.boot_ns())
         return refused
 
     def _observe(self, headers: Mapping[str, str]) -> None:

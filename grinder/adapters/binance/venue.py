@@ -22,6 +22,7 @@ from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.parameters import parameters_of
 from grinder.adapters.binance.rest import HttpOutcome, HttpReply, OnWrite, RestClient
 from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.stops import Stops
 from grinder.adapters.binance.wire import (
     OUTCOME_NAMES,
     PING,
@@ -49,7 +50,7 @@ OnReply = Callable[[VenueReply], None]
 class VenueConfig(msgspec.Struct, frozen=True):
     """Where the venue is. ``ws_api_url``: not used where ``order_transport`` is REST.
 
-    ``state_dir``: where a ban is kept for other processes and later runs; None keeps none.
+    ``state_dir``: where a ban is kept for later runs; None keeps none.
     """
 
     rest_url: str
@@ -70,6 +71,7 @@ class BinanceVenue:
         telemetry: Telemetry,
         log: Log,
         gate: WireGate | None = None,
+        stops: Stops | None = None,
     ) -> None:
         """Keep what is needed; nothing is sent before ``start``.
 
@@ -80,6 +82,7 @@ class BinanceVenue:
             telemetry: counts.
             log: connects and losses.
             gate: looks at each command for the last time, right before it is signed; None on a host that is alone.
+            stops: what the venue told any process of this host to wait for; None: nobody else asks the venue.
         """
         self._gate = gate
         self._telemetry = telemetry
@@ -87,7 +90,7 @@ class BinanceVenue:
         self._ban = None
         if config.state_dir is not None:
             self._ban = BanFile(config.state_dir, config.rest_url, clock=clock, log=log)
-        self._limits = Limits(None if self._ban is None else self._ban.keep)
+        self._limits = Limits(stops, None if self._ban is None else self._ban.keep_beside)
         self.rest = RestClient(config.rest_url, signer, clock=clock, limits=self._limits, telemetry=telemetry)
         self._ws_api: WsApi | None = None
         if signer is not None and config.order_transport is OrderTransport.WS_API:
@@ -101,7 +104,8 @@ class BinanceVenue:
     async def start(self) -> None:
         """Open the session and begin to connect; returns before the venue answered."""
         assert not self._open
-        self._obey_ban()
+        if self._ban is not None:
+            self._limits.obey_ban(self._ban.left_ms(), boot_ns=self._clock.boot_ns())
         await self.rest.open()
         self._open = True
         keepers = [self._probe()] if self._ws_api is None else [self._probe(), self._ws_api.run()]
@@ -119,13 +123,17 @@ class BinanceVenue:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._background.clear()
         await self.rest.close()
+        if self._ban is not None:
+            self._ban.close()
         # Ended tasks and lost connections answer what waited on them in the loop's next turn.
         await asyncio.sleep(0)
 
     @property
     def connected(self) -> bool:
         """Tell whether an order command would reach the venue now, as far as this host can know."""
-        return self._open and ((self._ws_api is not None and self._ws_api.connected) or self.rest.reachable)
+        if not self._open or self._limits.banned_ms(self._clock.boot_ns()):
+            return False
+        return (self._ws_api is not None and self._ws_api.connected) or self.rest.reachable
 
     def rate_uses(self) -> tuple[RateUse, ...]:
         """Return the venue's rate limits with what is used of them now."""
@@ -139,26 +147,26 @@ class BinanceVenue:
         """Send a request by the fastest path that is up; ``on_reply`` is called exactly once, later."""
         operation, urgency = operation_of(request), urgency_of(request)
         if not self._open:
-            self._refuse("closed", operation, on_reply)
+            self._refuse(NotSent("closed"), operation, on_reply)
             return
         on_write = self._last_look(request)
         if self._ws_api is not None and operation.ws_method:
-            mono_ns, venue_utc_ms = self._clock.mono_ns(), self.rest.venue_utc_ms()
+            boot_ns, venue_utc_ms = self._clock.boot_ns(), self.rest.venue_utc_ms()
             refusal = self._limits.refusal(
-                urgency, operation.weight, operation.orders, mono_ns=mono_ns, venue_utc_ms=venue_utc_ms
+                urgency, operation.weight, operation.orders, boot_ns=boot_ns, venue_utc_ms=venue_utc_ms
             )
-            if refusal:
+            if refusal is not None:
                 self._refuse(refusal, operation, on_reply)
                 return
             stamp = None if on_write is None else on_write()
             if isinstance(stamp, DenyReason):
-                self._refuse(stamp.value, operation, on_reply)
+                self._refuse(NotSent(stamp.value), operation, on_reply)
                 return
             if self._ws_api.send(request, on_reply, stamp):
                 self._limits.charge(operation.weight, operation.orders, venue_utc_ms=venue_utc_ms)
                 return
         if len(self._requests) >= VENUE_PENDING_MAX:
-            self._refuse("too_many_requests", operation, on_reply)
+            self._refuse(NotSent("too_many_requests"), operation, on_reply)
             return
         task = asyncio.create_task(self._by_rest(request, operation, urgency, on_write))
         self._requests.add(task)
@@ -180,10 +188,10 @@ class BinanceVenue:
         if error is not None:
             raise error
 
-    def _refuse(self, why: str, operation: Operation, on_reply: OnReply) -> None:
+    def _refuse(self, refusal: NotSent, operation: Operation, on_reply: OnReply) -> None:
         """Answer a request that never leaves, in the loop's next turn."""
         self._telemetry.count("grinder_venue_requests_total", operation.name, REST, OUTCOME_NAMES[NotSent])
-        asyncio.get_running_loop().call_soon(on_reply, NotSent(why))
+        asyncio.get_running_loop().call_soon(on_reply, refusal)
 
     def _last_look(self, request: VenueRequest) -> OnWrite | None:
         """Return what is asked right before a command is written, by whichever path; None where nothing is."""
@@ -203,19 +211,14 @@ class BinanceVenue:
         return reply
 
     async def _probe(self) -> None:
-        """Find out whether REST reaches the venue, for as long as nothing else shows it; look for a ban."""
+        """Find out whether REST reaches the venue, for as long as nothing else shows it; show what it stops."""
         while True:
-            self._obey_ban()
+            boot_ns = self._clock.boot_ns()
+            self._telemetry.gauge("grinder_venue_stopped_seconds", self._limits.stopped_ms(boot_ns) / MS_PER_S)
+            self._telemetry.gauge("grinder_venue_banned_seconds", self._limits.banned_ms(boot_ns) / MS_PER_S)
             if not self.connected:
                 await self.rest.exchange(PING, {})
             await asyncio.sleep(VENUE_PROBE_PERIOD_MS / MS_PER_S)
-
-    def _obey_ban(self) -> None:
-        """Take over a ban that another process or an earlier run was told of."""
-        mono_ns = self._clock.mono_ns()
-        if self._ban is not None:
-            self._limits.obey_ban(self._ban.left_ms(), mono_ns=mono_ns)
-        self._telemetry.gauge("grinder_venue_stopped_seconds", self._limits.stopped_ms(mono_ns) / MS_PER_S)
 
 
 def settle(outcome: HttpOutcome, request: VenueRequest) -> VenueReply:

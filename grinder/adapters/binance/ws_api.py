@@ -213,7 +213,7 @@ class WsApi:
         error = _Error(0) if reply.error is None else reply.error
         refused = classify(reply.status, error.code, error.msg, _retry_after_ms(error.data))
         if isinstance(refused, Rejected):
-            self._limits.on_rejected(refused, mono_ns=self._clock.mono_ns())
+            self._limits.on_rejected(refused, boot_ns=self._clock.boot_ns())
         return refused
 
     def _observe(self, raw: msgspec.Raw) -> None:
@@ -258,7 +258,7 @@ class WsApi:
             while True:
                 session = await self._connect()
                 if session is None:
-                    wait_ms = max(backoff_ms, self._limits.stopped_ms(self._clock.mono_ns()))
+                    wait_ms = max(backoff_ms, self._limits.stopped_ms(self._clock.boot_ns()))
                     await asyncio.sleep(wait_ms / MS_PER_S)
                     backoff_ms = min(2 * backoff_ms, RECONNECT_BACKOFF_MS_MAX)
                     continue
@@ -285,7 +285,7 @@ class WsApi:
 
     async def _connect(self) -> _Session | None:
         """Return a new open session, or None if there is none to be had now; a ban is waited out."""
-        if self._limits.stopped_ms(self._clock.mono_ns()):
+        if self._limits.stopped_ms(self._clock.boot_ns()):
             return None
         session = _Session(self)
         self._limits.charge(HANDSHAKE_WEIGHT, 0, venue_utc_ms=self._signer.venue_utc_ms())
@@ -295,7 +295,7 @@ class WsApi:
             response = error.response
             refused = classify(response.status_code, 0, "", read_retry_after_ms(response.headers.get("Retry-After")))
             if isinstance(refused, Rejected):
-                self._limits.on_rejected(refused, mono_ns=self._clock.mono_ns())
+                self._limits.on_rejected(refused, boot_ns=self._clock.boot_ns())
             self._log.event("VENUE_CONNECT_REFUSED", connector=CONNECTOR, http_status=response.status_code)
             return None
         except ConnectError as error:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from grinder.adapters.binance.limits import ORDERS, WEIGHT, Limits
 from grinder.adapters.binance.wire import Urgency
-from grinder.model.venue import Advice, RateUse, Rejected
+from grinder.model.venue import Advice, NotSent, RateUse, Rejected
 
 MINUTE_MS = 60_000
 START_MS = 30_000_000 * MINUTE_MS
@@ -10,7 +12,8 @@ NS = 1_000_000
 
 
 def refusal(limits: Limits, urgency: Urgency, *, weight: int = 0, orders: int = 0, at_ms: int = 0) -> str:
-    return limits.refusal(urgency, weight, orders, mono_ns=at_ms * NS, venue_utc_ms=START_MS + at_ms)
+    refused = limits.refusal(urgency, weight, orders, boot_ns=at_ms * NS, venue_utc_ms=START_MS + at_ms)
+    return "" if refused is None else refused.why
 
 
 def rejected(advice: Advice, retry_after_ms: int) -> Rejected:
@@ -27,12 +30,25 @@ def test_orders_when_their_share_is_used_wait_for_the_next_window() -> None:
     assert refusal(limits, Urgency.RISK, orders=1, at_ms=10_000) == ""
 
 
-def test_protective_requests_pass_when_every_limit_is_used_up_and_while_banned() -> None:
+def test_protective_requests_pass_when_every_limit_is_used_up_and_during_a_pause() -> None:
     limits = Limits()
     limits.observe([RateUse(WEIGHT, 60, 0, 9_999), RateUse(ORDERS, 10, 0, 9_999)], venue_utc_ms=START_MS)
-    limits.on_rejected(rejected(Advice.BANNED, 600_000), mono_ns=0)
+    limits.on_rejected(rejected(Advice.RATE_LIMIT, 600_000), boot_ns=0)
     assert refusal(limits, Urgency.PROTECTIVE, weight=10, orders=1) == ""
-    assert refusal(limits, Urgency.RISK, orders=1) == "banned"
+    assert refusal(limits, Urgency.RISK, orders=1) == "retry_after"
+
+
+@pytest.mark.parametrize("urgency", Urgency)
+def test_nothing_passes_before_a_ban_ends_and_it_is_said_for_how_long(urgency: Urgency) -> None:
+    limits = Limits()
+    limits.on_rejected(rejected(Advice.RATE_LIMIT, 900_000), boot_ns=0)
+    limits.on_rejected(rejected(Advice.BANNED, 600_000), boot_ns=0)
+    last_ns = 600_000 * NS - 1
+    assert limits.refusal(urgency, 1, 0, boot_ns=0, venue_utc_ms=START_MS) == NotSent("banned", 600_000)
+    assert limits.refusal(urgency, 1, 0, boot_ns=last_ns, venue_utc_ms=START_MS) == NotSent("banned", 1)
+    assert limits.banned_ms(last_ns + 1) == 0
+    after = refusal(limits, urgency, weight=1, at_ms=600_000)
+    assert after == ("" if urgency is Urgency.PROTECTIVE else "retry_after")
 
 
 def test_queries_may_use_more_than_risk_and_leave_a_reserve() -> None:
@@ -62,7 +78,7 @@ def test_a_request_that_costs_nothing_of_a_full_limit_passes() -> None:
 
 def test_retry_after_stops_all_but_protective_until_it_ends() -> None:
     limits = Limits()
-    limits.on_rejected(rejected(Advice.RATE_LIMIT, 3_000), mono_ns=0)
+    limits.on_rejected(rejected(Advice.RATE_LIMIT, 3_000), boot_ns=0)
     assert refusal(limits, Urgency.QUERY, weight=1, at_ms=2_999) == "retry_after"
     assert limits.stopped_ms(0) == 3_000
     assert refusal(limits, Urgency.QUERY, weight=1, at_ms=3_000) == ""
@@ -71,21 +87,21 @@ def test_retry_after_stops_all_but_protective_until_it_ends() -> None:
 
 def test_a_shorter_stop_never_shortens_a_longer_one() -> None:
     limits = Limits()
-    limits.on_rejected(rejected(Advice.BANNED, 60_000), mono_ns=0)
-    limits.on_rejected(rejected(Advice.BANNED, 1_000), mono_ns=0)
+    limits.on_rejected(rejected(Advice.BANNED, 60_000), boot_ns=0)
+    limits.on_rejected(rejected(Advice.BANNED, 1_000), boot_ns=0)
     assert refusal(limits, Urgency.QUERY, weight=1, at_ms=59_999) == "banned"
 
 
 def test_another_rejection_stops_nothing() -> None:
     limits = Limits()
-    limits.on_rejected(rejected(Advice.POST_ONLY, 60_000), mono_ns=0)
+    limits.on_rejected(rejected(Advice.POST_ONLY, 60_000), boot_ns=0)
     assert refusal(limits, Urgency.RISK, orders=1) == ""
 
 
 def test_refusal_for_too_many_orders_stops_orders_for_a_window_and_nothing_else() -> None:
     limits = Limits()
     assert refusal(limits, Urgency.RISK, orders=1) == ""
-    limits.on_rejected(Rejected(400, -1015, "", Advice.RATE_LIMIT), mono_ns=0)
+    limits.on_rejected(Rejected(400, -1015, "", Advice.RATE_LIMIT), boot_ns=0)
     assert refusal(limits, Urgency.RISK, orders=1) == "rate_limit"
     assert refusal(limits, Urgency.QUERY, weight=1) == ""
     assert refusal(limits, Urgency.PROTECTIVE, orders=1) == ""
