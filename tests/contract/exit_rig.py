@@ -43,8 +43,8 @@ from tests.sim_kit import GENEROUS, KEY, SECRET, Client, client
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 SIZES: Final = {"BTCUSDT": "0.200", "ETHUSDT": "0.200"}
 PRICES: Final = {"BTCUSDT": "60000.00", "ETHUSDT": "3000.00"}
-READY_S_MAX: Final = 40.0
-LEAVES_S_MAX: Final = 90.0
+READY_S_MAX: Final = 120.0
+LEAVES_S_MAX: Final = 150.0
 """Bounds for a machine that has other things to do, seconds."""
 
 TICK_S: Final = 0.01

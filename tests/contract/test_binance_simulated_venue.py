@@ -55,7 +55,7 @@ from grinder.model.venue import (
 )
 from grinder.settings import OrderTransport
 from grinder.sim.wire import assembly
-from tests.contract.venue_server import Replies, eventually, recorder
+from tests.contract.venue_server import WAIT_S, Replies, eventually, recorder
 from tests.market import RecordingLog
 
 BOTH = pytest.mark.parametrize("transport", list(OrderTransport))
@@ -227,7 +227,7 @@ def test_order_whose_outcome_the_venue_does_not_tell_is_in_doubt_and_exists_at_m
             while not asked or isinstance(asked[-1], InDoubt | NotSent):
                 asked.append(await made.ask(QueryOrder(place.client_order_id, "BTCUSDT")))
 
-        await asyncio.wait_for(ask_again(), 5)
+        await asyncio.wait_for(ask_again(), WAIT_S)
         orders = [order.client_order_id for order in await made.open_orders()]
         if kind in EXECUTED:
             assert orders == [place.client_order_id]

@@ -28,6 +28,7 @@ from tests.market import RecordingLog, RecordingPublisher, RecordingTelemetry
 
 TICKER = "btcusdt@bookTicker"
 DEADLINE_MS = 400
+"""Without data for so long a connection is replaced, where a test waits for that; the others shall never meet it."""
 LATE_MS = 200
 
 
@@ -155,7 +156,7 @@ def test_user_stream_when_it_misbehaves_then_each_trade_counts_once_and_nothing_
 class Feed:
     """The feed's own service behind a market stream with a short data deadline."""
 
-    def __init__(self, made: Rig, *, subscribes: bool = False) -> None:
+    def __init__(self, made: Rig, deadline_ms: int, *, subscribes: bool = False) -> None:
         clock = SystemClock()
         self.log, self.telemetry, self.market = RecordingLog(), RecordingTelemetry(), RecordingPublisher()
         self.service = FeedService(
@@ -167,7 +168,7 @@ class Feed:
             log=self.log,
             request_snapshot=lambda symbol: None,
         )
-        deadlines_ms = dict.fromkeys(StreamKind, DEADLINE_MS)
+        deadlines_ms = dict.fromkeys(StreamKind, deadline_ms)
         plan = StreamPlan("public", (StreamKind.BOOK_TICKER,), (SYMBOL,), deadlines_ms, subscribes=subscribes)
         self.stream = MarketStream(made.ws_url, plan, self.service, clock=clock, log=self.log, jitter=lambda: 0.0)
 
@@ -248,6 +249,10 @@ MARKET: dict[str, Callable[[Rig, Feed], Awaitable[None]]] = {
 }
 
 
+WAITED_OUT = ("silent", "ack_without_data")
+"""What only the deadline for data shows."""
+
+
 @pytest.mark.parametrize("subscribes", [False, True], ids=["url", "subscribe"])
 @pytest.mark.parametrize("kind", MARKET)
 def test_market_stream_when_it_misbehaves_then_prices_go_forward_only_and_come_again(
@@ -255,7 +260,8 @@ def test_market_stream_when_it_misbehaves_then_prices_go_forward_only_and_come_a
 ) -> None:
     async def test() -> None:
         async with rig() as made:
-            feed = Feed(made, subscribes=subscribes)
+            deadline_ms = DEADLINE_MS if kind in WAITED_OUT else 100 * DEADLINE_MS
+            feed = Feed(made, deadline_ms, subscribes=subscribes)
             task = asyncio.create_task(feed.stream.run())
             try:
                 await feed.more()

@@ -42,7 +42,7 @@ from grinder.services.venue_facts import VenueFacts
 from grinder.settings import OrderTransport
 from grinder.sim.wire.acts import ACTS
 from tests.contract.fault_rig import QTY, SYMBOL, Rig, rig
-from tests.contract.venue_server import eventually
+from tests.contract.venue_server import WAIT_S, eventually
 from tests.fakes import FakeBoard
 from tests.market import RecordingLog, RecordingTelemetry
 
@@ -218,7 +218,7 @@ async def has_arrived(made: Rig, name: str) -> bool:
 
 async def eventually_async(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait until a condition that must itself be asked for holds; fail after a bound."""
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(WAIT_S):
         while not await condition():
             await asyncio.sleep(0.005)
 

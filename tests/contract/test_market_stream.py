@@ -32,7 +32,7 @@ from grinder.model.market import BookTop, StreamKind
 from grinder.model.reasons import DropReason
 from tests.market import RecordingLog, RecordingSink
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 CLOCK = SystemClock()
 NEVER = dict.fromkeys(StreamKind, 60000)
 PUBLIC = StreamPlan("public", (StreamKind.BOOK_TICKER,), ("BTCUSDT", "ETHUSDT"), NEVER)

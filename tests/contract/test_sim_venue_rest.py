@@ -17,7 +17,7 @@ from grinder.sim.exchange.operations import BY_ROUTE
 from grinder.sim.exchange.rate_limits import LimitTable
 from grinder.sim.exchange.venue import Security
 from grinder.sim.wire.assembly import VenueConfig
-from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, sign
+from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, in_one_window, sign
 
 CONFIG = VenueConfig(tape="step", limits=GENEROUS)
 
@@ -118,7 +118,7 @@ def test_headers_when_requests_are_made_then_count_weight_and_orders() -> None:
             assert reply.headers["X-MBX-USED-WEIGHT-1M"] == "5"
             assert reply.headers["X-MBX-ORDER-COUNT-1M"] == "2"
 
-    run(case)
+    in_one_window(lambda: run(case))
 
 
 def test_limits_when_reached_then_429_with_retry_after() -> None:
@@ -129,7 +129,8 @@ def test_limits_when_reached_then_429_with_retry_after() -> None:
             assert int(reply.headers["Retry-After"]) > 0
             assert (await reply.json())["code"] == -1003
 
-    run(case, VenueConfig(tape="step", limits=LimitTable(weight_1m=2, orders_10s=1, orders_1m=5)))
+    limits = LimitTable(weight_1m=2, orders_10s=1, orders_1m=5)
+    in_one_window(lambda: run(case, VenueConfig(tape="step", limits=limits)))
 
 
 EXECUTED_STATUS = {kind: (200 if rule.answer == "normal" else rule.http_status) for kind, rule in KINDS.items()}

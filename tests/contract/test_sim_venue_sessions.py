@@ -17,7 +17,7 @@ from grinder.sim.exchange.rate_limits import LimitTable
 from grinder.sim.exchange.security import ApiKey
 from grinder.sim.wire.assembly import VenueConfig
 from grinder.sim.wire.sockets import SocketPace
-from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, receive, ws_params
+from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, in_one_window, receive, ws_params
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PEM = (
@@ -129,7 +129,7 @@ def test_limits_when_ignored_then_429_then_418_with_the_time_to_come_back_and_no
             await one.session.ws_connect(f"{one.ws}/ws-fapi/v1")
         assert refused.value.status == 418
 
-    run(case, VenueConfig(tape="step", limits=table))
+    in_one_window(lambda: run(case, VenueConfig(tape="step", limits=table)))
 
 
 def test_binary_message_when_it_is_json_then_answered_and_when_not_then_documented_code() -> None:
@@ -164,7 +164,9 @@ def test_connection_when_pings_are_not_answered_then_cut_and_when_they_are_then_
         pings, code = await until_closed(socket, answers=True)
         assert (pings > 3, code) == (True, 1001)
 
-    pace = SocketPace(ping_period_s=0.15, pong_s_max=0.7, life_s=1.2)
-    config = VenueConfig(tape="step", limits=GENEROUS, pace=pace)
-    run(silent, config, path)
-    run(alive, config, path)
+    def paced(pong_s_max: float, life_s: float) -> VenueConfig:
+        pace = SocketPace(ping_period_s=0.15, pong_s_max=pong_s_max, life_s=life_s)
+        return VenueConfig(tape="step", limits=GENEROUS, pace=pace)
+
+    run(silent, paced(0.5, 10 * WAIT_S), path)
+    run(alive, paced(0.8, 2.0), path)

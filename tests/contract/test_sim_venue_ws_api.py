@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 
 from grinder.sim.exchange.operations import BY_WS_METHOD
 from grinder.sim.wire.assembly import VenueConfig
-from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, receive, sign, ws_params
+from tests.sim_kit import GENEROUS, KEY, WAIT_S, Client, client, in_one_window, receive, sign, ws_params
 
 Socket = aiohttp.ClientWebSocketResponse
 CONFIG = VenueConfig(tape="step", limits=GENEROUS)
@@ -56,7 +56,7 @@ def test_order_when_placed_amended_queried_and_cancelled_then_each_answers_with_
         assert (refused["status"], refused["error"]["code"], refused["id"]) == (400, -2011, 5)
         assert refused["rateLimits"]
 
-    run(case)
+    in_one_window(lambda: run(case))
 
 
 def test_numbers_when_sent_as_json_integers_and_booleans_then_read_like_texts() -> None:

@@ -223,7 +223,8 @@ class TwoServices:
         await self.until(settled, "settled")
 
 
-WAIT_S = 15.0
+WAIT_S = 60.0
+"""Bound of every wait, seconds: a host may be busy with other tests."""
 
 
 @asynccontextmanager

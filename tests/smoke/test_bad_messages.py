@@ -81,7 +81,7 @@ def tree() -> Iterator[TreeUnderTest]:
 def require_alive(tree: TreeUnderTest, pids: dict[str, int]) -> None:
     """Require that the loop is ready, no process was started anew, and orders go on moving."""
     before = tree.venue.counts()["amended"]
-    wait_for(lambda: tree.ready() and tree.venue.counts()["amended"] > before, "ready, and orders move", 30)
+    wait_for(lambda: tree.ready() and tree.venue.counts()["amended"] > before, "ready, and orders move", 60)
     assert tree.pids() == pids
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from grinder.adapters.board import attach_reader
 from grinder.adapters.latch import LATCH_FILE, LatchFile
-from grinder.model.board import Word, word_of
+from grinder.model.board import Heartbeat, Word, word_of
 from grinder.model.control import TRIP_CODES, Process, TripReason
 from grinder.model.errors import SettingsError
 from procs._boot import next_incarnation
@@ -57,6 +57,15 @@ class Host:
         finally:
             board.close()
 
+    def ready_beat(self, process: Process) -> Heartbeat | None:
+        """Return a process's heartbeat, if it says that it is ready."""
+        board = attach_reader(self.run_dir)
+        try:
+            beat = board.heartbeat(process)
+        finally:
+            board.close()
+        return beat if beat is not None and beat.ready else None
+
     def close(self) -> None:
         for child in self.children:
             if child.poll() is None:
@@ -73,7 +82,7 @@ def host() -> Iterator[Host]:
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, str]:
-    _, errors = child.communicate(timeout=20)
+    _, errors = child.communicate(timeout=60)
     return child.returncode, errors
 
 
@@ -85,11 +94,8 @@ def test_service_when_run_and_stopped_then_frames_flow_and_it_ends_with_0(
     host.start("executor", "async")
     child = host.start(process, how)
     wait_for(lambda: host.events(process, "STAND_IN_FRAME"), "a frame")
-    board = attach_reader(host.run_dir)
-    beat = board.heartbeat(Process(process))
-    board.close()
-    assert beat is not None
-    assert (beat.pid, beat.ready) == (child.pid, True)
+    beat = wait_for(lambda: host.ready_beat(Process(process)), "its heartbeat says that it is ready")
+    assert beat.pid == child.pid
     assert host.word(word_of("PID", Process(process))) == child.pid
     child.send_signal(number)
     assert ended(child) == (0, "")
@@ -141,7 +147,7 @@ def test_service_when_the_processor_is_to_stay_awake_then_it_holds_the_request_o
 ) -> None:
     child = host.start("syncer", "async", GRINDER_CPU_DMA_LATENCY=wanted)
     wait_for(lambda: host.events("syncer", "STARTED"), "the start")
-    held = any(os.readlink(link) == "/dev/cpu_dma_latency" for link in Path(f"/proc/{child.pid}/fd").iterdir())
+    held = "/dev/cpu_dma_latency" in opened_by(child.pid)
     refused = bool(host.events("syncer", "CPU_DMA_LATENCY_REFUSED"))
     assert held + refused == int(wanted)
 
@@ -222,9 +228,18 @@ def test_stop_when_it_comes_right_after_the_start_then_still_an_orderly_end(host
             [sys.executable, "-m", "procs.metrics"], env=host.environ, stderr=subprocess.PIPE, text=True
         )
         host.children.append(child)
-        wait_for(partial(catches, child.pid, signal.SIGTERM), "the handler", 5)
+        wait_for(partial(catches, child.pid, signal.SIGTERM), "the handler", 30)
         child.send_signal(signal.SIGTERM)
         assert ended(child) == (0, "")
+
+
+def opened_by(pid: int) -> list[str]:
+    """Return what a process has open; what it closes meanwhile is left out."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
 
 
 def catches(pid: int, number: signal.Signals) -> bool:

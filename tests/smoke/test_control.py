@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from grinder.model.board import Word
 from grinder.model.control import TRIP_CODES, Exit, FsmState, TripReason
 from tests.smoke.by_hand import Hand
 from tests.smoke.conditions import events_of, wait_for
-from tests.smoke.trees import PROJECT, TreeUnderTest
+from tests.smoke.trees import PROJECT, TreeUnderTest, alive
 from tests.smoke.venues import OwnVenue
 
 TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
@@ -73,18 +74,40 @@ def recover(tree: TreeUnderTest) -> None:
 
 def kill_everything(tree: TreeUnderTest) -> None:
     """Kill every process of a tree at once, as a power cut does; supervisord sees nothing of it."""
-    pids = [pid for pid in tree.pids().values() if pid]
     supervisor = tree.supervisor_pid()
+    pids = [pid for pid in tree.pids().values() if pid]
     os.kill(supervisor, signal.SIGSTOP)
     for pid in (*pids, supervisor):
         os.kill(pid, signal.SIGKILL)
     tree.close()
+    wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left of the tree")
+
+
+def in_the_market(venue: OwnVenue) -> bool:
+    """Tell whether orders rest and something is held, and let the market stand still then, so that it stays so."""
+
+    def now() -> bool:
+        return bool(venue.live()) and any(venue.positions().values())
+
+    if not now():
+        return False
+    speed = venue.get("state")["tape"]["speed"]
+    venue.post("tape", {"speed": 0})
+    if now():
+        return True
+    venue.post("tape", {"speed": speed})
+    return False
 
 
 def names_of(tree: TreeUnderTest) -> list[str]:
     """Return how the exits of the tree's executor began and ended, oldest first."""
     names = (str(event["ev"]) for event in events_of(tree.root / "log" / "executor.log"))
     return [name for name in names if name.startswith("EMERGENCY EXIT")]
+
+
+def latchings(tree: TreeUnderTest) -> int:
+    """Return how often the tree's executor said that it latched."""
+    return sum(event["ev"] == "KILL_SWITCH_LATCHED" for event in events_of(tree.root / "log" / "executor.log"))
 
 
 def acts(tree: TreeUnderTest) -> list[dict[str, Any]]:
@@ -102,6 +125,7 @@ def test_kill_when_the_loop_trades_then_it_leaves_the_market_and_only_reset_and_
     assert running.state() is FsmState.EMERGENCY
     assert running.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.MANUAL]
     wait_for(lambda: not running.venue.live() and not running.venue.positions(), "flat, no orders", 40)
+    wait_for(lambda: running.count("grinder_kill_switch_trips_total", reason="MANUAL"), "counted")
     assert running.count("grinder_kill_switch_trips_total", reason="MANUAL") == 1
     wrong, said = grinder(running, "reset", "--ack", "99-MANUAL")
     assert wrong == Exit.GATE
@@ -123,9 +147,8 @@ def test_latch_when_every_process_is_killed_in_turn_then_it_holds(
     code, _ = grinder(running, "kill", "--reason", "drill")
     assert code == Exit.OK
     for name in ("executor", "fsm", "syncer", "metrics", "feed"):
-        pid = running.pids()[name]
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda name=name, pid=pid: running.pids()[name] not in (0, pid), f"{name} back")
+        pid = running.kill(name)
+        wait_for(lambda name=name, pid=pid: running.pids()[name] not in (0, pid), f"{name} back", 60)
         assert latched(running)
     wait_for(lambda: running.state() is FsmState.EMERGENCY, "EMERGENCY again", 30)
     recover(running)
@@ -140,9 +163,15 @@ def test_override_when_set_then_acked_by_both_kept_over_restarts_and_lowered_onl
     assert f"acked by fsm pid {running.pids()['fsm']} in " in said
     assert f"executor pid {running.pids()['executor']} in " in said
     wait_for(lambda: running.state() is FsmState.PAUSED, "PAUSED")
-    fsm = running.pids()["fsm"]
-    os.kill(fsm, signal.SIGKILL)
-    wait_for(lambda: running.state() is FsmState.PAUSED and running.pids()["fsm"] not in (0, fsm), "PAUSED again", 40)
+    running.kill("fsm")
+    killed_mono_ns = time.monotonic_ns()
+
+    def paused_again() -> bool:
+        """The board keeps the state that the dead one wrote, so its time is asked too."""
+        since_mono_ns = running.word(Word.FSM_STATE_SINCE_MONO_NS)
+        return running.state() is FsmState.PAUSED and since_mono_ns > killed_mono_ns
+
+    wait_for(paused_again, "PAUSED again", 60)
     code, said = grinder(running, "override", "NONE")
     assert code == Exit.GATE
     assert "--ack" in said
@@ -154,7 +183,7 @@ def test_override_when_set_then_acked_by_both_kept_over_restarts_and_lowered_onl
 
 def test_override_when_the_fsm_hangs_then_not_acked_and_what_to_do(running: TreeUnderTest) -> None:
     trades(running)
-    pid = running.pids()["fsm"]
+    pid = running.pid("fsm")
     os.kill(pid, signal.SIGSTOP)
     try:
         code, said = grinder(running, "override", "PAUSE")
@@ -237,6 +266,7 @@ def test_latch_when_the_tree_ends_and_the_run_folder_is_wiped_then_the_next_tree
 
 def test_kill_when_the_run_folder_of_a_living_tree_is_gone_then_the_file_alone_trips_it(running: TreeUnderTest) -> None:
     trades(running)
+    latched_before = latchings(running)
     moved = Path(f"{running.run_dir}.moved")
     running.run_dir.rename(moved)
     try:
@@ -245,8 +275,7 @@ def test_kill_when_the_run_folder_of_a_living_tree_is_gone_then_the_file_alone_t
         moved.rename(running.run_dir)
     wait_for(lambda: running.word(Word.TRIP_EXECUTOR), "the executor found the file")
     assert running.word(Word.TRIP_OPERATOR) == 0
-    names = [event["ev"] for event in events_of(running.root / "log" / "executor.log")]
-    assert "KILL_SWITCH_LATCHED" in names
+    wait_for(lambda: latchings(running) > latched_before, "said so")
     recover(running)
 
 
@@ -264,6 +293,7 @@ def test_drawdown_trip_when_the_whole_tree_is_killed_and_its_folder_wiped_then_t
         wait_for(lambda: busy.word(Word.TRIP_FSM), "the fsm trips", 90)
         wait_for(lambda: trip_id(busy) == "1-DRAWDOWN_LIMIT", "durable")
         wait_for(lambda: busy.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.DRAWDOWN_LIMIT], "executor follows")
+        wait_for(lambda: busy.count("grinder_kill_switch_trips_total"), "counted")
         assert busy.count("grinder_kill_switch_trips_total") == 1
         kill_everything(busy)
         shutil.rmtree(busy.run_dir)
@@ -281,7 +311,7 @@ def test_exit_when_every_other_process_is_dead_then_flat_with_evidence_and_the_l
     tree = TreeUnderTest(**venue.environment(), GRINDER_EMERGENCY_EXIT_ENABLED="0", GRINDER_PAPER_SPACING_BPS="1")
     try:
         tree.door = tree.front_door()
-        wait_for(lambda: venue.live() and any(venue.positions().values()), "orders and positions", 60)
+        wait_for(lambda: in_the_market(venue), "orders and positions", 90)
         kill_everything(tree)
         shutil.rmtree(tree.run_dir)
         code, said = grinder(tree, "exit")

@@ -65,7 +65,7 @@ def test_override_when_the_fsm_is_down_then_the_executor_leaves_the_market_alone
     code, said = supervisorctl(tree, "override", "EMERGENCY", "--reason", "drill")
     assert code == Exit.GATE, said
     assert "NOT ACKED: fsm does not run" in said
-    assert f"acked by executor pid {tree.pids()['executor']}" in said
+    assert f"acked by executor pid {tree.pid('executor')}" in said
     wait_for(lambda: not tree.venue.live() and not any(tree.venue.positions().values()), "flat, no orders", 40)
     assert tree.pids()["fsm"] == 0
 

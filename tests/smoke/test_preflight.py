@@ -189,13 +189,11 @@ def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_read
     tree = make()
     tree.start()
     wait_for(tree.ready, "ready", 90)
-    assert tree.count("grinder_live_engine_initialized") == 1
-    assert tree.count("grinder_readyz_ready") == 1
+    ours = ("grinder_live_engine_initialized", "grinder_readyz_ready", "grinder_ha_is_leader")
+    wait_for(lambda: [tree.count(name) for name in ours] == [1, 1, 1], "initialized, ready, leading")
     assert tree.count("grinder_ha_role", role=HaRole.ACTIVE.value) == 1
-    assert tree.count("grinder_ha_is_leader") == 1
     tree.ctl("stop", "fsm")
-    wait_for(lambda: tree.count("grinder_live_engine_initialized") == 0, "not initialized")
-    assert tree.count("grinder_readyz_ready") == 0
+    wait_for(lambda: [tree.count(name) for name in ours] == [0, 0, 1], "neither initialized nor ready")
 
 
 @pytest.mark.timeout(240)
@@ -221,7 +219,8 @@ def test_futures_port_when_the_keys_are_fake_then_no_order_leaves_and_with_keys_
     fake.programs.discard("venue")
     fake.start()
     let_the_market_move(fake, venue)
-    assert futures_objections(fake, venue) == []
+    # What counts orders never goes back; that the tree runs may be late to say on a busy host.
+    wait_for(lambda: futures_objections(fake, venue) == [], "nothing speaks against it")
     assert untidy(fake) == []
     real = make(**futures(venue))
     real.programs.discard("venue")

@@ -57,7 +57,7 @@ def agree(tree: TreeUnderTest) -> None:
     """Wait until the account has agreed for a while: what differs before is where it stood at the start."""
     snapshots = "grinder_account_sync_snapshots_total"
     since = tree.count(snapshots)
-    wait_for(lambda: tree.count(snapshots) > since + 8, "agreed for a while")
+    wait_for(lambda: tree.count(snapshots) > since + 8, "agreed for a while", 60)
 
 
 def audit(tree: TreeUnderTest, event: str) -> list[dict[str, Any]]:
@@ -87,8 +87,10 @@ def leave_alone(tree: TreeUnderTest, hand: Hand) -> None:
     hand.rest("by-hand-2", "ETHUSDT", "0.05")
     for reason in ("no_grinder_prefix", "symbol_not_in_remediation_allowlist"):
         wait_for(lambda reason=reason: tree.count(BLOCKED, reason=reason) > 0, reason, 30)  # type: ignore[misc]
-    assert tree.count("grinder_account_sync_mismatches_total", rule="venue_order_unknown") == 2
-    assert tree.state() is FsmState.ACTIVE
+    unknown = "grinder_account_sync_mismatches_total"
+    wait_for(lambda: tree.count(unknown, rule="venue_order_unknown") >= 2, "both counted")
+    assert tree.count(unknown, rule="venue_order_unknown") == 2
+    wait_for(lambda: tree.state() is FsmState.ACTIVE, "ACTIVE all the same")
 
 
 def cancel_ours(tree: TreeUnderTest, hand: Hand) -> None:
@@ -111,7 +113,7 @@ def keep_the_budget(tree: TreeUnderTest) -> None:
     """What was spent today stays spent when the syncer is started again."""
     tree.ctl("restart", "syncer")
     remaining = "grinder_reconcile_budget_calls_remaining_day"
-    wait_for(lambda: tree.ready() and tree.count(remaining) == 6, "the budget outlives the syncer", 30)
+    wait_for(lambda: tree.ready() and tree.count(remaining) == 6, "the budget outlives the syncer", 60)
     agree(tree)
 
 
@@ -121,7 +123,7 @@ def pause_for_a_person(tree: TreeUnderTest, hand: Hand) -> None:
     wait_for(lambda: tree.state() is FsmState.PAUSED and tree.word(Word.AWAITING_RESUME), "PAUSED", 40)
     wait_for(lambda: tree.count("grinder_account_sync_response") == 2.0, "counted")
     assert logged(tree, "syncer", "ACCOUNT_RESPONSE")[-1]["rule"] == "position_differs_from_fills"
-    assert tree.count(BLOCKED, reason="mode_cancel_only") > 0
+    wait_for(lambda: tree.count(BLOCKED, reason="mode_cancel_only") > 0, "it may not be closed")
     assert not any(tree.word(word) for word in TRIP_WORDS)
     code, said = grinder(tree, "resume", "--ack")
     assert code == Exit.OK, said

@@ -91,7 +91,7 @@ def test_tree_when_the_tape_is_a_recording_then_it_trades_all_of_it_and_agrees_w
     recorded, speed, tree = case
     venue = tree.venue
     tree.start()
-    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 30)
+    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 60)
     venue.post("tape", {"speed": speed})
     tape_s = recorded.seconds / speed
     peak = 0
@@ -105,7 +105,7 @@ def test_tree_when_the_tape_is_a_recording_then_it_trades_all_of_it_and_agrees_w
     wait_for(ended, "the end of the tape", 2 * tape_s + 30, every_s=0.2)
     counts = venue.counts()
     # A market that has ended is stale: the loop takes its entries back and leaves its take-profits.
-    wait_for(lambda: tree.state() is FsmState.DEGRADED and only_reducing(venue), "DEGRADED, no entry rests", 30)
+    wait_for(lambda: tree.state() is FsmState.DEGRADED and only_reducing(venue), "DEGRADED, no entry rests", 60)
     require_agreement(tree, venue)
     require_sound(tree, venue)
     late_ms = venue.get("state")["tape"]["late_ns_max"] / 1e6

@@ -33,8 +33,15 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 def processes(folder: Path) -> list[str]:
     """Return the command lines that name a folder."""
-    lines = (path.read_bytes().replace(b"\0", b" ").decode() for path in Path("/proc").glob("[0-9]*/cmdline"))
-    return [line for line in lines if str(folder) in line]
+    return [line for path in Path("/proc").glob("[0-9]*/cmdline") if str(folder) in (line := command_line(path))]
+
+
+def command_line(path: Path) -> str:
+    """Return what a process was started with, nothing of one that has ended meanwhile."""
+    try:
+        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_cluster_when_another_one_has_the_folder_then_it_says_so_and_touches_nothing(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from tests.smoke.venues import VenueView
 
 PROJECT = Path(__file__).parent.parent.parent
 PROGRAMS = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
+START_S = 60.0
+"""Most that a test waits for a tree to start, seconds: a host may be busy with other tests."""
 
 
 class TreeUnderTest:
@@ -75,7 +77,7 @@ class TreeUnderTest:
     def start(self, *flags: str) -> subprocess.Popen[str]:
         """Start the tree and wait until every program of ``programs`` runs."""
         self.door = self.front_door(*flags)
-        wait_for(lambda: self.running() == self.programs, "every program RUNNING", 30)
+        wait_for(lambda: self.running() == self.programs, "every program RUNNING", START_S)
         return self.door
 
     def states(self) -> dict[str, str]:
@@ -87,8 +89,18 @@ class TreeUnderTest:
         return {name for name, state in self.states().items() if state == "RUNNING"}
 
     def pids(self) -> dict[str, int]:
-        """Return the pid of each program, 0 while it does not run."""
-        return {program.name: program.pid for program in self._programs()}
+        """Return the pid of each program, 0 while it does not run; wait for supervisord's answer."""
+        return {program.name: program.pid for program in wait_for(self.client.programs, "supervisord answers", 30)}
+
+    def pid(self, name: str) -> int:
+        """Return the pid of a program; wait until it runs."""
+        return wait_for(lambda: self.pids()[name], f"{name} runs")
+
+    def kill(self, name: str) -> int:
+        """Kill a program the hard way; return the pid that it had."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def word(self, word: Word) -> int:
         """Return a word of the tree's board."""
@@ -144,8 +156,8 @@ class TreeUnderTest:
         return re.findall(pattern, (self.root / "log" / "supervisord.log").read_text())
 
     def supervisor_pid(self) -> int:
-        """Return the pid of supervisord."""
-        return int((self.run_dir / "supervisord.pid").read_text())
+        """Return the pid of supervisord; wait until it is written."""
+        return int(wait_for((self.run_dir / "supervisord.pid").read_text, "supervisord's pid"))
 
     def close(self) -> str:
         """End whatever still lives, and return what the front door printed."""

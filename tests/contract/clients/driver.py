@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TextIO
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 """Longest that a driver waits for stream messages, seconds."""
 
 THIS_HOST = frozenset({None, "127.0.0.1", b"127.0.0.1", "localhost", "::1"})
