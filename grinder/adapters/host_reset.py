@@ -13,7 +13,7 @@ import msgspec
 
 from grinder.adapters.board import StateBoard, attach_process
 from grinder.adapters.clock import SystemClock
-from grinder.adapters.latch import LatchFile
+from grinder.adapters.latch import LatchFile, never_used
 from grinder.adapters.lock import SlotLock
 from grinder.adapters.presence import alive
 from grinder.model.board import OPERATOR, TRIP_WORDS, WRITERS, Word, word_of
@@ -68,7 +68,7 @@ class HostReset(msgspec.Struct, frozen=True):
         return ClearStage.CLEARED, ""
 
     def _record_tripped(self) -> bool:
-        return self.latch.peek(first_start=self._never_ran).tripped
+        return self.latch.peek(first_start=never_used(self.latch.folder)).tripped
 
     def _clear_file(self, trip_id: str) -> tuple[ClearStage, str]:
         if not self._record_tripped():
@@ -80,10 +80,6 @@ class HostReset(msgspec.Struct, frozen=True):
         if record.tripped:
             return ClearStage.HELD, f"tripped again meanwhile ({record.trip_id}); look at `grinder status`"
         return ClearStage.CLEARED, ""
-
-    @property
-    def _never_ran(self) -> bool:
-        return not (self.latch.folder / f"incarnation.{Process.EXECUTOR}").exists()
 
     def _clear_of_the_dead(self, board: StateBoard, words: tuple[Word, ...]) -> None:
         """Clear the words whose process is down, in its place: its slot is held meanwhile, so it cannot start."""

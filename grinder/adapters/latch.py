@@ -18,11 +18,11 @@ from typing import Final
 
 import msgspec
 
-from grinder.model.control import TripReason
+from grinder.model.control import Process, TripReason
 from grinder.model.latch import TRIP_NAME_BYTES_MAX, LatchRecord
 from grinder.settings import Settings
 
-__all__ = ["LATCH_FILE", "LatchFile", "LatchRecord", "host_latch"]
+__all__ = ["LATCH_FILE", "LatchFile", "LatchRecord", "host_latch", "never_used"]
 
 LATCH_FILE: Final = "latch"
 LOCK_WAIT_S_MAX: Final = 1.0
@@ -215,6 +215,17 @@ class LatchFile:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def never_used(state_dir: Path) -> bool:
+    """Tell whether no executor ever started with a state directory; one that cannot be looked into may have been."""
+    try:
+        (state_dir / f"incarnation.{Process.EXECUTOR}").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def host_latch(settings: Settings, state_dir: Path) -> LatchFile:

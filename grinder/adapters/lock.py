@@ -38,18 +38,21 @@ class SlotLock:
 
 
 def require_free(path: Path, what: str) -> None:
-    """Check that nobody holds a slot, without leaving a trace in it.
+    """Check that nobody holds a slot, without leaving a trace in it; one that has no file was never held.
 
     Raises:
         AlreadyRunningError: if a process holds it.
-        OSError: if the file cannot be opened.
+        OSError: if there may be a file, and it cannot be opened.
     """
-    os.close(_locked(path, what))
+    try:
+        os.close(_locked(path, what, os.O_RDONLY))
+    except (FileNotFoundError, NotADirectoryError):
+        return
 
 
-def _locked(path: Path, what: str) -> int:
+def _locked(path: Path, what: str, mode: int = os.O_RDWR | os.O_CREAT) -> int:
     """Return the descriptor of the locked file."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, mode | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

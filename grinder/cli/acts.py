@@ -18,7 +18,7 @@ from grinder.adapters.audit import Act, Operator, append_act, this_operator
 from grinder.adapters.board import StateBoard, attach_operator
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.evidence import OPERATOR, write_evidence
-from grinder.adapters.latch import LatchFile, host_latch
+from grinder.adapters.latch import LatchFile, host_latch, never_used
 from grinder.adapters.lock import require_free
 from grinder.adapters.override import load_override, override_in
 from grinder.adapters.presence import alive
@@ -26,7 +26,7 @@ from grinder.adapters.state_link import linked_state_dir
 from grinder.cli.beside import Beside
 from grinder.cli.host import lenient_settings
 from grinder.model.board import TRIP_WORDS, Word, word_of
-from grinder.model.control import Exit, Override, Process
+from grinder.model.control import TREE, Exit, Override, Process
 from grinder.model.errors import AlreadyRunningError, BoardError
 from grinder.model.evidence import EvidenceFile
 from grinder.model.latch import LatchRecord
@@ -66,7 +66,7 @@ class Scene(msgspec.Struct, frozen=True):
 
     def latch_record(self) -> LatchRecord:
         """Return what the latch file says, as the executor would read it at its next start."""
-        return self.latch.peek(first_start=not (self.state_dir / f"incarnation.{Process.EXECUTOR}").exists())
+        return self.latch.peek(first_start=never_used(self.state_dir))
 
     @contextmanager
     def board(self) -> Iterator[tuple[StateBoard | None, str]]:
@@ -151,14 +151,20 @@ def wait_until(condition: Callable[[], bool], since_mono_s: float | None = None)
 
 
 def exists(where: Scene, process: Process) -> bool:
-    """Tell whether a process holds its slot: it is there, though it may hang."""
+    """Tell whether a process holds its slot: it is there, though it may hang. True where nobody can tell."""
     try:
         require_free(where.settings.run_dir / f"{process}.lock", str(process))
-    except AlreadyRunningError:
+    except (AlreadyRunningError, OSError):
         return True
-    except OSError:
-        return False
     return False
+
+
+def without_board(where: Scene, problem: str) -> tuple[str, bool]:
+    """Say what is known of a tree whose board cannot be had, and whether that is that none runs."""
+    present = [process.value for process in TREE if exists(where, process)]
+    if present:
+        return f"the board cannot be used ({problem}), and {', '.join(present)} may run here", False
+    return f"no tree runs here ({problem})", True
 
 
 def pid(board: StateBoard, process: Process) -> int:

@@ -24,7 +24,9 @@ from grinder.cli.acts import Scene, conclude, scene
 from grinder.cli.status import collect
 from grinder.model.control import Exit
 from grinder.settings import explain, read_secret_file
+from grinder.settings.parse import BadValueError, parse
 from grinder.settings.secret import without_credentials
+from grinder.settings.table import FILE_SUFFIX, VARIABLES
 
 ACT: Final = "ceremony"
 SUMS_FILE: Final = "sha256sums.txt"
@@ -40,7 +42,9 @@ SUMMARY: Final = re.compile(
 
 _PAGES: Final = {"metrics.prom": "/metrics", "healthz.json": "/healthz"}
 _SHOWN_NAMES: Final = ("GRINDER_", "ALLOW_", "BINANCE_")
-_SECRET_NAME: Final = re.compile("SECRET|KEY|TOKEN|PASSWORD|CREDENTIAL")
+_SECRET_CHARS_MIN: Final = 6
+"""Shortest secret that is looked for in other values, characters: a shorter one is in many words."""
+
 _BLANKED: Final = "<redacted>"
 _NOT_COPIED: Final = (ACT, ".")
 _PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -118,7 +122,9 @@ def _copy_evidence(artifacts: Path, out: Path) -> list[str]:
         return []
     for _ in range(COPY_TRIES_MAX):
         for path in sorted(artifacts.iterdir()):
-            if path.is_dir() and not path.name.startswith(_NOT_COPIED) and path.resolve() != out.resolve():
+            # Nothing is copied into itself.
+            holds_out = out.resolve().is_relative_to(path.resolve())
+            if path.is_dir() and not path.name.startswith(_NOT_COPIED) and not holds_out:
                 shutil.copytree(path, out / path.name, symlinks=True, dirs_exist_ok=True)
         report = evidence_chain.check(out)
         if not report.problems:
@@ -128,12 +134,35 @@ def _copy_evidence(artifacts: Path, out: Path) -> list[str]:
 
 
 def environment_text(environ: dict[str, str]) -> str:
-    """Return the variables of ours, sorted, one a line, with every secret blanked by its name and in addresses."""
-    lines = []
-    for name in sorted(name for name in environ if name.startswith(_SHOWN_NAMES)):
-        hidden = _SECRET_NAME.search(name) and not name.endswith(("_FILE", "_ACK"))
-        lines.append(f"{name}={_BLANKED if hidden else without_credentials(environ[name], _BLANKED)}\n")
-    return "".join(lines)
+    """Return the variables of ours, sorted, one a line, with all blanked that is a secret or may be one.
+
+    Blanked are secrets, names that are no setting, values that their setting does not take (a key in the wrong place),
+    any value that repeats a secret, a path of a secret that is none, and what an address may carry.
+    """
+    ours = sorted(name for name in environ if name.startswith(_SHOWN_NAMES) or name in VARIABLES)
+    secrets = {environ[name] for name in ours if _is_secret(name) and len(environ[name]) >= _SECRET_CHARS_MIN}
+    return "".join(f"{name}={_shown(name, environ[name], secrets)}\n" for name in ours)
+
+
+def _is_secret(name: str) -> bool:
+    return name in VARIABLES and VARIABLES[name].secret
+
+
+def _shown(name: str, value: str, secrets: set[str]) -> str:
+    if any(secret in value for secret in secrets):
+        return _BLANKED
+    if _is_secret(name.removesuffix(FILE_SUFFIX)):
+        return value if name.endswith(FILE_SUFFIX) and value.startswith(("/", "./", "../")) else _BLANKED
+    row = VARIABLES.get(name)
+    if row is None:
+        return _BLANKED
+    bare = without_credentials(value, _BLANKED)
+    if bare == value:
+        try:
+            parse(row, value)
+        except BadValueError:
+            return _BLANKED
+    return bare
 
 
 def _commit() -> str:
@@ -161,8 +190,12 @@ def _check(folder: Path) -> int:
     if not folder.is_dir():
         print(f"{folder}: no such folder")
         return Exit.FAILURE
-    report = evidence_chain.check(folder)
-    problems = [*report.problems, *_unsealed(folder)]
+    try:
+        report = evidence_chain.check(folder)
+        problems = [*report.problems, *_unsealed(folder)]
+    except (OSError, ValueError) as error:
+        print(f"NOT CHECKED: {error}")
+        return Exit.FAILURE
     heads = (f"chain of {writer}: {head.seq} lines, head {head.sha256}" for writer, head in report.heads.items())
     verdict = "HOLDS" if not problems else "DOES NOT HOLD"
     print("\n".join((f"{verdict}: {report.files} files of evidence, {report.pruned} pruned", *heads, *problems)))

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from grinder.adapters.board import StateBoard
-from grinder.adapters.latch import LATCH_FILE
+from grinder.adapters.latch import LATCH_FILE, never_used
 from grinder.adapters.presence import alive
 from grinder.adapters.state_link import STATE_LINK
 from grinder.cli.acts import (
@@ -30,6 +30,7 @@ from grinder.cli.acts import (
     pid,
     scene,
     wait_until,
+    without_board,
 )
 from grinder.cli.beside import Beside
 from grinder.cli.cluster import Reach, reach
@@ -95,11 +96,11 @@ def _follow_up(where: Scene, reason: str, tripped: Tripped, began_mono_s: float)
     """Tell the cluster and see who obeyed; return what was seen, and whether it is as it should be."""
     lines = list(tripped.lines)
     if not where.settings.ha_enabled:
-        reactions, obeyed = _reactions_here(where, began_mono_s)
+        reactions, obeyed = _reactions_here(where, tripped, began_mono_s)
         return lines + reactions, tripped.durable and obeyed
     with ThreadPoolExecutor(1) as beside:
         telling = beside.submit(_tell, where, _own_trip(where, reason, tripped))
-        reactions, obeyed = _reactions_here(where, began_mono_s)
+        reactions, obeyed = _reactions_here(where, tripped, began_mono_s)
         told, line = telling.result()
     lines += [line, *reactions]
     if told:
@@ -168,8 +169,11 @@ def trip_board(where: Scene) -> bool:
 
 def _is_of_a_tree(where: Scene) -> bool:
     """Tell whether a tree runs, or has run, with this state directory."""
-    linked = (where.settings.run_dir / STATE_LINK).is_dir()
-    return linked or (where.state_dir / f"incarnation.{Process.EXECUTOR}").exists()
+    try:
+        linked = (where.settings.run_dir / STATE_LINK).is_dir()
+    except OSError:
+        linked = True
+    return linked or not never_used(where.state_dir)
 
 
 def _trip_file(where: Scene, reason: str) -> Tripped:
@@ -213,10 +217,11 @@ def _reactions_there(cluster: Reach) -> tuple[list[str], bool]:
     return cluster.follow(view.nodes, lambda node: bool(node.trip_id), "has latched")
 
 
-def _reactions_here(where: Scene, since_mono_s: float) -> tuple[list[str], bool]:
+def _reactions_here(where: Scene, tripped: Tripped, since_mono_s: float) -> tuple[list[str], bool]:
     with where.board() as (board, problem):
         if board is None:
-            return [f"no tree runs here ({problem}); one that starts will find the latch"], True
+            text, nobody = without_board(where, problem)
+            return [f"{text}; one that starts will find the latch" if nobody and tripped.durable else text], nobody
         return _reactions(where, board, since_mono_s)
 
 

@@ -37,6 +37,7 @@ from grinder.cli.acts import (
     scene,
     started_with,
     wait_until,
+    without_board,
 )
 from grinder.cli.beside import DISK_S_MAX, Beside
 from grinder.model.board import Word
@@ -72,15 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
         return cluster_override.run(where, Override[arguments.override], arguments.reason, acked=arguments.ack)
     with where.board() as (board, problem):
         if arguments.override == SHOW:
-            print("\n".join(_sources(where, board)))
-            return Exit.OK
+            return _show(where, board, problem)
         target = Override[arguments.override]
         given = {"override": target.name, "reason": arguments.reason, "ack": str(arguments.ack)}
         change = _change(where, board, target, arguments.reason, acked=arguments.ack)
         if change.refusal:
             return conclude(where, ACT, given, Exit.GATE, f"REFUSED: {change.refusal}")
-        code, text = (Exit.GATE, f"NOT ACKED: no tree runs here ({problem})")
-        if board is not None:
+        if board is None:
+            code, text = _unseen(where, problem)
+        else:
             code, text = _acked(where, board, change.word >> CODE_BITS, change.written_mono_s)
         lines = [f"override {target.name} {text}"]
         if change.unsaved:
@@ -189,6 +190,23 @@ def _acked(where: Scene, board: StateBoard, sequence: int, since_mono_s: float) 
         rests = "without it nothing is ordered or cancelled; what is open at the venue is left by `grinder exit --yes`"
         return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; it stands for the next start; {rests}"
     return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; to stop all new orders {STOP_HINT}"
+
+
+def _unseen(where: Scene, problem: str) -> tuple[Exit, str]:
+    """Say what became of a change that no board could take."""
+    text, nobody = without_board(where, problem)
+    return Exit.GATE, f"NOT ACKED: {text}{'' if nobody else f'; to stop all new orders {STOP_HINT}'}"
+
+
+def _show(where: Scene, board: StateBoard | None, problem: str) -> int:
+    """Print every source; 1 where the board of a tree that may run cannot be read."""
+    lines, code = _sources(where, board), Exit.OK
+    if board is None:
+        text, nobody = without_board(where, problem)
+        if not nobody:
+            lines, code = [*lines, f"NOT KNOWN: {text}"], Exit.GATE
+    print("\n".join(lines))
+    return code
 
 
 def _holds(board: StateBoard, word: Word, value: int) -> bool:

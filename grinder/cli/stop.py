@@ -13,10 +13,10 @@ from functools import partial
 from typing import Final
 
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
-from grinder.cli.acts import Scene, scene
+from grinder.cli.acts import Scene, exists, scene
 from grinder.cli.beside import Beside
 from grinder.cli.host import print_json
-from grinder.model.control import Exit, Process
+from grinder.model.control import TREE, Exit, Process
 from grinder.model.limits import STOP_EXECUTOR_S_MAX, STOP_S_MAX
 
 ACT = "stop"
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         supervisor_pid = client.pid()
     except SupervisorError as error:
-        return _report(where, arguments, {}, f"nothing to stop: {error}", Exit.GATE)
+        return _report(where, arguments, {}, *_unsupervised(where, error))
     # Recorded beside the stop, and before its end: who stops a tree may be stopped himself.
     begun = Beside(partial(where.audit, ACT, _given(arguments), None, ""))
     stopped: dict[str, str] = {}
@@ -56,6 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
         problem = f"supervisord (pid {supervisor_pid}) still answers after {SHUTDOWN_S_MAX:.0f} s"
     begun.value()
     return _report(where, arguments, stopped, problem, Exit.FAILURE if problem else Exit.OK)
+
+
+def _unsupervised(where: Scene, error: SupervisorError) -> tuple[str, Exit]:
+    """Say what there is where supervisord does not answer: nothing, or programs that only a signal reaches."""
+    present = [process.value for process in reversed(TREE) if exists(where, process)]
+    if not present:
+        return f"nothing to stop: {error}", Exit.GATE
+    slot = where.settings.run_dir.absolute() / f"{Process.EXECUTOR}.lock"
+    hint = f"`kill -TERM $(cat {slot})` stops the executor in order, `grinder kill` all new risk"
+    return f"NOT STOPPED: {error}, and {', '.join(present)} may run here; {hint}", Exit.FAILURE
 
 
 def _stop(client: SupervisorClient, process: Process, stopped: dict[str, str], *, quiet: bool) -> str:

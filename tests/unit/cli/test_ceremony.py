@@ -101,6 +101,29 @@ def test_environment_text_when_names_and_urls_hold_secrets_then_blanked_and_the_
     )
 
 
+def test_environment_text_when_a_secret_is_in_the_wrong_place_then_blanked() -> None:
+    """A name that is no setting, a key where its file belongs, a key as another's value, a value of the wrong kind."""
+    environ = {
+        "BINANCE_API_KEY_FILE": "hunter2secret",
+        "BINANCE_API_SECRET": "hunter2secret",
+        "GRINDER_NODE_ID": "hunter2secret",
+        "GRINDER_OPERATOR_OVERRIDE": "other2secret",
+        "GRINDER_PASSWD": "other2secret",
+        "RECONCILE_ENABLED": "1",
+    }
+    blanked = [f"{name}=<redacted>\n" for name in sorted(environ) if name != "RECONCILE_ENABLED"]
+    assert environment_text(environ) == "".join([*blanked, "RECONCILE_ENABLED=1\n"])
+
+
+def test_ceremony_when_the_bundle_lies_in_a_folder_of_the_artifacts_then_it_does_not_copy_itself(
+    artifacts: Path,
+) -> None:
+    made = artifacts / "drills" / "one"
+    main(["ceremony", "--out", str(made)])
+    assert not (made / "drills").exists()
+    assert (made / "fsm").is_dir()
+
+
 def test_ceremony_when_checked_then_sha256sum_and_it_agree_and_a_change_is_named(
     artifacts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
