@@ -158,11 +158,14 @@ class LatchWatch:
         record = self._record
         trip_id = record.trip_id if record.tripped else ""
         if trip_id and trip_id != self._evident_trip_id:
-            self._keep_evidence(KillEvent.TRIP, trip_id, record.who, record.utc_ms or self._clock.utc_ms(), "LATCHED")
+            utc_ms = record.utc_ms or self._clock.utc_ms()
+            self._keep_evidence(KillEvent.TRIP, record, trip_id, record.who, utc_ms, "LATCHED")
         self._evident_trip_id = trip_id
 
-    def _keep_evidence(self, event: KillEvent, trip_id: str, who: str, ts_utc_ms: int, outcome: str) -> None:
-        file = kill_file(event, self._record, trip_id, who, ts_utc_ms, outcome)
+    def _keep_evidence(
+        self, event: KillEvent, record: LatchRecord, trip_id: str, who: str, ts_utc_ms: int, outcome: str
+    ) -> None:
+        file = kill_file(event, record, trip_id, who, ts_utc_ms, outcome)
         self._evidence.write(file.folder, file.name, file.text)
 
     def _look(self) -> None:
@@ -188,10 +191,12 @@ class LatchWatch:
 
     def _clear(self, trip_id: str, looked_mono_ns: int, who: str) -> None:
         stage, problem = self._reset(trip_id, looked_mono_ns, who)
-        self._record = self._file.peek(first_start=False)
+        # Not for ``record``, which the other thread alone keeps: it might hide a trip of a moment later.
+        record = self._file.peek(first_start=False)
+        self._wake.set()
         outcome = "cleared" if stage is ClearStage.CLEARED else f"STILL LATCHED: {problem}"
         utc_ms = self._clock.utc_ms()
-        self._keep_evidence(KillEvent.RESET, trip_id, who, utc_ms, outcome)
+        self._keep_evidence(KillEvent.RESET, record, trip_id, who, utc_ms, outcome)
         code = Exit.OK if stage is ClearStage.CLEARED else Exit.GATE
         line = Act(utc_ms, this_operator(), "reset of the cluster", "done", {"ack": trip_id, "by": who}, code, outcome)
         unwritten = append_act(self._file.folder, line)

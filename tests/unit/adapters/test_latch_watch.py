@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from grinder.adapters.latch import LatchFile
 from grinder.adapters.latch_watch import LatchWatch
 from grinder.model.board import TRIP_WORDS, Heartbeat, Word
 from grinder.model.control import TRIP_CODES, Process, TripReason
-from grinder.model.latch import ClearStage
+from grinder.model.latch import ClearStage, LatchRecord
 from tests.latch_hosts import HangingLatch
 from tests.market import RecordingEvidence
 from tests.smoke.conditions import wait_for
@@ -200,7 +201,7 @@ def test_clear_when_every_word_was_there_before_the_look_then_all_is_clear_with_
     watch.clear("node-2-MANUAL-00000001", SystemClock().mono_ns(), "anna")
     wait_for(lambda: watch.clearing.stage is not ClearStage.UNDER_WAY, "cleared")
     assert watch.clearing.stage is ClearStage.CLEARED
-    assert not watch.record.tripped
+    wait_for(lambda: not watch.record.tripped, "known")
     board = attach_reader(tmp_path)
     assert not any(board.read(word) for word in TRIP_WORDS)
     assert any("_RESET_node-2-MANUAL-00000001" in name for name in evidence.files)
@@ -242,3 +243,45 @@ def test_clear_when_there_is_no_board_or_the_trip_is_another_then_nothing_is_cle
         assert file.peek(first_start=False).tripped
         if stage is ClearStage.FAILED:
             create_board(tmp_path)
+
+
+class TrippedWhileRead(LatchFile):
+    """A latch file that trips anew while the thread of a clearing reads it after that; ``trip_anew`` does it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.trip_anew: Callable[[], None] | None = None
+        self._cleared = False
+
+    def clear(self, trip_id: str, who: str, detail: str, utc_ms: int) -> LatchRecord:
+        record = super().clear(trip_id, who, detail, utc_ms)
+        self._cleared = True
+        return record
+
+    def peek(self, *, first_start: bool) -> LatchRecord:
+        record = super().peek(first_start=first_start)
+        if self._cleared and self.trip_anew is not None and threading.current_thread().name == "latch-clear":
+            self._cleared = False
+            self.trip_anew()
+        return record
+
+
+def test_trip_when_it_comes_while_a_clearing_ends_then_what_that_has_read_before_does_not_hide_it(
+    log: Names, evidence: RecordingEvidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grinder.adapters.latch_watch.LOOK_PERIOD_S", 60.0)
+    file = TrippedWhileRead(tmp_path / "latch")
+    create_board(tmp_path)
+    watch = LatchWatch(file, file.load(first_start=True), SystemClock(), log, evidence, tmp_path)
+    watch.trip(TripReason.MANUAL, None)
+    wait_for(lambda: watch.record.tripped, "tripped")
+
+    def trip_anew() -> None:
+        watch.trip_again(TripReason.DRAWDOWN_LIMIT, Process.FSM)
+        wait_for(lambda: watch.record.reason is TripReason.DRAWDOWN_LIMIT, "tripped anew")
+
+    file.trip_anew = trip_anew
+    watch.clear(watch.record.trip_id, SystemClock().mono_ns(), "anna")
+    wait_for(lambda: watch.clearing.stage is not ClearStage.UNDER_WAY, "cleared")
+    wait_for(lambda: watch.record == file.peek(first_start=False), "the record is what the file says", 5.0)
+    watch.close()
