@@ -21,6 +21,8 @@ ID_PATTERN: Final = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
 
 PREFIX_PATTERN: Final = re.compile(r"^[a-z][a-z0-9]{0,7}$")
 LEVEL_PATTERN: Final = re.compile(r"^[bstx][0-9]{1,2}$")
+NUMBER_PATTERN: Final = re.compile(r"0|[1-9a-z][0-9a-z]*")
+"""A number as it is written here; int() reads it in many other ways."""
 INTENTS_PER_INCARNATION: Final = 1 << 20
 """Most intents of one incarnation of the fsm: sequence = incarnation * this + number of the intent."""
 
@@ -138,7 +140,7 @@ def format_order_id(order_id: OrderId) -> str:
     Raises:
         ValueError: if a part is malformed or the id would be too long for the venue.
     """
-    if not PREFIX_PATTERN.match(order_id.prefix) or not LEVEL_PATTERN.match(order_id.level):
+    if not PREFIX_PATTERN.fullmatch(order_id.prefix) or not LEVEL_PATTERN.fullmatch(order_id.level):
         raise ValueError(f"order id has a bad prefix or level: {order_id.prefix!r} {order_id.level!r}")
     text = f"{order_id.prefix}-{_base36(order_id.term)}-{_base36(order_id.sequence)}-{order_id.level}"
     if not ID_PATTERN.match(text):
@@ -148,15 +150,16 @@ def format_order_id(order_id: OrderId) -> str:
 
 @lru_cache(maxsize=IDS_KEPT)
 def parse_order_id(text: str) -> OrderId | None:
-    """Return the parts of a client order id of this form, or None for any other text (a foreign order)."""
+    """Return the parts of a client order id of this form, or None for any other text (a foreign order).
+
+    Invariant: a text that has parts is the one that ``format_order_id`` makes of them.
+    """
     parts = text.split("-")
-    if len(parts) != 4 or not PREFIX_PATTERN.match(parts[0]) or not LEVEL_PATTERN.match(parts[3]):
+    patterns = (PREFIX_PATTERN, NUMBER_PATTERN, NUMBER_PATTERN, LEVEL_PATTERN)
+    if len(parts) != len(patterns) or not all(map(re.Pattern.fullmatch, patterns, parts)):
         return None
-    try:
-        order_id = OrderId(parts[0], int(parts[1], 36), int(parts[2], 36), parts[3])
-    except ValueError:
-        return None
-    return order_id if order_id.term >= 0 and order_id.sequence >= 0 else None
+    prefix, term, sequence, level = parts
+    return OrderId(prefix, int(term, 36), int(sequence, 36), level)
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
