@@ -14,12 +14,13 @@ class FakeClock:
     def __init__(self, mono_ns: int = 1_000_000_000_000, utc_ms: int = 1_800_000_000_000) -> None:
         self._mono_ns = mono_ns
         self._utc_ms = utc_ms
+        self._slept_ns = 0
 
     def mono_ns(self) -> int:
         return self._mono_ns
 
     def boot_ns(self) -> int:
-        return self._mono_ns
+        return self._mono_ns + self._slept_ns
 
     def utc_ms(self) -> int:
         return self._utc_ms
@@ -27,6 +28,11 @@ class FakeClock:
     def advance_ms(self, milliseconds: float) -> None:
         self._mono_ns += int(milliseconds * 1_000_000)
         self._utc_ms += int(milliseconds)
+
+    def suspend_ms(self, milliseconds: int) -> None:
+        """Let the host sleep: CLOCK_MONOTONIC stands still."""
+        self._slept_ns += milliseconds * 1_000_000
+        self._utc_ms += milliseconds
 
     def set_wall(self, ahead_ms: int) -> None:
         """Set the wall clock, so much ahead of what it shows."""

@@ -32,6 +32,10 @@ CLOCK_ERROR_US_MAX: Final = 500_000
 CLUSTER_CLOCK_ERROR_US_MAX: Final = 250_000
 """The same on a host of a cluster, where the error is taken from what is left of the permit."""
 
+SLEPT_NS_MAX: Final = 50 * NS_PER_MS
+"""Suspend since the venue's clock was measured from which on it counts as unknown. Nothing that this host knows of the
+market and the account looks older for it: the clock that their ages are told in stood still."""
+
 PRICE_AGE_NS_MAX: Final = 5 * NS_PER_S
 """Age at which a mark or book on the board is no reference for a price."""
 
@@ -95,6 +99,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 class Facts(msgspec.Struct, frozen=True):
     """What holds right now. Board words as read; 0 is unknown. ``orders_left``: of the venue's order budget.
+    ``slept_ns``: suspend of this host since the venue's clock was measured.
 
     ``override``, ``cluster_override``: of this host and of the whole cluster. ``symbol_unresolved``: an order of the
     symbol is in doubt, and asking the venue has not helped. ``reach_usd``: what would be held at worst once this
@@ -114,6 +119,7 @@ class Facts(msgspec.Struct, frozen=True):
     lead_deadline_boot_ns: int
     clock_checked_mono_ns: int
     clock_error_us: int
+    slept_ns: int
     not_reconciled: str
     symbol_unresolved: bool
     connected: bool
@@ -163,7 +169,8 @@ def _fsm_blocks(ask: Ask, facts: Facts, limits: Limits) -> bool:
 def _clock_unknown(ask: Ask, facts: Facts, limits: Limits) -> bool:
     age_ns = facts.now_mono_ns - facts.clock_checked_mono_ns
     error_us_max = CLUSTER_CLOCK_ERROR_US_MAX if limits.ha_enabled else CLOCK_ERROR_US_MAX
-    return facts.clock_checked_mono_ns == 0 or age_ns > CLOCK_AGE_NS_MAX or facts.clock_error_us > error_us_max
+    known = facts.clock_checked_mono_ns > 0 and age_ns <= CLOCK_AGE_NS_MAX and facts.slept_ns <= SLEPT_NS_MAX
+    return not known or facts.clock_error_us > error_us_max
 
 
 def _beyond_collar(ask: Ask, facts: Facts, limits: Limits) -> bool:

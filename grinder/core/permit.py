@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.interlocks import CLOCK_AGE_NS_MAX, CLUSTER_CLOCK_ERROR_US_MAX, ROLE_ACTIVE
+from grinder.core.interlocks import CLOCK_AGE_NS_MAX, CLUSTER_CLOCK_ERROR_US_MAX, ROLE_ACTIVE, SLEPT_NS_MAX
 from grinder.model.control import HaRole, Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS
@@ -27,9 +27,6 @@ from grinder.model.units import NS_PER_MS
 WINDOW_MS_MAX: Final = 1_000
 WINDOW_MS_MIN: Final = 100
 """Longest age that a command of a cluster's host is given, and the shortest that is worth sending, milliseconds."""
-
-SLEPT_NS_MAX: Final = 50 * NS_PER_MS
-"""Suspend since the venue's clock was measured from which on it counts as unknown."""
 
 _NS_PER_US: Final = 1_000
 _ROLES: Final = {1: HaRole.STANDBY, ROLE_ACTIVE: HaRole.ACTIVE}

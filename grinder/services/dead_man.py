@@ -39,7 +39,7 @@ assert 2 * COUNTDOWN_WEIGHT * SYMBOLS_MAX * _MIN_MS <= COUNTDOWN_WEIGHT_PER_MIN_
 
 
 class _Switch:
-    """The countdown of one symbol; times are CLOCK_MONOTONIC, nanoseconds.
+    """The countdown of one symbol; times are CLOCK_BOOTTIME, nanoseconds: the venue's runs on while this host sleeps.
 
     ``sent``: of the request without a reply, 0 if there is none. ``tried``: since when winding it up has failed, 0
     while it does not. ``wound``: when the last request that the venue confirmed had left, 0 before the first.
@@ -96,7 +96,7 @@ class DeadMansSwitch:
         self._switches.clear()
         self._inherited.clear()
         self._resting = ()
-        self._tell(self._ports.clock.mono_ns())
+        self._tell(self._ports.clock.boot_ns())
 
     def on_first_order(self, symbol: str) -> None:
         """Wind up the switch of a symbol whose first order is about to leave."""
@@ -105,7 +105,7 @@ class DeadMansSwitch:
 
     def on_timer(self, resting: Iterable[str]) -> None:
         """Wind up the switch of every symbol with resting orders; let it down where none has rested for a while."""
-        now = self._ports.clock.mono_ns()
+        now = self._ports.clock.boot_ns()
         self._resting = tuple(resting)
         for symbol in dict.fromkeys((*self._resting, *self._switches)):
             switch = self._switches.get(symbol)
@@ -118,7 +118,7 @@ class DeadMansSwitch:
     def let_down(self, on_down: Callable[[], None]) -> None:
         """Stop every countdown: for a stop that is known to leave nothing resting; ``on_down``: called for each."""
         self._on_down = on_down
-        now = self._ports.clock.mono_ns()
+        now = self._ports.clock.boot_ns()
         for symbol, switch in tuple(self._switches.items()):
             if switch.sent:
                 self._give_up(symbol, switch, now)
@@ -130,7 +130,7 @@ class DeadMansSwitch:
         if not countdown_ms:
             # From here on nobody knows whether it runs.
             switch.wound = 0
-        sent = switch.sent = self._ports.clock.mono_ns()
+        sent = switch.sent = self._ports.clock.boot_ns()
         on_reply = partial(self._on_reply, symbol, sent, countdown_ms)
         self._ports.venue.submit(ArmCountdown(symbol, countdown_ms), on_reply)
 
@@ -149,12 +149,12 @@ class DeadMansSwitch:
             del self._switches[symbol]
             self._on_down()
 
-    def _give_up(self, symbol: str, switch: _Switch, now_mono_ns: int) -> None:
-        if now_mono_ns - switch.sent > REPLY_MS_MAX * NS_PER_MS:
+    def _give_up(self, symbol: str, switch: _Switch, now_boot_ns: int) -> None:
+        if now_boot_ns - switch.sent > REPLY_MS_MAX * NS_PER_MS:
             self._fail(symbol, switch, "no reply")
 
     def _fail(self, symbol: str, switch: _Switch, outcome: str) -> None:
-        now = self._ports.clock.mono_ns()
+        now = self._ports.clock.boot_ns()
         switch.tried = switch.tried or switch.sent
         switch.sent = 0
         switch.due = now + RETRY_MS * NS_PER_MS
@@ -162,16 +162,16 @@ class DeadMansSwitch:
         left_ms = max(0, switch.wound + self._countdown_ms * NS_PER_MS - now) // NS_PER_MS if switch.wound else 0
         self._ports.log.event("DEAD_MAN_FAILED", symbol=symbol, outcome=outcome, left_ms=left_ms)
 
-    def _unguarded(self, symbol: str, now_mono_ns: int) -> bool:
+    def _unguarded(self, symbol: str, now_boot_ns: int) -> bool:
         """Tell whether orders rest under a switch with less than a quarter left, or that was never wound up."""
         switch = self._switches[symbol]
         if switch.wound:
-            return now_mono_ns - switch.wound > self._countdown_ms * 3 // 4 * NS_PER_MS
+            return now_boot_ns - switch.wound > self._countdown_ms * 3 // 4 * NS_PER_MS
         since = switch.tried or switch.sent
-        return now_mono_ns - since > ALARM_MS * NS_PER_MS
+        return now_boot_ns - since > ALARM_MS * NS_PER_MS
 
-    def _tell(self, now_mono_ns: int) -> None:
-        unguarded = sorted(symbol for symbol in self._resting if self._unguarded(symbol, now_mono_ns))
+    def _tell(self, now_boot_ns: int) -> None:
+        unguarded = sorted(symbol for symbol in self._resting if self._unguarded(symbol, now_boot_ns))
         problem = f"the dead-man's switch cannot be wound up: {' '.join(unguarded)}" if unguarded else ""
         if problem != self._problem:
             self._ports.log.event("DEAD_MAN_UNGUARDED" if problem else "DEAD_MAN_WELL_AGAIN", symbols=unguarded)

@@ -38,6 +38,7 @@ _FACT_WORDS: Final = (
     Word.LEAD_DEADLINE_BOOT_NS,
     Word.VENUE_CLOCK_CHECKED_MONO_NS,
     Word.VENUE_CLOCK_ERROR_US,
+    Word.VENUE_CLOCK_SUSPENDED_NS,
 )
 
 NO_TERM: Final = -1
@@ -162,14 +163,14 @@ class IntentGate:
 
     def _facts(self, ask: Ask, conditions: Conditions) -> Facts:
         clock = self._ports.clock
-        now = clock.mono_ns()
-        *trips, override, cluster_override, fsm_state, fsm_beat_mono_ns, role, term, risk, lead, checked, error_us = (
-            self._board.read_all(_FACT_WORDS)
-        )
+        now, now_boot_ns = clock.mono_ns(), clock.boot_ns()
+        words = self._board.read_all(_FACT_WORDS)
+        *trips, override, cluster_override, fsm_state, fsm_beat_mono_ns, role, term, risk, lead = words[:-3]
+        checked, error_us, suspended_ns = words[-3:]
         risky = ask.command in RISK
         return Facts(
             now_mono_ns=now,
-            now_boot_ns=clock.boot_ns() if self._limits.ha_enabled else 0,
+            now_boot_ns=now_boot_ns,
             trips=tuple(trips),
             override=override,
             cluster_override=cluster_override,
@@ -181,6 +182,7 @@ class IntentGate:
             lead_deadline_boot_ns=lead,
             clock_checked_mono_ns=checked,
             clock_error_us=error_us,
+            slept_ns=now_boot_ns - now - suspended_ns,
             not_reconciled=conditions.not_reconciled,
             symbol_unresolved=ask.symbol in conditions.unresolved_symbols,
             connected=conditions.connected,

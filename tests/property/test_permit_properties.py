@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grinder.core.interlocks import CLUSTER_CLOCK_ERROR_US_MAX
-from grinder.core.permit import SLEPT_NS_MAX, WINDOW_MS_MAX, Deed, Standing, window_ms
+from grinder.core.interlocks import CLUSTER_CLOCK_ERROR_US_MAX, SLEPT_NS_MAX
+from grinder.core.permit import WINDOW_MS_MAX, Deed, Standing, window_ms
 from grinder.model.control import Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, NS_PER_S

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from grinder.core.permit import SLEPT_NS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN, Deed, Standing, role_now, window_ms
+from grinder.core.interlocks import SLEPT_NS_MAX
+from grinder.core.permit import WINDOW_MS_MAX, WINDOW_MS_MIN, Deed, Standing, role_now, window_ms
 from grinder.model.control import HaRole, Override
 from grinder.model.reasons import DenyReason
 from grinder.model.units import NS_PER_MS, NS_PER_S

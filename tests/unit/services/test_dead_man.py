@@ -118,6 +118,17 @@ def test_switch_when_nobody_knows_whether_it_was_let_down_then_what_rests_next_i
     assert world.service.readiness() == ""
 
 
+def test_switch_when_the_host_slept_then_wound_up_again_at_once() -> None:
+    """The venue's countdown runs on meanwhile, ends, and takes what rested: what comes next would rest unguarded."""
+    world = ExecutorWorld()
+    world.place(1)
+    world.run(1_000)
+    assert armed(world) == [COUNTDOWN_MS]
+    world.clock.suspend_ms(COUNTDOWN_MS)
+    world.run(50)
+    assert armed(world) == [COUNTDOWN_MS] * 2
+
+
 def test_switch_when_a_reply_never_comes_then_given_up_and_a_late_one_ignored() -> None:
     world = ExecutorWorld()
     world.place(1)

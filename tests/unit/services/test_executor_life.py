@@ -339,3 +339,16 @@ def test_stop_when_the_switch_cannot_be_let_down_then_tried_at_a_pace() -> None:
     world.run(12_000)
     assert world.service.stopped
     assert world.venue.countdowns[SYMBOL] == 0
+
+
+def test_place_when_the_host_slept_since_the_clock_was_measured_then_no_risk_and_what_protects_goes() -> None:
+    """Prices and positions look as young as before the sleep, on a host that is alone too."""
+    world = ExecutorWorld()
+    name = world.place(1)
+    world.run(100)
+    world.clock.suspend_ms(60_000)
+    assert world.updates(world.place(2))[-1].reason == DenyReason.CLOCK_UNKNOWN
+    world.cancel(name)
+    assert world.state(name) is OrderState.PENDING_CANCEL
+    world.run(100)
+    assert world.state(world.place(3)) is OrderState.PENDING_NEW
