@@ -25,6 +25,10 @@ EQUITY_MAX: Final = Decimal(10) ** 15
 """Equity outside of which a sample is absurd, quote currency."""
 
 
+WINDOW_MS: Final = 45_000
+"""Greatest age of a sample that counts, milliseconds: three at the slowest pace, and one of them that fails."""
+
+
 class DrawdownConfig(msgspec.Struct, frozen=True):
     """``confirmations``: samples that must agree. ``window_ms``: their greatest age. ``jump_fraction``: a change of
     equity that needs a position to be believed at once, as a fraction. ``loss_budgets``: greatest loss per symbol,
@@ -34,7 +38,7 @@ class DrawdownConfig(msgspec.Struct, frozen=True):
     """
 
     confirmations: int = 3
-    window_ms: int = 30_000
+    window_ms: int = WINDOW_MS
     jump_fraction: Decimal = Decimal("0.05")
     loss_budgets: dict[str, Decimal] = {}
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from grinder.core.drawdown import (
+    WINDOW_MS,
     Drawdown,
     DrawdownConfig,
     EquitySample,
@@ -92,13 +93,13 @@ def test_observe_when_equity_is_absurd_then_refused_and_counted(equity: str) -> 
 
 
 def test_drawdown_when_only_absurd_samples_come_then_unknown_after_the_window() -> None:
-    account = Account().sample(1_000, 1_000, 1_000).sample(*["NaN"] * 14)
+    account = Account().sample(1_000, 1_000, 1_000).sample(*["NaN"] * (WINDOW_MS // 2_000))
     assert account.drawdown is None
 
 
 def test_observe_when_sample_is_older_than_the_window_then_refused() -> None:
     account = Account()
-    old = EquitySample(Decimal(1_000), True, account.now - 30 * S - 1)
+    old = EquitySample(Decimal(1_000), True, account.now - WINDOW_MS * MS - 1)
     assert observe(account.state, CONFIG, old, account.now).rejected == 1
 
 
@@ -164,7 +165,7 @@ def test_config_when_it_could_never_protect_then_refused(values: dict[str, objec
 
 def test_observe_when_exactly_at_a_limit_that_includes_it_then_accepted() -> None:
     account = Account()
-    at_edge = EquitySample(Decimal(1_000), True, account.now - 30 * S)
+    at_edge = EquitySample(Decimal(1_000), True, account.now - WINDOW_MS * MS)
     assert observe(account.state, CONFIG, at_edge, account.now).accepted == (at_edge,)
     for equity in ("1e-8", "1e15"):
         assert len(Account().sample(equity).state.accepted) == 1
@@ -175,8 +176,8 @@ def test_observe_when_exactly_at_a_limit_that_includes_it_then_accepted() -> Non
 def test_drawdown_when_the_oldest_of_the_samples_leaves_the_window_then_unknown() -> None:
     account = Account().sample(1_000, 1_000, 1_000)
     oldest = account.state.accepted[0].asked_mono_ns
-    assert current(account.state, CONFIG, oldest + 30 * S) == 0.0
-    assert current(account.state, CONFIG, oldest + 30 * S + 1) is None
+    assert current(account.state, CONFIG, oldest + WINDOW_MS * MS) == 0.0
+    assert current(account.state, CONFIG, oldest + WINDOW_MS * MS + 1) is None
 
 
 def test_observe_when_a_jump_is_doubted_then_it_is_counted() -> None:
@@ -211,15 +212,21 @@ def test_drawdown_when_samples_come_every_ten_seconds_then_the_third_confirms() 
     account.pace_ns = STRETCHED_MS * MS
     assert account.sample(750, 750).drawdown == 0.0
     assert account.sample(750).drawdown == 0.25
-    account.now += STRETCHED_MS * MS + 1
-    assert account.drawdown is None
-    account.pace_ns = 0
+
+
+def test_drawdown_when_stretched_and_a_snapshot_fails_or_is_on_its_way_then_known() -> None:
+    account = Account().sample(1_000, 1_000, 1_000)
+    account.pace_ns = STRETCHED_MS * MS
+    account.sample(750, 750, 750)
+    account.now += STRETCHED_MS * MS
     assert account.sample(750).drawdown == 0.25
+    account.now += STRETCHED_MS * MS + 4 * S
+    assert account.drawdown == 0.25
 
 
 def test_drawdown_when_two_gaps_are_longer_than_the_window_then_unknown_until_three_samples_are_within_it() -> None:
     account = Account().sample(1_000, 1_000, 1_000)
-    account.pace_ns = 15 * S + 1
+    account.pace_ns = WINDOW_MS * MS // 2 + 1
     assert account.sample(750, 750, 750, 750).drawdown is None
     account.pace_ns = 2 * S
     assert account.sample(750).drawdown == 0.25

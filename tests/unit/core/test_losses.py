@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from grinder.core.drawdown import Drawdown, DrawdownConfig, EquitySample
+from grinder.core.drawdown import WINDOW_MS, Drawdown, DrawdownConfig, EquitySample
 from grinder.core.losses import (
     MS_PER_DAY,
     NOTHING_LOST,
@@ -102,7 +102,7 @@ def test_day_when_it_changes_then_it_begins_at_the_next_confirmed_equity_and_nev
         ((1, 1, 99), 3, D(1)),
         ((120, 120, 120), 3, D(0)),
         ((90, 90), 3, None),
-        ((90, 90, 90), 31, None),
+        ((90, 90, 90), WINDOW_MS // 1_000 + 1, None),
     ],
     ids=["all agree", "one low sample", "one high sample", "a gain", "too few", "too old"],
 )

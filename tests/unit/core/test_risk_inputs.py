@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from grinder.core import drawdown, engine, features, inputs, round, toxicity
-from grinder.core.drawdown import DrawdownConfig
+from grinder.core.drawdown import WINDOW_MS, DrawdownConfig
 from grinder.core.events import Blocked, Control, Counted, Lost, Noted, Received, Send
 from grinder.core.losses import LossConfig
 from grinder.model.account import AccountState, Instruments, Position, PositionSide
@@ -171,7 +171,7 @@ def test_input_when_it_goes_dead_then_missed_no_risk_is_added_and_protection_sta
     assert added_risk(loop)
     (profit,) = protection(loop)
     SILENCES[risk_input](loop, monkeypatch)
-    loop.calm(35, {SYMBOL: MID - D("0.7")})
+    loop.calm(WINDOW_MS // 1_000 + 5, {SYMBOL: MID - D("0.7")})
     assert risk_input in loop.state.inputs_not_live
     loop.effects.clear()
     loop.calm(10, {SYMBOL: MID - D("1.3")})
