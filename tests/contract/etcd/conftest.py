@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.etcd.rig import Clients, access
+from tests.contract.etcd.rig import CALM_TIMEOUT_S, Clients, access
 from tests.etcd_kit import Cluster
 from tests.latch_pair import Pair
 
@@ -35,6 +35,6 @@ def pair(etcd: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def clients(etcd: Cluster) -> Iterator[Clients]:
-    clients = Clients(access(etcd))
+    clients = Clients(access(etcd, timeout_s=CALM_TIMEOUT_S))
     yield clients
     clients.connection.close()

@@ -32,6 +32,11 @@ from tests.etcd_certificates import Identity
 from tests.etcd_kit import Cluster
 
 TIMEOUT_S = 0.5
+"""What one request may take where a member hangs, seconds: a test waits for it."""
+
+CALM_TIMEOUT_S = 10.0
+"""The same where none hangs: a host may be busy with other tests."""
+
 PATIENCE_S = 30.0
 ME = LeaderRecord(node="a", host="host-a", boot_id="boot", pid=7, utc_ms=1, ttl_s=5)
 OTHER = LeaderRecord(node="b", host="host-b", boot_id="boot", pid=8, utc_ms=2, ttl_s=5)
@@ -54,11 +59,18 @@ def override_record(code: Override = Override.PAUSE, reason: str = "") -> Overri
     return OverrideRecord(code=code, who="op", reason=reason, utc_ms=6)
 
 
-def access(etcd: Cluster, *, cluster: str = "", identity: Identity | None = None, endpoints: str = "") -> Access:
+def access(
+    etcd: Cluster,
+    *,
+    cluster: str = "",
+    identity: Identity | None = None,
+    endpoints: str = "",
+    timeout_s: float = TIMEOUT_S,
+) -> Access:
     """A way to a cluster of this test's own, in an etcd that others share."""
     ends = tuple((endpoints or etcd.endpoints).split(","))
     files = () if identity is None else (str(identity.ca), str(identity.cert), str(identity.key))
-    return Access(ends, cluster or f"c{secrets.token_hex(4)}", TIMEOUT_S, *files)
+    return Access(ends, cluster or f"c{secrets.token_hex(4)}", timeout_s, *files)
 
 
 class Clients:

@@ -61,7 +61,7 @@ def test_kill_from_a_host_without_a_tree_when_both_live_then_both_latch_and_the_
     assert pair.a.tripped
     assert pair.b.tripped
     assert pair.a.record.trip_id == pair.b.record.trip_id
-    assert main(["reset", "--ack", pair.a.record.trip_id, "--cluster"]) == Exit.OK
+    wait_for(lambda: main(["reset", "--ack", pair.a.record.trip_id, "--cluster"]) == Exit.OK, "cleared", every_s=0.2)
     assert "a is clear" in say()
     assert pair.a.clear
     assert pair.b.clear

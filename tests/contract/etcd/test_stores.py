@@ -27,6 +27,7 @@ from grinder.model.cluster import (
 from grinder.model.limits import ETCD_CLOSE_S_MAX, ETCD_LIST_PERIOD_MS, ETCD_QUEUE_MAX
 from grinder.model.units import MS_PER_S, NS_PER_S
 from tests.contract.etcd.rig import (
+    CALM_TIMEOUT_S,
     PATIENCE_S,
     Clients,
     Node,
@@ -54,8 +55,8 @@ def run(etcd: Cluster, steps: Steps) -> None:
     """Run a test on a node of a cluster of its own, with another client beside it."""
 
     async def main() -> None:
-        other = Clients(access(etcd))
-        node = Node(other.way)
+        other = Clients(access(etcd, timeout_s=CALM_TIMEOUT_S))
+        node = Node(access(etcd, cluster=other.way.cluster))
         try:
             await steps(node, other)
         finally:
@@ -217,7 +218,7 @@ def test_watch_when_an_older_snapshot_was_restored_then_the_loss_shows(etcd: Clu
 
 
 def test_read_when_a_loss_was_made_up_for_then_what_was_read_before_is_told_otherwise(etcd: Cluster) -> None:
-    host = Clients(access(etcd))
+    host = Clients(access(etcd, timeout_s=CALM_TIMEOUT_S))
     host.arm()
     snapshot = etcd.snapshot()
     host.latches.perform(OverrideCluster(override_record()))
@@ -233,7 +234,7 @@ def test_read_when_a_loss_was_made_up_for_then_what_was_read_before_is_told_othe
 
 
 def test_read_when_a_loss_was_made_up_for_and_compacted_then_a_key_of_before_tells(etcd: Cluster) -> None:
-    host, other = (Clients(way) for way in [access(etcd)] * 2)
+    host, other = (Clients(way) for way in [access(etcd, timeout_s=CALM_TIMEOUT_S)] * 2)
     write(host)
     snapshot = etcd.snapshot()
     write(host)
@@ -248,7 +249,7 @@ def test_read_when_a_loss_was_made_up_for_and_compacted_then_a_key_of_before_tel
 
 
 def test_read_when_keys_come_and_go_or_were_compacted_then_nothing_is_told_otherwise(etcd: Cluster) -> None:
-    host = Clients(access(etcd))
+    host = Clients(access(etcd, timeout_s=CALM_TIMEOUT_S))
     other = Clients(host.way)
     for step in range(3):
         assert not host.view().rewritten

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from grinder.model.cluster import OverrideCluster, TripCluster
-from tests.contract.etcd.rig import Clients, Node, access, override_record, trip_record, until
+from tests.contract.etcd.rig import CALM_TIMEOUT_S, Clients, Node, access, override_record, trip_record, until
 from tests.etcd_kit import Cluster, Member
 
 TRIES = 5
@@ -36,7 +36,7 @@ def clients_of(etcd: Cluster, first: Member) -> tuple[Clients, Clients]:
     """Clients that ask this member first, and ones of the same cluster that ask the others alone."""
     others = ",".join(member.endpoint for member in etcd.members if member is not first)
     near = Clients(access(etcd, endpoints=f"{first.endpoint},{others}"))
-    return near, Clients(access(etcd, endpoints=others, cluster=near.way.cluster))
+    return near, Clients(access(etcd, endpoints=others, cluster=near.way.cluster, timeout_s=CALM_TIMEOUT_S))
 
 
 async def watching(near: Clients, far: Clients) -> Node:
