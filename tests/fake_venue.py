@@ -94,6 +94,7 @@ class FakeVenue:
         self.outcomes: dict[type, list[Outcome | Rejected | NotSent]] = defaultdict(list)
         self.hidden_until_ms = 0
         self.hedge_mode = False
+        self.position_times = True
         self.countdowns: dict[str, int] = {}
         self.market_fill_max: Decimal | None = None
         self.gap_bps = 0
@@ -250,7 +251,9 @@ class FakeVenue:
         raise AssertionError(request)
 
     def _changed_utc_ms(self, symbol: str) -> int:
-        """Return since when a position has been listed as it is: tests change them without a word."""
+        """Return since when a position has been listed as it is: tests change them without a word; 0 is not said."""
+        if not self.position_times:
+            return 0
         qty = self.positions[symbol]
         if self._changed.get(symbol, (ZERO, 0))[0] != qty:
             self._changed[symbol] = (qty, self.clock.utc_ms())

@@ -136,6 +136,10 @@ class SnapshotReader:
         if not isinstance(positions, tuple) or orders is None or not isinstance(balance, Balance):
             return
         held = tuple(item for item in positions if isinstance(item, Position))
+        if any(item.update_utc_ms <= 0 for item in held):
+            # Whatever the stream told of it before would count as newer, for ever.
+            self._on_error("no_time", QueryPositions.__name__)
+            return
         self._on_snapshot(Snapshot(held, orders, balance, self._asked_mono_ns, self._asked_utc_ms))
 
     def _open_orders(self) -> tuple[OpenOrder, ...] | None:

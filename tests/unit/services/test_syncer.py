@@ -57,6 +57,20 @@ def test_account_when_a_part_cannot_be_read_then_nothing_is_published_and_it_is_
     assert world.telemetry.counts["grinder_account_sync_errors_total", "in_doubt"] >= 2
 
 
+def test_account_when_a_position_comes_without_its_time_then_what_the_stream_told_is_not_taken_for_newer() -> None:
+    world = SyncerWorld(qty="2")
+    world.run(300)
+    world.venue.position_times = False
+    world.venue.positions[SYMBOL] = D(5)
+    world.run(16_000)
+    assert world.account().positions[0].qty == D(2)
+    assert world.service.readiness() == "account snapshot is old"
+    assert world.telemetry.counts["grinder_account_sync_errors_total", "no_time"] >= 2
+    world.venue.position_times = True
+    world.run(2_500)
+    assert (world.account().positions[0].qty, world.service.readiness()) == (D(5), "")
+
+
 def test_account_when_queries_begin_to_fail_then_never_flat_and_not_ready_when_old() -> None:
     world = SyncerWorld(qty="2")
     world.run(300)
