@@ -117,7 +117,8 @@ class Stand:
         positions = [row for account in await self.venue.get("/sim/positions") for row in account["positions"]]
         return len(orders) + len(waiting), sum(Decimal(row["qty"]) != 0 for row in positions)
 
-    async def _put_in_force(self, faults: Sequence[Fault]) -> None:
+    async def put_in_force(self, faults: Sequence[Fault]) -> None:
+        """Let the venue do these from now on."""
         for fault in faults:
             status, answer = await self.venue.post("/sim/faults", fault)
             assert status == 200, answer
@@ -140,12 +141,12 @@ class Stand:
         ``syncer_lives``: otherwise it measures the venue's clock no more once the executor is ready.
         """
         if early:
-            await self._put_in_force(faults)
+            await self.put_in_force(faults)
             faults = ()
         return await (self._by_executor(faults, syncer_lives) if way is Way.EXECUTOR else self._by_command(faults))
 
     async def _by_command(self, faults: Sequence[Fault]) -> list[dict[str, Any]]:
-        await self._put_in_force(faults)
+        await self.put_in_force(faults)
         clock, lines = SystemClock(), list[str]()
         account = Account(self.venue.http, KEY, SECRET, 5_000, ("BTCUSDT",), "grd", SLIPPAGE_BPS)
         began = clock.utc_ms()
@@ -155,7 +156,7 @@ class Stand:
     async def _by_executor(self, faults: Sequence[Fault], syncer_lives: bool) -> list[dict[str, Any]]:
         async with executor(self.venue) as running:
             running.syncer_lives = syncer_lives
-            await self._put_in_force(faults)
+            await self.put_in_force(faults)
             running.board.write(Word.OVERRIDE, (1 << 8) | Override.EMERGENCY.value)
             async with asyncio.timeout(LEAVES_S_MAX):
                 while not running.results() or running.results()[-1] is not Result.SUCCESS:
