@@ -36,9 +36,9 @@ _BOOKS_AT: Final = _RECORDS_AT + len(TREE) * RECORD_BYTES
 _MARKS_AT: Final = _BOOKS_AT + SYMBOLS_MAX * RECORD_BYTES
 BOARD_BYTES: Final = _MARKS_AT + SYMBOLS_MAX * RECORD_BYTES
 
-_SURVIVES_RESTART: Final = ("TRIP_", "STARTS_", "AWAITING_", "CLUSTER_OVERRIDE", "PAUSE_", "BAN_")
+_SURVIVES_RESTART: Final = ("TRIP_", "STARTS_", "AWAITING_", "CLUSTER_OVERRIDE", "PAUSE_", "BAN_", "EXIT_ERRORS")
 """Words that a process finds again when it comes back: a restart clears no trip, acknowledges no emergency, lifts no
-override, and makes the venue wait no shorter."""
+override, makes the venue wait no shorter, and forgets no exit that failed."""
 
 _BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 _PROOF_STORES: Final = 20_000

@@ -23,7 +23,9 @@ class _Page(msgspec.Struct, frozen=True):
     rollback: tuple[Criterion, ...] = ()
 
 
-def standing(settings: Settings, tripped: bool | None, state: str, state_s: float | None) -> tuple[Criterion, ...]:
+def standing(
+    settings: Settings, tripped: bool | None, state: str, state_s: float | None, exit_errors: int
+) -> tuple[Criterion, ...]:
     """Return the eight criteria.
 
     Args:
@@ -31,10 +33,15 @@ def standing(settings: Settings, tripped: bool | None, state: str, state_s: floa
         tripped: by the board or the latch file; None where there is neither.
         state: of a living fsm on the board; a text that is no state is not known.
         state_s: seconds in it.
+        exit_errors: failed exits that the board remembers; 0 says nothing.
     """
     known = FsmState(state) if state in tuple(FsmState) else None
     inputs = RollbackInputs(
-        tripped=tripped, drawdown_limit=float(settings.drawdown_limit), state=known, state_s=state_s
+        tripped=tripped,
+        drawdown_limit=float(settings.drawdown_limit),
+        state=known,
+        state_s=state_s,
+        exit_errors=float(exit_errors) if exit_errors else None,
     )
     told = {each.name: each for each in _told(settings)}
     return tuple(told.get(own.name, own) if own.verdict is Verdict.UNKNOWN else own for own in criteria(inputs))

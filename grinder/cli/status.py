@@ -58,7 +58,7 @@ class BoardStatus(msgspec.Struct, frozen=True):
     """What the board shows. ``trips``: writer to reason, for each that is tripped. ``ha``: the role in words.
 
     ``term``, ``*_left_s``: of the lease of the cluster's leader and of its permit for new risk, 0 where this is not it.
-    ``venue``: what it makes this host wait for, and how long; empty: nothing.
+    ``venue``: what it makes this host wait for, and how long; empty: nothing. ``exit_errors``: failed emergency exits.
     """
 
     fsm_state: str
@@ -75,6 +75,7 @@ class BoardStatus(msgspec.Struct, frozen=True):
     permit_left_s: float = 0.0
     cluster_permission: str = ""
     venue: str = ""
+    exit_errors: int = 0
 
 
 class LatchStatus(msgspec.Struct, frozen=True):
@@ -142,7 +143,7 @@ def collect(settings: Settings) -> Status:
         readyz_error=readyz_error,
         latch=latch,
         overrides=overrides,
-        rollback=standing(settings, tripped, state, age_s),
+        rollback=standing(settings, tripped, state, age_s, board.exit_errors if board is not None else 0),
         cluster=cluster_status(settings) if settings.ha_enabled else None,
     )
 
@@ -208,6 +209,7 @@ def read_board(board: Board, now_mono_ns: int, now_boot_ns: int) -> BoardStatus:
         permit_left_s=round(standing.permit_left_s, 2),
         cluster_permission=standing.permission if standing.enabled else "",
         venue=venue_stop(board, now_boot_ns).words,
+        exit_errors=board.read(Word.EXIT_ERRORS),
     )
 
 
@@ -274,7 +276,7 @@ def _lines(status: Status) -> list[str]:
             f"state {board.fsm_state}{age}, override {board.override}, role {board.role}, "
             f"executor {'ready' if board.executor_ready else 'not ready'}",
             f"ha {_ha_line(board)}",
-            f"kill switch {'TRIPPED: ' + tripped if tripped else 'clear'}",
+            f"kill switch {_switch(tripped, status.latch)}",
         ]
         lines += [f"venue {board.venue}"] if board.venue else []
         for name, process in board.processes.items():
@@ -301,6 +303,13 @@ def _held(status: Status) -> list[str]:
     if status.ready and not lines and status.board is not None and status.board.fsm_state == FsmState.PAUSED:
         lines.append("  paused: goes on by itself when its cooldown is over and the market is quiet")
     return lines
+
+
+def _switch(tripped: str, latch: LatchStatus) -> str:
+    """Return how the switch stands: clear only where board and file both say so."""
+    if tripped:
+        return f"TRIPPED: {tripped}"
+    return "TRIPPED in the latch file" if latch.trip_id else "clear"
 
 
 def _ha_line(board: BoardStatus) -> str:

@@ -26,6 +26,8 @@ class Word(IntEnum):
 
     PAUSE_*, BAN_*: until when the venue told that process to wait for a rate limit (HTTP 429), or banned this address
     (418). The latest of all counts for every process, and a word that has passed says nothing any more.
+
+    EXIT_ERRORS: attempts of an emergency exit that ended in an error since the loop was ACTIVE last.
     """
 
     TRIP_FEED = 0
@@ -84,6 +86,7 @@ class Word(IntEnum):
     BAN_SYNCER_BOOT_NS = 65
     BAN_EXECUTOR_BOOT_NS = 66
     BAN_OPERATOR_BOOT_NS = 67
+    EXIT_ERRORS = 68
 
 
 class Demand(IntFlag):
@@ -146,6 +149,7 @@ _FIXED_WRITERS: Final[dict[Word, Process | None]] = {
     Word.VENUE_CLOCK_BOOT_OFFSET_US: Process.SYNCER,
     Word.VENUE_CLOCK_SUSPENDED_NS: Process.SYNCER,
     Word.EXECUTOR_READY: Process.EXECUTOR,
+    Word.EXIT_ERRORS: Process.EXECUTOR,
     Word.LATCH_FILE_LOADED: Process.EXECUTOR,
     Word.RESUME_COUNT: OPERATOR,
     Word.AWAITING_RESUME: Process.FSM,

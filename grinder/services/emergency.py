@@ -96,6 +96,7 @@ class EmergencyExit:
             if self._exit.awaiting == 0 and self._exit.phase is not Phase.IDLE:
                 self._ports.log.event("EMERGENCY EXIT STANDS DOWN", phase=self._exit.phase)
                 self._exit = Exit(orders_sent=self._exit.orders_sent)
+            self._forget_errors()
             return
         if self._exit.phase is Phase.IDLE:
             self._ports.log.event("EMERGENCY EXIT START", reason=reason)
@@ -103,6 +104,11 @@ class EmergencyExit:
             self._apply(start(self._exit, self._plan()))
         else:
             self._apply(wake(self._exit, self._plan(), now))
+
+    def _forget_errors(self) -> None:
+        """Take the failed exits off the board once the loop trades again, for somebody judged them."""
+        if self._board.read(Word.EXIT_ERRORS) and state_of(self._board.read(Word.FSM_STATE)) is FsmState.ACTIVE:
+            self._board.write(Word.EXIT_ERRORS, 0)
 
     def stand_down(self) -> None:
         """Leave the exit to the next leader; replies on their way are not waited for."""
@@ -147,6 +153,8 @@ class EmergencyExit:
         """Tell how an attempt ended; one that comes after a success is another exit."""
         telemetry = self._ports.telemetry
         telemetry.count("grinder_emergency_exit_total", result.value)
+        if result is Result.ERROR:
+            self._board.write(Word.EXIT_ERRORS, self._board.read(Word.EXIT_ERRORS) + 1)
         self._ports.log.event(
             _EVENTS[result],
             result=result,

@@ -209,7 +209,9 @@ class MetricsService:
         now_mono_ns = self._clock.mono_ns()
         since_mono_ns = self._board.read(Word.FSM_STATE_SINCE_MONO_NS)
         fsm_lives, executor_lives = processes[Process.FSM].alive, processes[Process.EXECUTOR].alive
-        exit_errors = self.aggregate.values(BY_NAME["grinder_emergency_exit_total"])[("error",)]
+        counted = self.aggregate.values(BY_NAME["grinder_emergency_exit_total"])[("error",)]
+        # The board remembers those of before a restart of both.
+        exit_errors = max(counted, float(self._board.read(Word.EXIT_ERRORS)))
         executor_told = executor_lives and self.aggregate.heard(Process.EXECUTOR)
         # The latch file is the executor's to read: until it has, a trip may be known to the file alone.
         file_read = executor_lives and self._board.read(Word.LATCH_FILE_LOADED) != 0

@@ -181,6 +181,30 @@ def test_status_when_a_rollback_criterion_holds_then_it_is_named_from_board_and_
     assert "rollback criteria not known: R2, R3, R4, R6, R7; not clear: " in text
 
 
+def test_status_when_an_exit_failed_before_everybody_restarted_then_r4_holds_without_the_page(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_board(run_dir)
+    for _ in range(2):
+        board = attach_process(run_dir, Process.EXECUTOR, ())
+        board.begin(1, 1)
+        board.write(Word.EXIT_ERRORS, board.read(Word.EXIT_ERRORS) + 1)
+        board.close()
+    main(["status"])
+    assert "ROLL BACK: R4 holds: emergency exit ended in an error (2)" in capsys.readouterr().out
+
+
+def test_status_when_the_latch_file_alone_is_tripped_then_the_switch_is_not_called_clear(
+    run_dir: Path, state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["kill", "--reason", "x"])
+    create_board(run_dir)
+    main(["status"])
+    said = capsys.readouterr().out
+    assert "kill switch TRIPPED in the latch file" in said
+    assert "kill switch clear" not in said
+
+
 def test_status_when_the_fsm_is_dead_then_its_last_state_does_not_make_r3_clear(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

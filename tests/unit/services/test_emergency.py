@@ -83,6 +83,14 @@ def test_exit_when_a_reply_never_comes_then_begun_again_and_a_late_one_ignored()
     assert world.telemetry.counts["grinder_emergency_exit_total", "error"] == 1
     results = [json.loads(text)["result"] for text in world.evidence.files.values()]
     assert results == ["error", "success"]
+    assert world.board.read(Word.EXIT_ERRORS) == 1
+    world.board.write(Word.FSM_STATE, list(FsmState).index(FsmState.PAUSED) + 1)
+    world.board.write(Word.TRIP_FSM, 0)
+    world.run(1_000)
+    assert world.board.read(Word.EXIT_ERRORS) == 1
+    world.board.write(Word.FSM_STATE, list(FsmState).index(FsmState.ACTIVE) + 1)
+    world.run(1_000)
+    assert world.board.read(Word.EXIT_ERRORS) == 0
     assert world.telemetry.counts["grinder_emergency_exit_total", "success"] == 1
 
 

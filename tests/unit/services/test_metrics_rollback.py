@@ -73,6 +73,14 @@ def test_rollback_when_the_executor_is_heard_then_r4_is_known_and_an_error_outli
     assert verdicts(rig)["R4"] == "holds"
 
 
+def test_rollback_when_executor_and_metrics_were_restarted_after_an_error_then_r4_holds_by_the_board() -> None:
+    rig = Rig()
+    rig.beat(*TREE)
+    rig.hear(telemetry(1))
+    rig.board.write(Word.EXIT_ERRORS, 2)
+    assert verdicts(rig)["R4"] == "holds"
+
+
 def test_rollback_when_no_account_comes_then_r5_is_unknown_and_holds_after_120_s() -> None:
     rig = Rig()
     rig.hear(account(0))
