@@ -30,6 +30,7 @@ from grinder.model.venue import (
     CancelAllOrders,
     Confirmed,
     InDoubt,
+    NotSent,
     OrderType,
     PlaceOrder,
     QueryOpenOrders,
@@ -312,6 +313,21 @@ def test_exit_when_everything_is_refused_for_the_venues_limits_then_it_waits_as_
     assert runner.results == [Result.ERROR]
     assert len(venue.requests) == len(EVERYTHING)
     runner.run(waits_ms - 100)
+    assert len(venue.requests) == len(EVERYTHING)
+    runner.run(2_000)
+    assert runner.results == [Result.ERROR, Result.SUCCESS]
+
+
+@pytest.mark.parametrize(("left_ms", "waits_ms"), [(20_000, 20_000), (3_600_000, HELD_MS_MAX)])
+def test_exit_when_a_ban_keeps_everything_here_then_it_begins_anew_as_soon_as_that_is_over(
+    left_ms: int, waits_ms: int
+) -> None:
+    venue = venue_with("1", orders=1)
+    for kind in EVERYTHING:
+        venue.outcomes[kind] = [NotSent("banned", left_ms)]
+    runner = Runner(venue)
+    runner.run(waits_ms - 100)
+    assert runner.results == [Result.ERROR]
     assert len(venue.requests) == len(EVERYTHING)
     runner.run(2_000)
     assert runner.results == [Result.ERROR, Result.SUCCESS]

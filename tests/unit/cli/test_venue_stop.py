@@ -1,0 +1,45 @@
+"""What a command hears of the venue's limits reaches the board and the disk of its host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grinder.adapters.binance.ban import BanFile
+from grinder.adapters.board import attach_reader, create_board
+from grinder.adapters.flatten import Silent
+from grinder.cli.acts import scene
+from grinder.cli.venue_stop import HostStops
+from grinder.model.board import Word
+from grinder.model.units import NS_PER_MS
+from tests.smoke.conditions import wait_for
+
+
+def test_stops_when_a_command_is_told_then_the_tree_and_later_runs_know_it(run_dir: Path, state_dir: Path) -> None:
+    create_board(run_dir)
+    where = scene()
+    now_boot_ns = where.clock.boot_ns()
+    paused_ns, banned_ns = now_boot_ns + 600_000 * NS_PER_MS, now_boot_ns + 900_000 * NS_PER_MS
+    stops = HostStops(where)
+    for _ in range(2):
+        stops.pause(paused_ns)
+        stops.ban(banned_ns)
+    assert (stops.paused_until_boot_ns, stops.banned_until_boot_ns) == (paused_ns, banned_ns)
+    board = attach_reader(run_dir)
+    wait_for(lambda: board.read(Word.PAUSE_OPERATOR_BOOT_NS) == paused_ns, "the pause on the board")
+    wait_for(lambda: board.read(Word.BAN_OPERATOR_BOOT_NS) == banned_ns, "the ban on the board")
+    board.close()
+    kept = BanFile(where.state_dir, where.settings.venue_rest_url, clock=where.clock, log=Silent())
+    wait_for(lambda: 800_000 < kept.left_ms() <= 900_000, "the ban on the disk")
+
+
+def test_stops_when_others_were_told_before_then_the_command_asks_all_the_same(run_dir: Path, state_dir: Path) -> None:
+    create_board(run_dir)
+    HostStops(scene()).ban(scene().clock.boot_ns() + 900_000 * NS_PER_MS)
+    assert HostStops(scene()).banned_until_boot_ns == 0
+
+
+def test_stops_when_there_is_no_board_then_only_the_disk_knows(run_dir: Path, state_dir: Path) -> None:
+    where = scene()
+    HostStops(where).ban(where.clock.boot_ns() + 900_000 * NS_PER_MS)
+    kept = BanFile(where.state_dir, where.settings.venue_rest_url, clock=where.clock, log=Silent())
+    wait_for(lambda: kept.left_ms() > 0, "the ban on the disk")
