@@ -5,23 +5,26 @@ Every call returns at once: a service never waits. Answers come back through the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from grinder.core.events import Effect, Event
-from grinder.core.losses import RiskMemory
-from grinder.core.recording import Header
-from grinder.core.remedy_budget import BudgetState
-from grinder.core.sequence import Gap
-from grinder.model.board import Heartbeat, Word
-from grinder.model.cluster import ClusterView, LatchReply, LatchRequest, LeaseReply, LeaseRequest
-from grinder.model.control import Process, TripReason
-from grinder.model.frames import Envelope, Frame
-from grinder.model.journal import JournalHealth, JournalLoss
-from grinder.model.latch import Clearing, LatchRecord
-from grinder.model.market import BookTop, MarketEvent, MarkPrice, StreamKind
-from grinder.model.reasons import DropReason
-from grinder.model.venue import VenueReply, VenueRequest
+if TYPE_CHECKING:
+    # For annotations alone: whoever names a port, the operator's commands among them, does not load the whole core.
+    from collections.abc import Callable, Iterable
+
+    from grinder.core.events import Effect, Event
+    from grinder.core.losses import RiskMemory
+    from grinder.core.recording import Header
+    from grinder.core.remedy_budget import BudgetState
+    from grinder.core.sequence import Gap
+    from grinder.model.board import Heartbeat, Word
+    from grinder.model.cluster import ClusterView, LatchReply, LatchRequest, LeaseReply, LeaseRequest
+    from grinder.model.control import Process, TripReason
+    from grinder.model.frames import Envelope, Frame
+    from grinder.model.journal import JournalHealth, JournalLoss
+    from grinder.model.latch import Clearing, LatchRecord
+    from grinder.model.market import BookTop, MarketEvent, MarkPrice, StreamKind
+    from grinder.model.reasons import DropReason
+    from grinder.model.venue import VenueReply, VenueRequest
 
 
 class Clock(Protocol):

@@ -20,7 +20,7 @@ from grinder.adapters.board import attach_process
 from grinder.adapters.bus import Bus
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.crash_loop import StartLog
-from grinder.adapters.evidence import EvidenceWriter
+from grinder.adapters.evidence_writer import EvidenceWriter
 from grinder.adapters.journal_files import NO_ROOM
 from grinder.adapters.latch import host_latch
 from grinder.adapters.latch_watch import LatchWatch

@@ -8,10 +8,9 @@ from decimal import Decimal
 import msgspec
 
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
-from grinder.core.origin import FoundOrders
 from grinder.model.account import AccountState, Balance, Source
 from grinder.model.board import Word
-from grinder.model.control import ExchangePort, FsmState, TradingMode
+from grinder.model.control import ExchangePort, FoundOrders, FsmState, TradingMode
 from grinder.model.frames import Envelope, Frame
 from grinder.model.journal import JournalHealth, JournalLoss
 from grinder.model.limits import RECV_WINDOW_MS_MAX

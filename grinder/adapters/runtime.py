@@ -10,7 +10,7 @@ import msgspec
 from grinder.adapters.board import StateBoard
 from grinder.adapters.bus import Bus, Publisher, Receiver
 from grinder.adapters.clock import SystemClock
-from grinder.adapters.evidence import EvidenceWriter
+from grinder.adapters.evidence_writer import EvidenceWriter
 from grinder.adapters.latch_watch import LatchWatch
 from grinder.adapters.log import EventLog
 from grinder.adapters.telemetry import Recorder

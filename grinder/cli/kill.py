@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -41,7 +40,7 @@ from grinder.model.evidence import KillEvent, kill_file
 from grinder.model.latch import LatchRecord
 
 ACT = "kill"
-_RANDOM_CHARS: Final = 8
+_RANDOM_BYTES: Final = 4
 
 
 class Tripped(msgspec.Struct, frozen=True):
@@ -80,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_for_cluster(where: Scene, reason: str) -> int:
     """Trip the cluster and nothing here."""
-    trip_id = f"operator-{TripReason.MANUAL}-{uuid.uuid4().hex[:_RANDOM_CHARS]}"
+    trip_id = f"operator-{TripReason.MANUAL}-{os.urandom(_RANDOM_BYTES).hex()}"
     about = LatchRecord(0, True, TripReason.MANUAL, where.operator.text, reason, where.clock.utc_ms(), trip_id)
     with reach(where.settings) as cluster:
         told, line = cluster.tell_trip(_trip_record(where, about, node=os.uname().nodename))
@@ -192,7 +191,7 @@ def _own_trip(where: Scene, reason: str, tripped: Tripped) -> LatchRecord:
     record = tripped.record
     if record is not None and record.tripped and record.name and record.reason is not TripReason.CLUSTER:
         return msgspec.structs.replace(record, who=where.operator.text, detail=reason)
-    return _unwritten(where, reason, f"{where.settings.node_id}-{TripReason.MANUAL}-{uuid.uuid4().hex[:_RANDOM_CHARS]}")
+    return _unwritten(where, reason, f"{where.settings.node_id}-{TripReason.MANUAL}-{os.urandom(_RANDOM_BYTES).hex()}")
 
 
 def _unwritten(where: Scene, reason: str, name: str = "") -> LatchRecord:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from grinder.core.orders import made_by_venue
+from grinder.model.control import FoundOrders
 from grinder.model.orders import parse_order_id
 
 
@@ -20,13 +21,6 @@ class Origin(StrEnum):
     NEWER_TERM = "NEWER_TERM"
     VENUE = "VENUE"
     FOREIGN = "FOREIGN"
-
-
-class FoundOrders(StrEnum):
-    """What to do at start with entries of ours that rest and that the journal does not know."""
-
-    ADOPT = "adopt"
-    CANCEL = "cancel"
 
 
 class Treatment(StrEnum):

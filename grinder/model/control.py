@@ -76,6 +76,13 @@ class ExchangePort(StrEnum):
     FUTURES = "futures"
 
 
+class FoundOrders(StrEnum):
+    """What to do at start with entries of ours that rest and that the journal does not know."""
+
+    ADOPT = "adopt"
+    CANCEL = "cancel"
+
+
 class Override(IntEnum):
     """Operator override, ordered by severity; the effective one is the most severe of all sources."""
 

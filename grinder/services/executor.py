@@ -16,10 +16,9 @@ import msgspec
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
 from grinder.core.orders import Order, closed_by_venue
-from grinder.core.origin import FoundOrders
 from grinder.model.account import AccountState, Mismatch
 from grinder.model.board import Word
-from grinder.model.control import TripReason
+from grinder.model.control import FoundOrders, TripReason
 from grinder.model.frames import Envelope, Frame, IntentFrame
 from grinder.model.limits import ACCOUNT_STALE_MS, ORDERS_SNAPSHOT_PERIOD_MS, RECV_WINDOW_MS_MAX
 from grinder.model.orders import Amend, Cancel, OrderBudget, OrdersSnapshot, Place, ResyncOrders

@@ -18,10 +18,11 @@ import msgspec
 
 from grinder.core.ledger import FOUND_RESTING, standing
 from grinder.core.orders import Order, adopted
-from grinder.core.origin import FoundOrders, Origin, Treatment, origin_of, treatment
+from grinder.core.origin import Origin, Treatment, origin_of, treatment
 from grinder.core.venue_budget import CONDITIONAL_MS, EXECUTOR_MODE_MS, RULES_MS, SWEEP_MS
 from grinder.model.account import Balance, OpenOrder, Position
 from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
+from grinder.model.control import FoundOrders
 from grinder.model.instrument import Instrument
 from grinder.model.orders import OrderState
 from grinder.model.units import NS_PER_MS

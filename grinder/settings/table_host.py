@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from grinder.core.origin import FoundOrders
+from grinder.model.control import FoundOrders
 from grinder.model.limits import (
     DEAD_MAN_COUNTDOWN_MS_MAX,
     DEAD_MAN_COUNTDOWN_MS_MIN,

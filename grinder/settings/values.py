@@ -7,8 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from grinder.core.origin import FoundOrders
-from grinder.model.control import ExchangePort, Override, TradingMode
+from grinder.model.control import ExchangePort, FoundOrders, Override, TradingMode
 from grinder.model.remedy import Stage
 from grinder.settings.secret import Secret
 from grinder.settings.variable import JournalSync, OrderTransport, StreamMode, TpQuantityMode

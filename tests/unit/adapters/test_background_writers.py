@@ -11,7 +11,7 @@ import pytest
 from grinder.adapters import evidence_chain
 from grinder.adapters import log as log_module
 from grinder.adapters.clock import SystemClock
-from grinder.adapters.evidence import EvidenceWriter
+from grinder.adapters.evidence_writer import EvidenceWriter
 from grinder.adapters.log import EventLog
 from grinder.adapters.telemetry import Recorder
 from grinder.model.control import Process

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from grinder.adapters import evidence_chain
-from grinder.adapters.evidence import prune, write_evidence
+from grinder.adapters.evidence import write_evidence
+from grinder.adapters.evidence_writer import prune
 
 CHAIN = f"{evidence_chain.CHAIN_FOLDER}/fsm.jsonl"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grinder.core.origin import FoundOrders, Origin, Treatment, origin_of, treatment
+from grinder.core.origin import Origin, Treatment, origin_of, treatment
+from grinder.model.control import FoundOrders
 
 
 @pytest.mark.parametrize(

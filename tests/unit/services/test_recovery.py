@@ -7,12 +7,11 @@ from decimal import Decimal
 import pytest
 
 from grinder.core.ledger import replay
-from grinder.core.origin import FoundOrders
 from grinder.core.venue_budget import SWEEP_MS
 from grinder.model.account import Mismatch
 from grinder.model.board import Word
 from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
-from grinder.model.control import TRIP_CODES, TripReason
+from grinder.model.control import TRIP_CODES, FoundOrders, TripReason
 from grinder.model.orders import OrdersSnapshot, OrderState, Side, TimeInForce
 from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.units import ZERO
