@@ -15,6 +15,9 @@ from grinder.model.control import Exit, Override
 
 ACT: Final = "override"
 
+UNREAD: Final = "key override cannot be read"
+"""In the problem of a view whose override somebody wrote by hand."""
+
 TRIES_MAX: Final = 5
 """How often an override that raises the severity is tried where somebody else writes between look and try."""
 
@@ -36,8 +39,9 @@ def run(where: Scene, target: Override, reason: str, *, acked: bool) -> int:
 def _set(cluster: Reach, record: OverrideRecord, *, acked: bool) -> ClusterView | str:
     """Write it over what was looked at; return that look, or why it is not written.
 
-    Only the most severe one is written over anything. Another that raises the severity is tried again where somebody
-    wrote meanwhile, unless it would lower it now: that nobody has looked at.
+    The most severe one is written over anything, and any over what nobody can read, for that is in force nowhere.
+    Another that raises the severity is tried again where somebody wrote meanwhile, unless it would lower it now: that
+    nobody has looked at.
     """
     why = ""
     for number in range(TRIES_MAX):
@@ -49,8 +53,9 @@ def _set(cluster: Reach, record: OverrideRecord, *, acked: bool) -> ClusterView 
             break
         if refusal := _refusal(view, record.code, acked=acked):
             return f"REFUSED: {refusal}"
+        over_anything = record.code is max(Override) or UNREAD in view.problem
         revision = 0 if view.override is None else view.override.mod_revision
-        reply = cluster.ask(OverrideCluster(record, None if record.code is max(Override) else revision))
+        reply = cluster.ask(OverrideCluster(record, None if over_anything else revision))
         if isinstance(reply, Done):
             return view
         why = reply.why if isinstance(reply, NotDone | NoAnswer) else "etcd answered something else"

@@ -241,6 +241,8 @@ def _apart(lease: Lease, plan: LeasePlan, leader: str, now_boot_ns: int) -> tupl
     if leader and lease.leader is not None:
         return HaRole.STANDBY, f"{leader} leads (term {lease.epoch_base + lease.leader.create_revision})"
     ended = f"; led until: {lease.last_end}" if lease.last_end else ""
+    if lease.leader is not None and not lease.vacant:
+        return HaRole.STANDBY, "the leader key cannot be read, so nobody stands for election" + ended
     return HaRole.STANDBY, (obstacle(lease, now_boot_ns) or "nobody leads") + ended
 
 

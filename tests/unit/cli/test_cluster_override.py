@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from grinder.cli import acts, cluster_override, main
@@ -20,7 +21,12 @@ Say = Callable[[], str]
 
 
 class Etcd:
-    """A fake cluster. ``meanwhile``: what somebody else does after each look of the command, one after the other."""
+    """A fake cluster. ``meanwhile``: what somebody else does after each look of the command, one after the other.
+
+    ``garbage``: what the key holds cannot be read.
+    """
+
+    garbage = False
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -33,6 +39,8 @@ class Etcd:
             assert not isinstance(reply, ClusterView)
             return reply  # type: ignore[return-value]
         view = self.cluster.view(asked_boot_ns=self.clock.boot_ns(), known_revision=0)
+        if self.garbage:
+            view = msgspec.structs.replace(view, override=None, problem="key override cannot be read: no JSON")
         for code in self.meanwhile:
             self.cluster.do(OverrideCluster(OverrideRecord(code, "ben", "", 0)))
             break
@@ -79,6 +87,13 @@ def test_override_when_it_is_the_most_severe_then_set_whatever_is_written_meanwh
     etcd.meanwhile = iter([Override.PAUSE, Override.NONE] * 20)
     assert main(["override", "EMERGENCY", "--cluster"]) == Exit.OK
     assert etcd.override is Override.EMERGENCY
+
+
+def test_override_when_what_stands_there_cannot_be_read_then_written_over_it(etcd: Etcd, say: Say) -> None:
+    etcd.cluster.do(OverrideCluster(OverrideRecord(Override.NONE, "by hand", "", 0)))
+    etcd.garbage = True
+    assert main(["override", "PAUSE", "--cluster"]) == Exit.OK
+    assert etcd.override is Override.PAUSE
 
 
 def test_override_when_it_lowers_and_somebody_changes_it_meanwhile_then_not_set(etcd: Etcd, say: Say) -> None:

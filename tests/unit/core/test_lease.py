@@ -244,6 +244,12 @@ class TestCampaign:
         talk.candidate(None)
         assert (talk.standing.role, talk.standing.why) == (HaRole.STANDBY, "nobody leads")
 
+    def test_candidate_when_the_leader_key_cannot_be_read_then_it_says_so_and_does_not_stand(self) -> None:
+        talk = Talk()
+        talk.candidate(leader("", 15, 0))
+        assert not talk.waiting(Campaign)
+        assert talk.standing.why == "the leader key cannot be read, so nobody stands for election"
+
     def test_candidate_when_it_has_seen_no_view_then_it_does_not_stand(self) -> None:
         talk = Talk()
         talk.well()
