@@ -55,7 +55,7 @@ class Lost(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class Timer(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """The service's timer came round. ``utc_ms``: wall time, Unix milliseconds, for the day only; 0 not known."""
+    """The service's timer came round. ``utc_ms``: the venue's, Unix milliseconds, for the day only; 0 not known."""
 
     now_mono_ns: int
     utc_ms: int = 0

@@ -96,9 +96,12 @@ def begun(memory: RiskMemory) -> RiskMemory:
 def after_day(memory: RiskMemory, drawdown: Drawdown, config: DrawdownConfig, utc_ms: int) -> RiskMemory:
     """Return the memory with the day of ``utc_ms`` begun, at the first confirmed equity in it.
 
-    A clock that stepped back over midnight does not begin yesterday again.
+    A clock that stepped back over midnight does not begin yesterday again. A day further ahead was never right; what
+    was lost since it began counts on, and the next midnight is one again.
     """
     day = utc_ms // MS_PER_DAY
+    if memory.utc_day - day > 1:
+        memory = replace(memory, utc_day=day)
     if day > memory.utc_day:
         memory = replace(memory, utc_day=day, day_start=None)
     if memory.day_start is None and len(drawdown.accepted) == config.confirmations:

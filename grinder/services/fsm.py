@@ -48,6 +48,7 @@ from grinder.model.risk_input import RiskInput
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board, Clock, DecisionSink, EvidenceSink, Log, Publisher, RiskStore, Telemetry
 from grinder.services.loop import Cadence
+from grinder.services.venue_time import venue_utc_ms
 
 LOOP_STATE_PERIOD_MS: Final = 250
 """Period at which the state is repeated, milliseconds; the period of the state channel."""
@@ -162,7 +163,7 @@ class FsmService:
             raise IdsUsedUpError(f"{self._state.ids_made} order ids made; the next start has new ones")
         now = self._ports.clock.mono_ns()
         self._look_at_board(now)
-        self._step(Timer(now, self._ports.clock.utc_ms()))
+        self._step(Timer(now, venue_utc_ms(self._ports.board, self._ports.clock)))
         if self._loop_state.take(now):
             self._publish_state(now)
             self._set_gauges()

@@ -94,6 +94,15 @@ def test_day_when_it_changes_then_it_begins_at_the_next_confirmed_equity_and_nev
     assert after_day(first, samples(50, 51, 52), CONFIG, noon + MS_PER_DAY).day_start == D(51)
 
 
+def test_day_when_an_earlier_clock_was_far_ahead_then_its_loss_counts_on_and_the_next_midnight_begins_a_day() -> None:
+    noon = 20_000 * MS_PER_DAY + MS_PER_DAY // 2
+    ahead = RiskMemory(utc_day=24_000, day_start=D(100))
+    today = after_day(ahead, samples(50, 51, 52), CONFIG, noon)
+    assert (today.utc_day, today.day_start) == (20_000, D(100))
+    tomorrow = after_day(today, samples(50, 51, 52), CONFIG, noon + MS_PER_DAY)
+    assert (tomorrow.utc_day, tomorrow.day_start) == (20_001, D(51))
+
+
 @pytest.mark.parametrize(
     ("equities", "now_s", "loss"),
     [

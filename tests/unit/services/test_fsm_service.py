@@ -27,7 +27,7 @@ from grinder.model.orders import (
 )
 from grinder.services.fsm import FsmConfig, FsmPorts, FsmService, IdsUsedUpError
 from tests.engine_world import config, instrument
-from tests.fakes import FakeBoard, FakeClock
+from tests.fakes import FakeBoard, FakeClock, venue_clock_words
 from tests.market import RecordingLog, RecordingTelemetry
 
 D = Decimal
@@ -102,6 +102,7 @@ class Bench:
         self.risk = Risk() if risk is None else risk
         self.board = FakeBoard() if board is None else board
         self.board.words |= {Word.LATCH_FILE_LOADED: 1, Word.EXECUTOR_READY: 1}
+        self.board.words |= venue_clock_words(self.clock)
         self.intents, self.states = Queue(), Queue()
         self.telemetry, self.log = RecordingTelemetry(), RecordingLog()
         self.evidence, self.decisions = Evidence(), Decisions()
@@ -336,6 +337,15 @@ def test_service_when_killed_then_the_next_start_of_the_run_goes_on_from_the_hig
     again = Bench(board=bench.board, risk=bench.risk)
     assert again.service.state.drawdown.high_water_mark == D(10_000)
     assert again.decisions.headers[0].memory == bench.risk.memory
+
+
+def test_service_when_the_hosts_clock_is_set_then_the_days_are_the_venues() -> None:
+    bench = Bench()
+    bench.clock.set_wall(400 * 86_400_000)
+    bench.trading()
+    memory = bench.service.state.memory
+    assert memory.day_start == D(10_000)
+    assert memory.utc_day == FakeClock().utc_ms() // 86_400_000
 
 
 def test_service_when_stopped_in_order_then_the_next_session_begins_anew() -> None:
