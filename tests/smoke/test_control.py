@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ from tests.smoke.trees import PROJECT, TreeUnderTest, alive
 from tests.smoke.venues import OwnVenue
 
 TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
+QUARTER = "0.25"
+SNAPSHOTS_TO_TRIP = 5
+"""Three that confirm it, one that was asked for before it, one that is under way when the trip is seen."""
+
+RISK = {"order.place", "order.modify", "batch.place", "batch.modify"}
 TRIPS = (Word.TRIP_OPERATOR, Word.TRIP_FSM, Word.TRIP_EXECUTOR)
 
 
@@ -279,9 +285,33 @@ def test_kill_when_the_run_folder_of_a_living_tree_is_gone_then_the_file_alone_t
     recover(running)
 
 
-def test_drawdown_trip_when_the_whole_tree_is_killed_and_its_folder_wiped_then_the_next_one_is_latched() -> None:
+def lose(tree: TreeUnderTest, share: str) -> int:
+    """Have the account lose a share of its wallet to funding, at the venue; return the number of the last request
+    before. Waits for a position that can bear it.
+    """
+
+    def bears() -> tuple[str, Decimal] | None:
+        for account in tree.venue.get("positions"):
+            loss = Decimal(share) * Decimal(account["wallet"])
+            for row in account["positions"]:
+                notional = Decimal(row["qty"]) * Decimal(row["entry"])
+                if loss < abs(notional):
+                    return row["symbol"], loss / notional
+        return None
+
+    symbol, rate = wait_for(bears, "a position that is large enough", 60)
+    before = int(tree.venue.get("state")["requests"])
+    assert tree.venue.post("faults", {"kind": "funding", "symbol": symbol, "rate": f"{rate:.4f}"})
+    return before
+
+
+def asked(tree: TreeUnderTest, since: int) -> list[dict[str, Any]]:
+    """Return what the venue was asked after a request."""
+    return list(tree.venue.get(f"requests?since={since}&limit=100000"))
+
+
+def test_drawdown_when_a_quarter_is_lost_then_tripped_flat_and_latched_also_after_a_power_cut() -> None:
     busy = TreeUnderTest(
-        GRINDER_DRAWDOWN_LIMIT="0.0001",
         GRINDER_PAPER_SPACING_BPS="1",
         GRINDER_PAPER_SIZE_PER_LEVEL="BTCUSDT=0.06,ETHUSDT=1",
         GRINDER_MAX_NOTIONAL_PER_ORDER="10000",
@@ -290,14 +320,22 @@ def test_drawdown_trip_when_the_whole_tree_is_killed_and_its_folder_wiped_then_t
     )
     try:
         busy.start()
+        trades(busy)
+        assert not latched(busy)
+        before = lose(busy, QUARTER)
         wait_for(lambda: busy.word(Word.TRIP_FSM), "the fsm trips", 90)
+        looks = [row for row in asked(busy, before) if row["op"] == "account"]
+        assert len(looks) <= SNAPSHOTS_TO_TRIP, "each look at the account counts, however slow the host is"
         wait_for(lambda: trip_id(busy) == "1-DRAWDOWN_LIMIT", "durable")
         wait_for(lambda: busy.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.DRAWDOWN_LIMIT], "executor follows")
         wait_for(lambda: busy.count("grinder_kill_switch_trips_total"), "counted")
         assert busy.count("grinder_kill_switch_trips_total") == 1
+        since = int(busy.venue.get("state")["requests"])
+        wait_for(lambda: not busy.venue.live() and not busy.venue.held(), "flat, no orders", 40)
+        risk = [row for row in asked(busy, since) if row["op"] in RISK and not row["reduce_only"]]
+        assert risk == []
         kill_everything(busy)
         shutil.rmtree(busy.run_dir)
-        busy.environ["GRINDER_DRAWDOWN_LIMIT"] = "0.2"
         busy.start()
         wait_for(lambda: busy.state() is FsmState.EMERGENCY, "EMERGENCY", 30)
         assert busy.word(Word.TRIP_FSM) == 0
