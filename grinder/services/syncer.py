@@ -131,6 +131,7 @@ class SyncerService:
         self._tripped = False
         self._resume_count = ports.board.read(Word.RESUME_COUNT)
         self._evident: tuple[Finding, ...] | None = None
+        self._evidence_folder = ""
         self._mode_known = False
         self._publish_due_mono_ns = 0
         self._rules: Instruments | None = None
@@ -320,8 +321,9 @@ class SyncerService:
         if self._config.evidence and self._comparison.active != self._evident:
             # Whenever what differs has changed, and once at the start: a file per snapshot would fill the disk.
             self._evident = self._comparison.active
+            self._evidence_folder = folder_name(utc_ms, self._evidence_folder)
             for name, text in bundle(snapshot, self._evident, self._account.source.value).items():
-                self._ports.evidence.write(folder_name(utc_ms), name, text)
+                self._ports.evidence.write(self._evidence_folder, name, text)
 
     def _publish_account(self) -> None:
         """Publish the account whole, once it is known whole."""
