@@ -20,7 +20,7 @@ FOLDER = "account_sync"
 
 
 def folder_name(utc_ms: int, last: str = "") -> str:
-    """Return the folder of a bundle, ``account_sync/<YYYYMMDDTHHMMSSZ>``, and its milliseconds where ``last`` has it."""
+    """Return the folder of a bundle, ``account_sync/<YYYYMMDDTHHMMSSZ>``; with milliseconds where ``last`` has it."""
     name = f"{FOLDER}/{datetime.fromtimestamp(utc_ms / 1_000, UTC):%Y%m%dT%H%M%SZ}"
     return f"{name}_{utc_ms % 1_000:03d}" if last.startswith(name) else name
 
