@@ -86,15 +86,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=[command.name for command in COMMANDS], metavar="COMMAND")
     chosen = parser.parse_args(words[:1] or ["--help"])
     command = next(row for row in COMMANDS if row.name == chosen.command)
-    module = cast(CommandModule, importlib.import_module(f"grinder.cli.{command.module}"))
-    own = argparse.ArgumentParser(prog=f"grinder {command.name}", description=command.summary, allow_abbrev=False)
-    module.add_arguments(own)
     with steady_streams():
-        return _run(command, module, own, words[1:])
+        return _run(command, words[1:])
 
 
-def _run(command: Command, module: CommandModule, parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+def _run(command: Command, words: Sequence[str]) -> int:
     try:
+        module = cast(CommandModule, importlib.import_module(f"grinder.cli.{command.module}"))
+        parser = argparse.ArgumentParser(
+            prog=f"grinder {command.name}", description=command.summary, allow_abbrev=False
+        )
+        module.add_arguments(parser)
         return module.run(parser.parse_args(words))
     except SettingsError as error:
         print("\n".join(error.problems), file=sys.stderr)
