@@ -89,13 +89,18 @@ def kill_file(
         "event": event.value,
         "trip_id": trip_id,
         "reason": record.reason.value,
-        "who": who,
-        "detail": record.detail,
+        "who": _written(who),
+        "detail": _written(record.detail),
         "tripped_since_ms": record.utc_ms if record.tripped else None,
-        "outcome": outcome,
+        "outcome": _written(outcome),
     }
     text = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode() + "\n"
     return EvidenceFile(KILL_FOLDER, f"kill_switch_{ts_utc_ms}_{event.value}_{trip_id}.json", text)
+
+
+def _written(text: str) -> str:
+    """Return a person's words as a file can hold them: bytes of another alphabet are no reason to keep no evidence."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def fsm_transition_file(

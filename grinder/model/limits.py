@@ -212,6 +212,9 @@ ETCD_CLOSE_S_MAX: Final = 1.0
 ETCD_TRIPS_KEPT: Final = 64
 """Newest trips that stay in etcd when the cluster is armed again; each host keeps its own for good."""
 
+ETCD_TEXT_BYTES_MAX: Final = 512
+"""Most bytes of one text in a value that a host writes to etcd; the rest is cut."""
+
 ETCD_VALUE_BYTES_MAX: Final = 16_384
 """Longest value of a key of the cluster that is read, bytes."""
 

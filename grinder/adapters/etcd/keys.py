@@ -21,7 +21,7 @@ from grinder.model.cluster import (
     TripRecord,
 )
 from grinder.model.errors import PayloadError
-from grinder.model.limits import ETCD_VALUE_BYTES_MAX, TERM_MAX
+from grinder.model.limits import ETCD_TEXT_BYTES_MAX, ETCD_VALUE_BYTES_MAX, TERM_MAX
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -74,7 +74,21 @@ def _end_of(prefix: bytes) -> bytes:
 
 def encode(record: msgspec.Struct | int) -> bytes:
     """Return a value as it stands in etcd: JSON, for people too."""
-    return msgspec.json.encode(record)
+    return msgspec.json.encode(record if isinstance(record, int) else readable(record))
+
+
+def readable(record: R) -> R:
+    """Return a record as every host can read it: its texts cut, each character one that JSON has.
+
+    An operator's reason may be as long as a log, or in the bytes of another alphabet; it must never hold up what it is
+    the reason of.
+    """
+    texts = {name: text for name in record.__struct_fields__ if isinstance(text := getattr(record, name), str)}
+    return msgspec.structs.replace(record, **{name: _cut(text) for name, text in texts.items() if type(text) is str})
+
+
+def _cut(text: str) -> str:
+    return text.encode("utf-8", "replace")[:ETCD_TEXT_BYTES_MAX].decode("utf-8", "ignore")
 
 
 def decode(kind: type[R], value: bytes) -> R:

@@ -14,7 +14,7 @@ import msgspec
 
 from grinder.adapters.etcd.compat import rpc
 from grinder.adapters.etcd.connection import Connection
-from grinder.adapters.etcd.keys import Keys, Reading, ViewHeader, encode, view_of
+from grinder.adapters.etcd.keys import Keys, Reading, ViewHeader, encode, readable, view_of
 from grinder.adapters.etcd.transaction import (
     commit,
     created_at,
@@ -168,7 +168,7 @@ class LatchClient:
         return NotDone(f"the latch is not the one that was looked at, or something tripped since{tripped}")
 
     def _override(self, request: OverrideCluster) -> LatchReply:
-        keys, record = self._keys, request.record
+        keys, record = self._keys, readable(request.record)
         compares = [] if request.mod_revision is None else [modified_at(keys.override, request.mod_revision)]
         answer = commit(self._connection, compares, [put(keys.override, encode(record))], [get(keys.override)])
         if answer.succeeded:

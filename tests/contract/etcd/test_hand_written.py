@@ -10,9 +10,11 @@ import pytest
 
 from grinder.adapters.etcd.keys import NOBODY, Keys, encode
 from grinder.core.lease_state import Lease, LeasePlan, full_delay, wait_after
-from grinder.model.cluster import Campaign, CampaignEnded, Done, Granted, GrantLease, OverrideCluster
+from grinder.model.cluster import Campaign, CampaignEnded, Done, Granted, GrantLease, OverrideCluster, TripCluster
+from grinder.model.control import Override
+from grinder.model.limits import ETCD_VALUE_BYTES_MAX
 from grinder.model.units import NS_PER_S
-from tests.contract.etcd.rig import ME, OTHER, Clients, Node, node_record, override_record, until
+from tests.contract.etcd.rig import ME, OTHER, Clients, Node, node_record, override_record, trip_record, until
 from tests.etcd_kit import Cluster
 
 NOT_UTF_8 = "\udcff"
@@ -103,3 +105,21 @@ def test_elected_when_written_with_a_lease_without_end_then_a_winner_waits_no_lo
     plan, now_boot_ns = LeasePlan("a", "host-a", "boot", 7, 5, 1_000), 100 * NS_PER_S
     assert wait_after(won, Lease(), plan, now_boot_ns).until_boot_ns == full_delay(plan.ttl_s, now_boot_ns)
     assert clients.view().problem == "", "the election wrote it anew"
+
+
+@pytest.mark.parametrize("reason", [NOT_UTF_8, "x" * (2 * ETCD_VALUE_BYTES_MAX), "\0" * ETCD_VALUE_BYTES_MAX])
+def test_reason_when_it_is_long_or_in_other_bytes_then_every_host_can_read_the_trip_and_the_override(
+    etcd: Cluster, clients: Clients, reason: str
+) -> None:
+    clients.arm()
+    trip = msgspec.structs.replace(trip_record(), detail=reason, who=reason)
+    assert isinstance(clients.latches.perform(TripCluster(trip)), Done)
+    override = override_record(Override.EMERGENCY, reason)
+    written = clients.latches.perform(OverrideCluster(override, 0))
+    assert isinstance(written, Done)
+    assert clients.latches.perform(OverrideCluster(override, 0)) == written, "asked again it is done all the same"
+    view = clients.view()
+    assert view.problem == ""
+    assert view.latch is not None
+    assert view.override is not None
+    assert view.override.value.code is Override.EMERGENCY
