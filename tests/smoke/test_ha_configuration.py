@@ -1,217 +1,102 @@
-"""The files of conf/ha, names and folders replaced: certificates, three members of etcd, who may do what."""
+"""The files of conf/ha and the commands of runbook 07, section 2, started for real: three members of etcd, two trees.
+
+All tests but the first share one cluster, in order; each leaves one leader and one standby behind.
+"""
 
 from __future__ import annotations
 
+import datetime
 import json
-import os
 import re
 import ssl
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from socket import create_connection
 from urllib.request import urlopen
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from grinder.adapters.parent import end_with_parent
-from tests.etcd_kit import BIN, require_etcd
-from tests.free_ports import free_ports
+from grinder.adapters.kept_program import environment_of
+from grinder.cli.cluster import cluster_status
+from grinder.model.board import Word
+from grinder.settings import load
 from tests.smoke.conditions import wait_for
-from tests.smoke.trees import PROJECT, TreeUnderTest
+from tests.smoke.ha_hosts import HA, LETTERS, Host, Hosts, certificates, leads, run, settings_of
+from tests.smoke.test_ha import kill_tree, require_terms_in_order
+from tests.smoke.trees import TreeUnderTest
 
-HA = PROJECT / "conf" / "ha"
-MEMBERS = ("a", "b", "c")
-USERS = ("root", "node-a", "node-b", "operator")
 PREFIX = "/grinder/v1/live/"
+OURS = {
+    "ETCD_INITIAL_CLUSTER",
+    "ETCD_DATA_DIR",
+    "ETCD_LISTEN_PEER_URLS",
+    "ETCD_LISTEN_CLIENT_URLS",
+    "ETCD_LISTEN_METRICS_URLS",
+    "ETCD_INITIAL_ADVERTISE_PEER_URLS",
+    "ETCD_ADVERTISE_CLIENT_URLS",
+    *(f"ETCD_{side}{kind}_FILE" for side in ("", "PEER_") for kind in ("TRUSTED_CA", "CERT", "KEY")),
+    "GRINDER_ETCD_ENDPOINTS",
+    *(f"GRINDER_ETCD_{kind}_FILE" for kind in ("CA", "CERT", "KEY")),
+}
+"""Settings of the shipped files that are others here: addresses, ports and folders."""
 
-
-def run(*words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with the tools of etcd on the path."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        [str(word) for word in words], env={"PATH": path, **environ}, capture_output=True, text=True, check=False
-    )
-
-
-def certificates(folder: Path, *words: str) -> str:
-    done = run(HA / "certificates.sh", folder, *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-class Members:
-    """Three members as their files say, on loopback."""
-
-    def __init__(self, root: Path) -> None:
-        self.tls = root / "tls"
-        certificates(self.tls, "authority")
-        for member in MEMBERS:
-            certificates(self.tls, "member", f"etcd-{member}", f"host-{member}.example", "127.0.0.1")
-        for user in USERS:
-            certificates(self.tls, "client", user)
-        self.client_ports = dict(zip(MEMBERS, free_ports(3), strict=True))
-        self.peer_ports = dict(zip(MEMBERS, free_ports(3), strict=True))
-        self._root = root
-        self._children = [self._start(member, port) for member, port in zip(MEMBERS, free_ports(3), strict=True)]
-
-    def _start(self, member: str, metrics_port: int) -> subprocess.Popen[bytes]:
-        text = (HA / "etcd.env").read_text() + (HA / f"etcd-{member}.env").read_text()
-        for each in MEMBERS:
-            text = text.replace(f"host-{each}.example:2380", f"127.0.0.1:{self.peer_ports[each]}")
-        text = (
-            text.replace(f"host-{member}.example:2379", f"127.0.0.1:{self.client_ports[member]}")
-            .replace("0.0.0.0:2380", f"127.0.0.1:{self.peer_ports[member]}")
-            .replace("0.0.0.0:2379", f"127.0.0.1:{self.client_ports[member]}")
-            .replace("127.0.0.1:2381", f"127.0.0.1:{metrics_port}")
-            .replace("/etc/grinder/tls/member", f"{self.tls}/etcd-{member}")
-            .replace("/etc/grinder/tls", str(self.tls))
-            .replace("/var/lib/grinder-etcd", str(self._root / f"data-{member}"))
-        )
-        assert "example" not in re.sub(r"#.*", "", text)
-        settings = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
-        with (self._root / f"etcd-{member}.out").open("wb") as output:
-            return subprocess.Popen(
-                [BIN / "etcd"], env=settings, stdout=output, stderr=output, preexec_fn=end_with_parent
-            )
-
-    def ctl(self, user: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run etcdctl with somebody's certificate."""
-        return run("etcdctl", *words, **self.identity(user))
-
-    def identity(self, user: str) -> dict[str, str]:
-        """Return the environment that makes etcdctl somebody."""
-        return {
-            "ETCDCTL_API": "3",
-            "ETCDCTL_ENDPOINTS": ",".join(f"127.0.0.1:{port}" for port in self.client_ports.values()),
-            "ETCDCTL_CACERT": str(self.tls / "ca.pem"),
-            "ETCDCTL_CERT": str(self.tls / f"{user}.pem"),
-            "ETCDCTL_KEY": str(self.tls / f"{user}.key"),
-        }
-
-    def greets(self, port: int, user: str) -> bool:
-        """Tell whether somebody's certificate is let in at a port."""
-        context = ssl.create_default_context(cafile=str(self.tls / "ca.pem"))
-        context.load_cert_chain(self.tls / f"{user}.pem", self.tls / f"{user}.key")
-        try:
-            with context.wrap_socket(create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1") as peer:
-                peer.settimeout(10)
-                peer.sendall(b"GET /version HTTP/1.0\r\n\r\n")
-                return bool(peer.recv(1))
-        except (ssl.SSLError, ConnectionError):
-            return False
-
-    def said(self) -> str:
-        """Return what the members wrote."""
-        return "".join(path.read_text() for path in self._root.glob("*.out"))
-
-    def close(self) -> None:
-        """End them."""
-        for child in self._children:
-            child.kill()
-            child.wait()
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def members() -> Iterator[Members]:
-    require_etcd()
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        three = Members(Path(folder))
-        try:
-            healthy = "endpoint", "health"
-            wait_for(lambda: three.ctl("root", *healthy).returncode == 0, f"members answer: {three.said()}", 20)
-            done = run(HA / "access.sh", "live", "node-a", "operator", **three.identity("root"))
-            assert done.returncode == 0, done.stderr
-            yield three
-        finally:
-            three.close()
-
-
-def test_certificates_when_made_then_keys_are_private_and_each_says_until_when(members: Members) -> None:
-    assert {path.stat().st_mode & 0o777 for path in members.tls.glob("*.key")} == {0o600}
-    shown = certificates(members.tls, "show")
-    assert len(re.findall(r"^\S+\.pem +notAfter=", shown, re.MULTILINE)) == 1 + len(MEMBERS) + len(USERS)
-    again = run(HA / "certificates.sh", members.tls, "authority")
-    assert again.returncode == 1
-    assert "is there" in again.stderr
-
-
-def test_user_when_it_writes_then_the_keys_of_its_cluster_alone_are_open(members: Members) -> None:
-    for user in ("node-a", "operator"):
-        assert members.ctl(user, "put", f"{PREFIX}{user}", "x").returncode == 0
-        refused = members.ctl(user, "put", "/grinder/v1/other/x", "x")
-        assert "permission denied" in refused.stderr
-        assert "permission denied" in members.ctl(user, "get", "--prefix", "/grinder/v1/liv").stderr
-        assert "permission denied" in members.ctl(user, "user", "list").stderr
-
-
-def test_stranger_when_it_asks_then_it_is_refused(members: Members) -> None:
-    assert members.ctl("node-b", "get", PREFIX).returncode != 0, "a certificate without a user"
-    assert members.ctl("etcd-a", "get", PREFIX).returncode != 0, "a member is no client"
-    bare = {name: value for name, value in members.identity("root").items() if "CERT" not in name or "CA" in name}
-    assert (
-        run(
-            "etcdctl", "--command-timeout=1s", "--dial-timeout=1s", "get", PREFIX, **{**bare, "ETCDCTL_KEY": ""}
-        ).returncode
-        != 0
-    ), "no certificate"
-
-
-def test_user_when_let_in_later_then_access_is_run_again(members: Members) -> None:
-    done = run(HA / "access.sh", "live", "node-b", **members.identity("root"))
-    assert done.returncode == 0, done.stderr
-    assert members.ctl("node-b", "put", f"{PREFIX}node-b", "x").returncode == 0
-
-
-def test_peer_port_when_a_client_knocks_then_only_members_are_let_in(members: Members) -> None:
-    port = members.peer_ports["a"]
-    assert members.greets(port, "etcd-b")
-    assert not members.greets(port, "node-a")
-
-
-def test_member_when_its_certificate_is_made_again_then_the_new_one_is_shown_without_a_restart(
-    members: Members,
-) -> None:
-    def shown() -> bytes:
-        context = ssl.create_default_context(cafile=str(members.tls / "ca.pem"))
-        context.load_cert_chain(members.tls / "root.pem", members.tls / "root.key")
-        address = "127.0.0.1", members.client_ports["c"]
-        with context.wrap_socket(create_connection(address), server_hostname="127.0.0.1") as connection:
-            certificate = connection.getpeercert(binary_form=True)
-            assert certificate is not None
-            return certificate
-
-    before = shown()
-    certificates(members.tls, "member", "etcd-c", "host-c.example", "127.0.0.1")
-    assert shown() != before
-    assert members.ctl("root", "endpoint", "health").returncode == 0
-
-
-READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-"""What ProtectSystem=strict of the unit does to the project's folder, in a mount namespace of its own."""
-
-
-@pytest.mark.skipif(run("unshare", "-rm", "true").returncode != 0, reason="no mount namespaces for us on this host")
-def test_tree_when_the_project_is_read_only_as_under_its_unit_then_it_starts_and_stops() -> None:
-    tree = TreeUnderTest()
-    (PROJECT / "var").mkdir(exist_ok=True)
+def hosts() -> Iterator[Hosts]:
+    three = Hosts("ab")
     try:
-        door = (sys.executable, "-m", "procs.run_trading", "--duration-s", "2")
-        done = subprocess.run(
-            ["unshare", "-rm", "sh", "-c", READ_ONLY, "sh", PROJECT, *door],
-            cwd=PROJECT,
-            env=tree.environ,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Trading loop stopped" in done.stdout
+        three.start()
+        three.permit()
+        certificates(three.made, "client", "node-c")
+        yield three
+        assert [host.tree.stop() for host in three.trees] == [0, 0], "each tree stops in order"
     finally:
-        tree.remove()
+        three.remove()
+
+
+def lost(host: Host, **changes: str) -> dict[str, str]:
+    """Return what a command on a host is told by each member that it cannot use, with the host's files as they are."""
+    settings = {**host.node.settings, **changes}
+    problems = {
+        end: cluster_status(load({**settings, "GRINDER_ETCD_ENDPOINTS": end})).problem
+        for end in settings["GRINDER_ETCD_ENDPOINTS"].split(",")
+    }
+    return {end: problem for end, problem in problems.items() if problem}
+
+
+def greets(hosts: Hosts, port: int, user: str) -> bool:
+    """Tell whether somebody's certificate is let in at a port."""
+    context = ssl.create_default_context(cafile=str(hosts.made / "ca.pem"))
+    context.load_cert_chain(hosts.made / f"{user}.pem", hosts.made / f"{user}.key")
+    try:
+        with context.wrap_socket(create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1") as peer:
+            peer.settimeout(10)
+            peer.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+            return bool(peer.recv(1))
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+def make_over(folder: Path, pem: Path) -> None:
+    """Have the authority sign a certificate again that is over since yesterday."""
+    key = load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    old = x509.load_pem_x509_certificate(pem.read_bytes())
+    now = datetime.datetime.now(datetime.UTC)
+    again = (
+        x509.CertificateBuilder(authority.subject, old.subject, old.public_key(), old.serial_number + 1)
+        .not_valid_before(now - datetime.timedelta(days=3))
+        .not_valid_after(now - datetime.timedelta(days=1))
+    )
+    for extension in old.extensions:
+        again = again.add_extension(extension.value, extension.critical)
+    pem.unlink()
+    pem.write_bytes(again.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))  # type: ignore[arg-type]
 
 
 def test_tree_when_alone_then_nothing_of_etcd_is_loaded_and_readyz_says_so() -> None:
@@ -228,3 +113,134 @@ def test_tree_when_alone_then_nothing_of_etcd_is_loaded_and_readyz_says_so() -> 
             assert not re.search(r"grpc|protobuf|etcd", loaded), program
     finally:
         tree.remove()
+
+
+def test_files_when_words_are_replaced_then_addresses_and_folders_alone_are_others(hosts: Hosts) -> None:
+    changed: set[str] = set()
+    for host in hosts.trees:
+        for unit, files in (
+            ("grinder-etcd.service", ("etcd.env", f"etcd-{host.letter}.env")),
+            ("grinder@.service", ("cluster.env", f"{host.node.name}.env")),
+        ):
+            shipped = environment_of("".join((HA / name).read_text() for name in files))
+            here = settings_of(unit, host.node.name, host.words)
+            assert here.keys() >= shipped.keys()
+            changed |= {name for name, value in shipped.items() if here[name] != value}
+            assert "example" not in "".join(here.values())
+    assert changed == OURS
+
+
+def test_certificates_when_made_then_keys_are_private_and_each_says_until_when(hosts: Hosts) -> None:
+    assert {path.stat().st_mode & 0o777 for path in hosts.made.glob("*.key")} == {0o600}
+    for host in hosts.trees:
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (host.etc / "tls").iterdir()}
+        private = {f"{whose}.{kind}": 0o400 for whose in ("member", "node") for kind in ("key", "pem")}
+        assert modes == {"ca.pem": 0o444, **private}
+    shown = certificates(hosts.made, "show")
+    assert len(re.findall(r"^\S+\.pem +notAfter=", shown, re.MULTILINE)) == 1 + len(LETTERS) + 5
+    again = run(HA / "certificates.sh", hosts.made, "authority")
+    assert again.returncode == 1
+    assert "is there" in again.stderr
+
+
+def test_user_when_it_writes_then_the_keys_of_its_cluster_alone_are_open(hosts: Hosts) -> None:
+    for user in ("node-a", "operator"):
+        assert hosts.ctl(user, "put", f"{PREFIX}smoke", "x").returncode == 0
+        assert hosts.ctl(user, "del", f"{PREFIX}smoke").returncode == 0
+        for words in (("put", "/grinder/v1/other/x", "x"), ("get", "--prefix", "/grinder/v1/liv"), ("user", "list")):
+            assert "permission denied" in hosts.ctl(user, *words).stderr, words
+
+
+def test_member_or_snapshot_when_asked_for_then_root_alone_may(hosts: Hosts) -> None:
+    for words, said in (
+        (("defrag",), "Finished"),
+        (("snapshot", "save", f"{hosts.root}/snapshot.db"), "saved"),
+        (("member", "remove", "1"), "not found"),
+    ):
+        refused = hosts.ctl("node-a", *words, endpoint=hosts.endpoints[0])
+        assert "permission denied" in refused.stderr, words
+        done = hosts.ctl("root", *words, endpoint=hosts.endpoints[0])
+        assert said in done.stdout + done.stderr, words
+
+
+def test_stranger_when_it_asks_then_it_is_refused(hosts: Hosts) -> None:
+    assert hosts.ctl("node-c", "get", PREFIX).returncode != 0, "a certificate without a user"
+    assert hosts.ctl("etcd-a", "get", PREFIX).returncode != 0, "a member is no client"
+    bare = {name: value for name, value in hosts.identity("root").items() if "CERT" not in name or "CA" in name}
+    impatient = ("--command-timeout=1s", "--dial-timeout=1s")
+    assert run("etcdctl", *impatient, "get", PREFIX, **{**bare, "ETCDCTL_KEY": ""}).returncode != 0, "no certificate"
+
+
+def test_user_when_let_in_later_then_access_is_run_again(hosts: Hosts) -> None:
+    done = run(HA / "access.sh", "live", "node-c", **hosts.identity("root"))
+    assert done.returncode == 0, done.stderr
+    assert hosts.ctl("node-c", "get", PREFIX).returncode == 0
+
+
+def test_peer_port_when_a_client_knocks_then_only_members_are_let_in(hosts: Hosts) -> None:
+    assert greets(hosts, hosts.all[0].peer_port, "etcd-b")
+    assert not greets(hosts, hosts.all[0].peer_port, "node-a")
+
+
+def test_trees_when_started_from_the_shipped_files_then_one_acts_and_one_stands_by(hosts: Hosts) -> None:
+    hosts.until(hosts.trades, "one acts, one stands by, and orders rest")
+    leader = hosts.leader()
+    (standby,) = (host for host in hosts.trees if host is not leader)
+    assert not standby.node.word(Word.RISK_DEADLINE_BOOT_NS)
+    told = hosts.ctl("operator", "get", "--print-value-only", f"{PREFIX}leader").stdout
+    assert json.loads(told)["node"] == leader.node.name
+    for host in hosts.trees:
+        first = host.node.settings["GRINDER_ETCD_ENDPOINTS"].split(",")[0]
+        assert first == f"127.0.0.1:{host.client_port}", "each asks the member beside it first"
+
+
+def test_leader_when_its_tree_is_killed_then_the_other_acts_and_it_comes_back_only_with_a_certificate_of_ours(
+    hosts: Hosts,
+) -> None:
+    """It comes back with a pair of another authority: it takes no risk and says why, until the pair is put right."""
+    old = hosts.leader()
+    term = old.node.word(Word.TERM)
+    kill_tree(old.node)
+    old.tree.stop()
+    new = hosts.until(lambda: next((host for host in hosts.trees if leads(host)), None), "the other leads")
+    assert new is not old
+    assert new.node.word(Word.TERM) > term
+    foreign = hosts.root / "foreign"
+    certificates(foreign, "authority")
+    certificates(foreign, "client", old.node.name)
+    old.bring(foreign, old.node.name, "node")
+    old.tree.start()
+    why = f"our certificate {old.etc}/tls/node.pem is of no authority in {old.etc}/tls/ca.pem"
+    hosts.until(lambda: any(why in str(each["why"]) for each in old.said("ETCD_FAILS")), "it says why")
+    hosts.until(lambda: old.node.look().role == "UNKNOWN", "it does not know who leads")
+    assert (old.node.word(Word.RISK_DEADLINE_BOOT_NS), old.node.word(Word.LEAD_DEADLINE_BOOT_NS)) == (0, 0)
+    pid = old.node.pid("executor")
+    old.bring(hosts.made, old.node.name, "node")
+    hosts.until(hosts.trades, "it stands by")
+    assert old.node.pid("executor") == pid, "without a restart"
+    assert hosts.venue is not None
+    require_terms_in_order(hosts.venue)
+
+
+def test_members_when_a_certificate_is_over_or_of_another_name_then_each_is_named_and_the_trees_go_on(
+    hosts: Hosts,
+) -> None:
+    first, second, third = hosts.all
+    make_over(hosts.made, second.etc / "tls" / "member.pem")
+    certificates(hosts.made, "member", "etcd-c", "host-c.example")
+    third.bring(hosts.made, "etcd-c", "member")
+    wrong = lost(first)
+    assert set(wrong) == {hosts.endpoints[1], hosts.endpoints[2]}
+    assert "(its certificate is over)" in wrong[hosts.endpoints[1]]
+    assert "(its certificate is not made out to 127.0.0.1)" in wrong[hosts.endpoints[2]]
+    bare = dict.fromkeys((f"GRINDER_ETCD_{kind}_FILE" for kind in ("CA", "CERT", "KEY")), "")
+    without = lost(first, **bare)
+    assert set(without) == set(hosts.endpoints)
+    assert all("wants certificates: no GRINDER_ETCD_*_FILE is set" in why for why in without.values())
+    hosts.until(hosts.trades, "the trees go on")
+    certificates(hosts.made, "member", "etcd-c", "host-c.example", "127.0.0.1")
+    for host in (second, third):
+        host.bring(hosts.made, f"etcd-{host.letter}", "member")
+    said = first.node.grinder("doctor").stdout
+    found = re.findall(r"^(\w+) +etcd member +(\S+)", said, re.MULTILINE)
+    assert found == [("ok", end) for end in hosts.endpoints], said
