@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from grinder.adapters.binance.sign import Signer
+from grinder.adapters.binance.stops import Stops
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.flatten import Silent
 from grinder.core.venue_clock import ClockSample, sample
@@ -52,8 +53,14 @@ class Findings(msgspec.Struct, frozen=True):
     orders: VenueReply | None = None
 
 
-async def inquire(access: Access, clock: Clock) -> Findings:
-    """Ask the venue; never longer than two times ANSWER_S_MAX."""
+async def inquire(access: Access, clock: Clock, stops: Stops | None = None) -> Findings:
+    """Ask the venue; never longer than two times ANSWER_S_MAX.
+
+    Args:
+        access: the venue, and our key there.
+        clock: of this host.
+        stops: what the venue told this host to wait for.
+    """
     measured: ClockSample | None = None
     signer = None
     if access.api_key:
@@ -64,7 +71,7 @@ async def inquire(access: Access, clock: Clock) -> Findings:
             recv_window_ms=access.recv_window_ms,
         )
     config = VenueConfig(access.rest_url, "", OrderTransport.REST, access.state_dir)
-    venue = BinanceVenue(config, signer, clock=clock, telemetry=Silent(), log=Silent())
+    venue = BinanceVenue(config, signer, clock=clock, telemetry=Silent(), log=Silent(), stops=stops)
     await venue.start()
     try:
         asked_utc_ms = clock.utc_ms()

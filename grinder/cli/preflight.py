@@ -16,6 +16,7 @@ from grinder.cli import doctor
 from grinder.cli.acts import Scene, current_trip_id, override_sources, scene
 from grinder.cli.doctor import Finding
 from grinder.cli.host import print_json
+from grinder.cli.venue_stop import HostStops
 from grinder.core.interlocks import CLOCK_ERROR_US_MAX
 from grinder.core.venue_clock import ClockSample
 from grinder.model.control import Exit, Override
@@ -84,7 +85,7 @@ def _venue(where: Scene) -> list[Finding]:
         settings.recv_window_ms,
         where.state_dir,
     )
-    said = asyncio.run(inquire(access, where.clock))
+    said = asyncio.run(inquire(access, where.clock, HostStops(where, listens=True)))
     found = [
         Finding(
             "venue",

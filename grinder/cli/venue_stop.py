@@ -12,16 +12,26 @@ from grinder.adapters.binance.stops import SharedStops, Stops
 from grinder.adapters.flatten import Silent
 from grinder.cli.acts import Scene
 from grinder.cli.beside import Beside
-from grinder.model.board import OPERATOR
+from grinder.model.board import BAN_WORDS, OPERATOR, PAUSE_WORDS
 from grinder.model.units import NS_PER_MS
 
 
 class HostStops(Stops):
-    """The stops of one command. Takes no stop from others, for that may be of an address that this host has no more."""
+    """The stops of one command.
 
-    def __init__(self, where: Scene) -> None:
+    ``listens``: it takes over what the tree was told. An exit does not: that may be of an address that this host has no
+    more, and its own first question finds out.
+    """
+
+    def __init__(self, where: Scene, *, listens: bool = False) -> None:
         super().__init__()
         self._where = where
+        if not listens:
+            return
+        with where.board() as (board, _):
+            if board is not None:
+                super().pause(max(board.read_all(PAUSE_WORDS)))
+                super().ban(max(board.read_all(BAN_WORDS)))
 
     def pause(self, until_boot_ns: int) -> None:
         """Take over a pause, and tell it on."""

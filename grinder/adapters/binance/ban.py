@@ -78,7 +78,7 @@ class BanFile:
 
     def _write(self, ban: _Ban) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(f".{os.getpid()}")
+        fresh = self._path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         with fresh.open("wb") as file:
             file.write(msgspec.json.encode(ban))
             file.flush()

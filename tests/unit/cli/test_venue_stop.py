@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from grinder.adapters.binance.ban import BanFile
-from grinder.adapters.board import attach_reader, create_board
+from grinder.adapters.board import attach_operator, attach_reader, create_board
 from grinder.adapters.flatten import Silent
 from grinder.cli.acts import scene
 from grinder.cli.venue_stop import HostStops
@@ -32,10 +32,16 @@ def test_stops_when_a_command_is_told_then_the_tree_and_later_runs_know_it(run_d
     wait_for(lambda: 800_000 < kept.left_ms() <= 900_000, "the ban on the disk")
 
 
-def test_stops_when_others_were_told_before_then_the_command_asks_all_the_same(run_dir: Path, state_dir: Path) -> None:
+def test_stops_when_others_were_told_before_then_an_exit_asks_all_the_same_and_a_look_waits(
+    run_dir: Path, state_dir: Path
+) -> None:
     create_board(run_dir)
-    HostStops(scene()).ban(scene().clock.boot_ns() + 900_000 * NS_PER_MS)
-    assert HostStops(scene()).banned_until_boot_ns == 0
+    with attach_operator(run_dir) as board:
+        board.write(Word.BAN_OPERATOR_BOOT_NS, 7)
+        board.write(Word.PAUSE_OPERATOR_BOOT_NS, 5)
+    exits, looks = HostStops(scene()), HostStops(scene(), listens=True)
+    assert (exits.paused_until_boot_ns, exits.banned_until_boot_ns) == (0, 0)
+    assert (looks.paused_until_boot_ns, looks.banned_until_boot_ns) == (5, 7)
 
 
 def test_stops_when_there_is_no_board_then_only_the_disk_knows(run_dir: Path, state_dir: Path) -> None:
