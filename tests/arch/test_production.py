@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from grinder.cli.doctor import OPEN_FILES_MIN
 from grinder.model.control import Exit
 from grinder.model.limits import TREE_STOP_S_MAX
 from grinder.settings import VARIABLES
@@ -20,6 +21,11 @@ UNITS = ROOT / "conf" / "systemd"
 HA = ROOT / "conf" / "ha"
 PLACES = {"/opt/grinder/.venv/bin/python3": sys.executable, "/usr/bin/etcd": "/bin/true"}
 """Programs of a host that need not be on this one."""
+
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze on this host"
+)
 
 
 def unit(name: str) -> dict[str, list[str]]:
@@ -35,24 +41,46 @@ def variables(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze on this host")
-def test_units_when_read_by_systemd_then_it_has_nothing_to_say(tmp_path: Path) -> None:
+def complaints(folder: Path, right: str = "", wrong: str = "") -> list[str]:
+    """Return what systemd says of the units, with one of their lines made another."""
     for path in UNITS.glob("*.service"):
-        text = path.read_text()
+        text = path.read_text().replace(right, wrong) if right else path.read_text()
         for there, here in PLACES.items():
             text = text.replace(there, here)
-        (tmp_path / path.name.replace("@", "@node-a")).write_text(text)
-    drop_in = tmp_path / "grinder@node-a.service.d"
+        (folder / path.name.replace("@", "@node-a")).write_text(text)
+    drop_in = folder / "grinder@node-a.service.d"
     drop_in.mkdir()
     shutil.copy(UNITS / "bare-metal.conf", drop_in)
     done = subprocess.run(
-        ["systemd-analyze", "verify", *sorted(map(str, tmp_path.glob("*.service")))],
+        ["systemd-analyze", "verify", *sorted(map(str, folder.glob("*.service")))],
         capture_output=True,
         text=True,
         check=False,
     )
     ours = [line for line in done.stderr.splitlines() if "grinder" in line or "bare-metal" in line]
-    assert (done.returncode, ours) == (0, [])
+    return ours or ([] if done.returncode == 0 else [done.stderr])
+
+
+@needs_systemd
+def test_units_when_read_by_systemd_then_it_has_nothing_to_say(tmp_path: Path) -> None:
+    assert complaints(tmp_path) == []
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("KillMode=mixed", "KillMode=mixd"), ("LimitNOFILE=", "LimitNOFILES="), ("[Service]", "[Servcie]")],
+)
+def test_unit_when_a_word_of_it_is_misspelt_then_systemd_says_so(tmp_path: Path, right: str, wrong: str) -> None:
+    assert complaints(tmp_path, right, wrong)
+
+
+def test_units_when_read_then_they_end_in_order_and_have_room() -> None:
+    tree, member = unit("grinder@.service"), unit("grinder-etcd.service")
+    assert tree["KillMode"] == ["mixed"], "the front door alone is told to end, and ends the rest in order"
+    assert (member["Type"], member["Restart"]) == (["notify"], ["always"])
+    assert all(int(keys["LimitNOFILE"][0]) >= OPEN_FILES_MIN for keys in (tree, member))
+    assert {tree["User"][0], member["User"][0]} == {"grinder", "grinder-etcd"}
 
 
 def test_unit_of_the_tree_when_stopped_then_systemd_waits_longer_than_the_tree_may_take() -> None:
