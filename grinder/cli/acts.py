@@ -42,8 +42,6 @@ DURABLE_SOURCE: Final = "durable file"
 CLUSTER_SOURCE: Final = "cluster"
 """Names of the override's sources that are told apart."""
 
-STOP_HINT: Final = "run `supervisorctl -c conf/supervisord.conf stop executor`, or `grinder stop`"
-
 _LOOK_S_MAX: Final = 0.5
 """Longest wait for the tree's state directory to be seen, seconds: it comes before everything that is urgent."""
 
@@ -63,6 +61,15 @@ class Scene(msgspec.Struct, frozen=True):
     def latch(self) -> LatchFile:
         """The durable latch."""
         return host_latch(self.settings, self.state_dir)
+
+    @property
+    def stop_hint(self) -> str:
+        """What stops all new orders of this very tree, from any folder: others may run beside it."""
+        # Here, for it loads XML-RPC, and no command has time for that before it acts.
+        from grinder.adapters.supervisor_client import SUPERVISOR_SOCKET
+
+        socket = self.settings.run_dir.absolute() / SUPERVISOR_SOCKET
+        return f"run `supervisorctl -s unix://{socket} stop executor`, or `grinder stop`"
 
     def latch_record(self) -> LatchRecord:
         """Return what the latch file says, as the executor would read it at its next start."""

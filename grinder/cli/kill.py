@@ -21,7 +21,6 @@ from grinder.adapters.presence import alive
 from grinder.adapters.state_link import STATE_LINK
 from grinder.cli.acts import (
     BOARD_TRIP_ID,
-    STOP_HINT,
     Scene,
     conclude,
     exists,
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     began_mono_s = time.monotonic()
     tripped = trip_host(where, arguments.reason)
     lines, confirmed = _follow_up(where, arguments.reason, tripped, began_mono_s)
-    head = "LATCHED" if confirmed else f"NOT CONFIRMED: {STOP_HINT}"
+    head = "LATCHED" if confirmed else f"NOT CONFIRMED: {where.stop_hint}"
     lines.append(kill_evidence(where, tripped, head, *lines))
     return conclude(where, ACT, {"reason": arguments.reason}, Exit.OK if confirmed else Exit.GATE, head, *lines)
 
@@ -84,7 +83,7 @@ def _run_for_cluster(where: Scene, reason: str) -> int:
     with reach(where.settings) as cluster:
         told, line = cluster.tell_trip(_trip_record(where, about, node=os.uname().nodename))
         lines, confirmed = _reactions_there(cluster) if told else ([], False)
-    head = "LATCHED" if confirmed else f"NOT CONFIRMED: on each host say `grinder kill`, or {STOP_HINT}"
+    head = "LATCHED" if confirmed else "NOT CONFIRMED: on each host say `grinder kill`, or `grinder stop`"
     file = kill_file(KillEvent.KILL, about, trip_id, about.who, about.utc_ms, "; ".join((head, line, *lines)))
     code = Exit.OK if confirmed else Exit.GATE
     given = {"reason": reason, "cluster": "True"}

@@ -27,7 +27,6 @@ from grinder.adapters.presence import alive
 from grinder.cli import cluster_override
 from grinder.cli.acts import (
     DURABLE_SOURCE,
-    STOP_HINT,
     Scene,
     conclude,
     current_trip_id,
@@ -189,13 +188,13 @@ def _acked(where: Scene, board: StateBoard, sequence: int, since_mono_s: float) 
     if not exists(where, Process.EXECUTOR):
         rests = "without it nothing is ordered or cancelled; what is open at the venue is left by `grinder exit --yes`"
         return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; it stands for the next start; {rests}"
-    return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; to stop all new orders {STOP_HINT}"
+    return Exit.GATE, f"NOT ACKED: {', '.join(silent)}{answered}; to stop all new orders {where.stop_hint}"
 
 
 def _unseen(where: Scene, problem: str) -> tuple[Exit, str]:
     """Say what became of a change that no board could take."""
     text, nobody = without_board(where, problem)
-    return Exit.GATE, f"NOT ACKED: {text}{'' if nobody else f'; to stop all new orders {STOP_HINT}'}"
+    return Exit.GATE, f"NOT ACKED: {text}{'' if nobody else f'; to stop all new orders {where.stop_hint}'}"
 
 
 def _show(where: Scene, board: StateBoard | None, problem: str) -> int:

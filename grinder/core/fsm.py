@@ -6,7 +6,7 @@ EMERGENCY because an input is unknown.
 
 Unknown inputs fail closed: unknown toxicity or spread counts as HIGH, an unknown position as large (and so does one
 that was asked for before the emergency began, for it may be about to change), and an unknown drawdown holds EMERGENCY;
-outside it the guards refuse new risk with DRAWDOWN_BLOCKED, for a missing account sample is no reason to flatten.
+outside it the guards refuse new risk with INPUT_NOT_LIVE, for a missing account sample is no reason to flatten.
 """
 
 from __future__ import annotations

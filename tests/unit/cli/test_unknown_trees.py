@@ -44,14 +44,14 @@ def test_kill_when_the_board_is_of_another_version_then_not_confirmed_and_no_wor
 
 
 def test_override_when_the_board_is_of_another_version_then_it_says_what_stops_new_orders(
-    state_dir: Path, executor: None, say: Say
+    state_dir: Path, executor: None, run_dir: Path, say: Say
 ) -> None:
     assert main(["override", "show"]) == Exit.GATE
     assert "NOT KNOWN" in say()
     assert main(["override", "PAUSE"]) == Exit.GATE
     said = say()
     assert "executor may run here" in said
-    assert "to stop all new orders" in said
+    assert f"to stop all new orders run `supervisorctl -s unix://{run_dir}/supervisor.sock stop executor`" in said
 
 
 def test_stop_when_supervisord_does_not_answer_and_the_executor_lives_then_not_stopped_and_how(
