@@ -22,7 +22,7 @@ from grinder.model.cluster import ClusterView, LatchReply, NodeRecord, ReportNod
 from grinder.model.control import TRIP_CODES, HaRole, Override, Process, TripReason
 from grinder.model.latch import ClearStage, LatchRecord
 from grinder.model.limits import HEARTBEAT_STALE_MS
-from grinder.model.units import NS_PER_MS
+from grinder.model.units import NS_PER_MS, NS_PER_S
 from grinder.ports import Board, Clock, ClusterLatch, LatchStore, Log
 
 REPORT_PERIOD_MS: Final = 1_000
@@ -104,6 +104,8 @@ class ClusterLatchService:
         self._reported_mono_ns = 0
         self._reporting = False
         self._lost_revision = 0
+        self._namesake = ""
+        self._namesake_mono_ns = 0
 
     @property
     def problem(self) -> str:
@@ -119,6 +121,7 @@ class ClusterLatchService:
                 self._lost_revision = view.revision
             self._ports.board.write(Word.CLUSTER_PERMISSION, ABSENT if view.arm is None else ARMED)
             self._take_override(view)
+            self._look_for_namesake(view)
         self._act()
 
     def glance(self) -> None:
@@ -287,6 +290,15 @@ class ClusterLatchService:
             board.write(Word.CLUSTER_OVERRIDE, code)
             self._ports.log.event("CLUSTER_OVERRIDE", override=code.name, who=view.override.value.who)
 
+    def _look_for_namesake(self, view: ClusterView) -> None:
+        """Remember another host that reports under this one's name: each hides what the other says."""
+        facts = self._facts
+        for node in view.nodes:
+            if node.node == facts.node and node.host != facts.host:
+                if node.host != self._namesake:
+                    self._ports.log.event("NAMESAKE", node=node.node, host=node.host)
+                self._namesake, self._namesake_mono_ns = node.host, self._ports.clock.mono_ns()
+
     def _tell(self, now_mono_ns: int) -> None:
         """Report this host, now and then and soon after something changed."""
         if self._reporting:
@@ -325,6 +337,8 @@ class ClusterLatchService:
 
     def _objection(self) -> str:
         """Return what of this host speaks against clearing the cluster, beside its account; empty for nothing."""
+        if self._namesake and self._ports.clock.mono_ns() - self._namesake_mono_ns <= REPORT_TTL_S * NS_PER_S:
+            return f"another host, {self._namesake}, goes by this one's name; give each a GRINDER_NODE_ID of its own"
         if not self._fsm_lives:
             return "the fsm does not run, so nobody knows the account; start it first"
         own = override_of(self._ports.board.read(Word.OVERRIDE))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from grinder.model.board import Demand, Word
-from grinder.model.cluster import OverrideCluster, OverrideRecord
+from grinder.model.cluster import OverrideCluster, OverrideRecord, ReportNode
 from grinder.model.control import TRIP_CODES, Override, Process, TripReason
-from grinder.services.cluster_latch import ABSENT, ARMED
+from grinder.services.cluster_latch import ABSENT, ARMED, REPORT_TTL_S
 from tests.latch_world import World
 
 
@@ -237,6 +238,17 @@ def test_reset_when_a_host_demands_the_latch_or_is_unwell_then_refused(world: Wo
     world["b"].board.write(Word.OVERRIDE, Override.EMERGENCY)
     world.settle()
     assert world.reset()[0].startswith("b: the override is EMERGENCY")
+
+
+def test_reset_when_two_hosts_go_by_one_name_then_refused_until_one_is_gone(world: World) -> None:
+    world["a"].kill_command()
+    world.settle()
+    other = next(node for node in world.view().nodes if node.node == "b")
+    world.cluster.do(ReportNode(msgspec.structs.replace(other, host="elsewhere"), 5))
+    world.run(1_500)
+    assert world.reset()[0].startswith("b: another host, elsewhere, goes by this one's name")
+    world.run(2 * REPORT_TTL_S * 1_000)
+    assert world.reset() == []
 
 
 def test_file_when_it_cannot_be_read_then_its_trip_has_a_name_that_no_earlier_one_had(world: World) -> None:
