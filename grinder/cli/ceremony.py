@@ -92,7 +92,7 @@ def _fill(where: Scene, out: Path, note: str) -> list[str]:
         (out / name).write_bytes(body)
     metrics = out / "metrics.prom"
     if metrics.exists():
-        kept = [line for line in metrics.read_text().splitlines() if SUMMARY.search(line)]
+        kept = [line for line in metrics.read_text(errors="replace").splitlines() if SUMMARY.search(line)]
         (out / "metrics_summary.txt").write_text("\n".join(kept) + "\n")
     for name, text in _texts(where, note).items():
         (out / name).write_text(text)

@@ -12,12 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from grinder.adapters.audit import this_operator
 from grinder.adapters.board import StateBoard, attach_reader
-from grinder.adapters.clock import SystemClock
-from grinder.adapters.state_link import linked_state_dir
 from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
-from grinder.cli.acts import Scene, current_trip_id, override_sources
+from grinder.cli.acts import Scene, current_trip_id, exists, override_sources, scene_of
 from grinder.cli.cluster import ClusterStatus, cluster_status, status_lines
 from grinder.cli.host import lenient_settings, print_json
 from grinder.cli.rollback import lines as rollback_lines
@@ -89,7 +86,10 @@ class LatchStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Everything there is to see. A part that could not be had is None, and its error says why."""
+    """Everything there is to see. A part that could not be had is None, and its error says why.
+
+    ``present``: a process of the tree holds its slot, or nobody can tell.
+    """
 
     ready: bool
     reasons: tuple[str, ...]
@@ -101,6 +101,7 @@ class Status(msgspec.Struct, frozen=True):
     readyz_error: str
     latch: LatchStatus
     overrides: dict[str, str]
+    present: bool
     rollback: tuple[Criterion, ...]
     cluster: ClusterStatus | None = None
 
@@ -124,7 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def collect(settings: Settings) -> Status:
     """Return the status of this host's tree, asking each source on its own."""
-    board, board_error, latch, overrides = _board(settings)
+    where = scene_of(settings)
+    board, board_error, latch, overrides = _board(where)
     programs, supervisor_error = _programs(settings)
     readyz, readyz_error = _readyz(settings)
     ready = bool(readyz and readyz.get("ready"))
@@ -143,6 +145,7 @@ def collect(settings: Settings) -> Status:
         readyz_error=readyz_error,
         latch=latch,
         overrides=overrides,
+        present=any(exists(where, process) for process in TREE),
         rollback=standing(settings, tripped, state, age_s, board.exit_errors if board is not None else 0),
         cluster=cluster_status(settings) if settings.ha_enabled else None,
     )
@@ -150,15 +153,13 @@ def collect(settings: Settings) -> Status:
 
 def _runs(status: Status) -> bool:
     alive = status.board is not None and any(process.alive for process in status.board.processes.values())
-    return alive or status.programs is not None or status.readyz is not None
+    return alive or status.present or status.programs is not None or status.readyz is not None
 
 
-def _board(settings: Settings) -> tuple[BoardStatus | None, str, LatchStatus, dict[str, str]]:
+def _board(where: Scene) -> tuple[BoardStatus | None, str, LatchStatus, dict[str, str]]:
     """Return what the board shows, and what board and files say together of latch and override."""
-    state_dir = linked_state_dir(settings.run_dir, settings.state_dir)
-    where = Scene(settings, state_dir, this_operator(), SystemClock())
     try:
-        board = attach_reader(settings.run_dir, settings.symbols)
+        board = attach_reader(where.settings.run_dir, where.settings.symbols)
     except (BoardError, OSError) as error:
         return None, str(error), _latch(where, None), _overrides(where, None)
     try:

@@ -63,6 +63,13 @@ def test_stop_when_supervisord_does_not_answer_and_the_executor_lives_then_not_s
     assert f"kill -TERM $(cat {run_dir}/executor.lock)" in said
 
 
+def test_status_when_the_board_is_of_another_version_then_it_does_not_say_that_no_tree_runs(
+    state_dir: Path, executor: None, say: Say
+) -> None:
+    assert main(["status"]) == Exit.GATE
+    assert "no tree runs" not in say()
+
+
 @pytest.mark.parametrize("words", [["status"], ["reset", "--ack", "x"], ["override", "NONE", "--ack"], ["ceremony"]])
 def test_command_when_the_state_folder_cannot_be_looked_into_then_it_says_so_and_ends(
     words: list[str], locked_away: None, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
