@@ -8,21 +8,18 @@ latch file, cluster, evidence and audit beside the exit. Refuses only words it c
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 from functools import partial
 from math import inf
 from typing import Final
 
-from grinder.adapters.flatten import Account, Flatten
 from grinder.cli.acts import Scene, conclude, keep_evidence, scene_of
 from grinder.cli.beside import Beside
 from grinder.cli.kill import kill_evidence, tell_cluster, trip_board, trip_host
-from grinder.cli.venue_stop import HostStops
 from grinder.core.emergency import Result
 from grinder.core.exit_record import ExitReport, exit_file
 from grinder.model.control import Exit
-from grinder.settings import Settings, add_flags, explain, flag_values, read_secret_file
+from grinder.settings import add_flags, explain, flag_values, read_secret_file
 
 ACT = "exit"
 TIMEOUT_S: Final = 300.0
@@ -85,7 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
     begun = Beside(partial(where.audit, ACT, given, None, ""))
     latched = Beside(partial(_latch, where))
     began_utc_ms = where.clock.utc_ms()
-    outcome = asyncio.run(Flatten(_account(settings), where.clock, _say, HostStops(where)).run(arguments.timeout_s))
+    # Not at the top: what speaks to the venue takes longer to load than all else, and the board is tripped without it.
+    from grinder.cli.leave import leave
+
+    outcome = leave(where, arguments.timeout_s)
     code, text = _verdict(outcome)
     print(text, flush=True)
     evidence = Beside(partial(_evidence, where, outcome, began_utc_ms))
@@ -99,18 +99,6 @@ def _latch(where: Scene) -> list[str]:
     tripped = trip_host(where, WHY)
     lines = [*tripped.lines, *tell_cluster(where, WHY, tripped)]
     return [*lines, kill_evidence(where, tripped, *lines)]
-
-
-def _account(settings: Settings) -> Account:
-    return Account(
-        settings.venue_rest_url,
-        settings.binance_api_key.reveal(),
-        settings.binance_api_secret.reveal(),
-        settings.recv_window_ms,
-        settings.symbols,
-        settings.order_prefix,
-        settings.emergency_slippage_bps,
-    )
 
 
 def _verdict(outcome: ExitReport) -> tuple[Exit, str]:
@@ -131,7 +119,3 @@ def _evidence(where: Scene, outcome: ExitReport, began_utc_ms: int) -> str:
     """Write the evidence with its checksum; return where it is, or why there is none."""
     file = exit_file(outcome, where.operator.text, REASON, began_utc_ms, where.clock.utc_ms())
     return keep_evidence(where, file)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

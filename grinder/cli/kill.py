@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -96,6 +95,9 @@ def _follow_up(where: Scene, reason: str, tripped: Tripped, began_mono_s: float)
     if not where.settings.ha_enabled:
         reactions, obeyed = _reactions_here(where, tripped, began_mono_s)
         return lines + reactions, tripped.durable and obeyed
+    # Not at the top: it brings logging along, and the board is tripped without it.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as beside:
         telling = beside.submit(_tell, where, _own_trip(where, reason, tripped))
         reactions, obeyed = _reactions_here(where, tripped, began_mono_s)

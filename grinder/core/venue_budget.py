@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.drawdown import WINDOW_MS, DrawdownConfig
 from grinder.model.limits import (
     ACCOUNT_STALE_MS,
     ACCOUNT_SYNC_INTERVAL_MS_MAX,
@@ -122,5 +121,3 @@ def least_interval_ms(symbols: int, countdown_ms: int) -> int:
 
 assert 0 < least_interval_ms(SYMBOLS_MAX, DEAD_MAN_COUNTDOWN_MS_MAX) <= ACCOUNT_SYNC_INTERVAL_MS_MAX
 assert ACCOUNT_SYNC_INTERVAL_MS_MAX < STRETCHED_MS < ACCOUNT_STALE_MS
-# Else the drawdown would be unknown whenever a snapshot is on its way: one fails, the three that count are four apart.
-assert (DrawdownConfig().confirmations + 1) * STRETCHED_MS < WINDOW_MS

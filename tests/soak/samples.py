@@ -22,6 +22,9 @@ MIB = 1 << 20
 TREE = "tree"
 """Stands for the process where a sample is of the whole tree's files."""
 
+PLACED = "orders_placed"
+"""Quantity of the tree: orders that the venue took so far."""
+
 QUANTITIES = ("rss_mib", "fds", "threads", "sockets")
 FILES = ("journal_mib", "state_mib", "log_mib", "artifact_mib")
 

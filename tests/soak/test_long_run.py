@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from grinder.adapters.journal import SEGMENT_BYTES
+from grinder.model.limits import TRADE_IDS_REMEMBERED
+from grinder.services.order_store import IDS_REMEMBERED, RETIRED_MAX
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.truth import require_sound
 from tests.soak.faults import LONG_ACTS, stir, switch_on
 from tests.soak.progress import Progress, keep, situation
-from tests.soak.samples import MIB, Line, Sample, lines, of_files, of_process, summary, write_csv
+from tests.soak.samples import MIB, PLACED, TREE, Line, Sample, lines, of_files, of_process, summary, write_csv
 
 DURATION_VARIABLE = "SOAK_S"
 """Environment: how long the tree trades, seconds."""
@@ -34,10 +37,18 @@ SEED_VARIABLE = "SOAK_SEED"
 FOLDER = Path(PROJECT) / "build" / "soak"
 OURS = ("feed", "fsm", "executor", "syncer", "metrics")
 
-RISE_MAX = {"rss_mib": 6.0, "fds": 8.0, "threads": 1.0, "sockets": 8.0}
-"""How much the line may rise after the warm-up. Memory: finished orders, ids and trades are kept up to a bound that
-half an hour of trading does not reach, a few hundred bytes each, and the allocator's arenas are a MiB each. Descriptors
-and sockets: REST keeps connections for reuse, and needs more of them while faults take the WebSocket API away."""
+RISE_MAX = {"fds": 8.0, "threads": 1.0, "sockets": 8.0}
+"""How much the line may rise after the warm-up: REST keeps connections for reuse, and needs more of them while faults
+take the WebSocket API away."""
+
+LATE_SHARE = 0.5
+LATE_RISE_MIB_MAX = 1.0
+"""How much the line of a process's memory may rise in the last half, besides what the executor's tables take then. In
+half an hour it was 0.25 MiB at most."""
+
+RETIRED_BYTES, ID_BYTES, TRADE_BYTES = 780, 140, 190
+"""What the executor keeps of an order that has ended, of an id and of a trade, as measured; each up to a bound, of
+which half an hour of trading reaches the first at most."""
 
 JOURNAL_MIB_MAX = 4 * SEGMENT_BYTES / MIB
 """The file that is written, the one before it, the checkpoint that replaces that, and the prepared one."""
@@ -66,6 +77,7 @@ def sample(tree: TreeUnderTest, began_s: float) -> list[Sample]:
     """Look at every process and every folder once."""
     at_s = time.monotonic() - began_s
     found = [each for name, pid in tree.pids().items() if pid for each in of_process(at_s, name, pid)]
+    found.append(Sample(at_s, TREE, PLACED, tree.venue.counts()["placed"]))
     return found + of_files(at_s, tree.root / "state", tree.root / "log", tree.root / "artifacts")
 
 
@@ -74,12 +86,34 @@ def orders_moved(tree: TreeUnderTest) -> int:
     return counts["placed"] + counts["amended"] + counts["cancelled"]
 
 
+def tables_mib(placed_before: float, placed: float) -> float:
+    """Return by how much the executor's tables grow from one number of placed orders to another, each filled once."""
+
+    def held(orders: float) -> float:
+        ids, trades = min(orders, IDS_REMEMBERED) * ID_BYTES, min(orders, TRADE_IDS_REMEMBERED) * TRADE_BYTES
+        return min(orders, RETIRED_MAX) * RETIRED_BYTES + ids + trades
+
+    return (held(placed) - held(placed_before)) / MIB
+
+
+def memory_grown(late: list[Line]) -> list[str]:
+    """Return each of our processes whose memory rose by more in the last half than can be told."""
+    placed = next(line for line in late if line.quantity == PLACED)
+    told = {"executor": tables_mib(placed.first, placed.highest)}
+    return [
+        f"{line.process} rss_mib rose by {line.rise:.2f} in the last half; tables: {told.get(line.process, 0.0):.2f}"
+        for line in late
+        if line.process in OURS and line.quantity == "rss_mib"
+        if line.rise > LATE_RISE_MIB_MAX + told.get(line.process, 0.0)
+    ]
+
+
 def grown(found: list[Line]) -> list[str]:
-    """Return every quantity of our processes that rose by more than it may, and files beyond their bound."""
+    """Return every other quantity of our processes that rose by more than it may, and files beyond their bound."""
     rising = [
         f"{line.process} {line.quantity} rose by {line.rise:.2f}"
         for line in found
-        if line.process in OURS and line.rise > RISE_MAX[line.quantity]
+        if line.process in OURS and line.rise > RISE_MAX.get(line.quantity, inf)
     ]
     bounds = {"journal_mib": JOURNAL_MIB_MAX, "state_mib": STATE_MIB_MAX}
     large = [f"{line.quantity} {line.highest:.1f}" for line in found if line.highest > bounds.get(line.quantity, 1e9)]
@@ -128,6 +162,7 @@ def test_tree_when_it_trades_for_long_with_faults_then_memory_descriptors_and_fi
         assert tree.pids() == pids
         assert moved_late > 0, "it traded to the end"
         assert grown(found) == []
+        assert memory_grown(lines(samples, after_s=duration_s * LATE_SHARE)) == []
         tree.venue.delete("faults")
         require_sound(tree, tree.venue)
     except BaseException:
