@@ -144,7 +144,8 @@ def answered(
     wait_ms = min(QUERY_PERIOD_MS_MAX, FIRST_QUERY_MS << min(doubt.asked, 10))
     if doubt.again:
         wait_ms = 0
-    elif doubt.unresolved:
+    elif doubt.unresolved and not not_found:
+        # A venue that denies the order is asked on: a few such answers more, and the matter is settled.
         wait_ms = SLOW_PERIOD_MS
     telling = (
         doubt.since_mono_ns + in_flight_ms(recv_window_ms) * NS_PER_MS,

@@ -10,6 +10,7 @@ import pytest
 from grinder.core.doubt import (
     ANSWER_OVERDUE_MS,
     NOT_FOUND_MIN,
+    SLOW_PERIOD_MS,
     TRIES_MAX,
     UNRESOLVED_AFTER_MS,
     absent,
@@ -193,6 +194,18 @@ def test_doubt_when_queries_are_hurried_then_it_is_not_given_up_before_one_of_th
     now = UNRESOLVED_AFTER_MS * NS_PER_MS
     doubt = answered(asked(doubt, now), now, not_found=False)
     assert doubt.unresolved
+
+
+def test_doubt_when_asking_did_not_help_and_the_venue_denies_the_order_then_asked_on_until_that_is_settled() -> None:
+    doubt = begin(0)
+    for _ in range(2 * TRIES_MAX):
+        doubt = answered(asked(doubt, doubt.next_mono_ns), doubt.next_mono_ns, not_found=False)
+    assert doubt.unresolved
+    last_mono_ns = doubt.asked_mono_ns
+    assert doubt.next_mono_ns - last_mono_ns == SLOW_PERIOD_MS * NS_PER_MS
+    while not absent(doubt, RECV_WINDOW_MS_MAX):
+        doubt = answered(asked(doubt, doubt.next_mono_ns), doubt.next_mono_ns, not_found=True)
+    assert doubt.asked_mono_ns - last_mono_ns < 2 * SLOW_PERIOD_MS * NS_PER_MS
 
 
 def test_trades_when_seen_again_then_known_per_side_and_bounded() -> None:
