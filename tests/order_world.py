@@ -1,22 +1,20 @@
 """The real executor in front of the real simulated exchange, on a virtual clock, with the truth checked at every word.
 
-Whatever the executor publishes is compared with the exchange at once: an order called ended must be ended there, a fill
-must have happened, an id must have been placed once. ``agree`` compares everything when all is quiet again.
+The account that it is told of follows the exchange, a while behind. Whatever the executor publishes is compared with
+the exchange at once: an order called ended must be ended there, a fill must have happened, an id must have been placed
+once. ``agree`` compares everything when all is quiet again.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
 from random import Random
 
-import msgspec
-
-from grinder.core.fills import Spans, cover
 from grinder.core.interlocks import ROLE_ACTIVE
-from grinder.core.ledger import CountedRecord, Record, replay
-from grinder.model.account import AccountState, Balance, Source
+from grinder.core.ledger import replay
 from grinder.model.board import Word
 from grinder.model.control import FsmState
 from grinder.model.frames import Envelope, Frame
@@ -37,12 +35,15 @@ from grinder.model.orders import (
 from grinder.model.reasons import PlanReason
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import AmendOrder, PlaceOrder, VenueRequest
+from grinder.ports import Journal
 from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.order_store import ExecutorPorts
 from grinder.sim.exchange.orders import Order as VenueOrder
 from grinder.sim.exchange.venue import Outcome
 from tests.account_world import FSM_INCARNATION, MemoryJournal, limits, order_id
+from tests.crashing_journal import CrashingJournal
 from tests.fakes import FakeBoard, venue_clock_words
+from tests.lagging_account import LaggingAccount
 from tests.market import RecordingEvidence, RecordingStream, RecordingTelemetry
 from tests.order_wire import Killed, SimulatedWire, VirtualClock
 from tests.sim_kit import KEY, Core
@@ -54,9 +55,6 @@ STEP_MS = 50
 REFRESH_MS = 500
 VENUE_WORDS = {"EXPIRED_IN_MATCH": "EXPIRED"}
 DEADLINE_MS = 500
-
-
-_records = msgspec.msgpack.Decoder(Record)
 
 
 class Disagreement(AssertionError):
@@ -73,36 +71,18 @@ class LastWords:
         self.events.append((name, fields))
 
 
-class CrashingJournal(MemoryJournal):
-    """A journal whose process can die right before or after a record is on disk.
-
-    ``untold``: per order the quantity put on record as counted and not published yet, which a kill leaves untold.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.crash = ""
-        self.untold: Counter[str] = Counter()
-        self._spans: dict[str, Spans] = {}
-
-    def append(self, record: bytes) -> bool:
-        if self.crash == "before_journal":
-            raise Killed(self.crash)
-        written = super().append(record)
-        decoded = _records.decode(record)
-        if isinstance(decoded, CountedRecord):
-            name = decoded.client_order_id
-            self._spans[name], added = cover(self._spans.get(name, ()), decoded.start, decoded.end)
-            self.untold[name] += added  # type: ignore[assignment]
-        if self.crash == "after_journal":
-            raise Killed(self.crash)
-        return written
-
-
 class OrderWorld:
     """One venue, and executors one after the other on one journal."""
 
-    def __init__(self, seed: int, wire: type[SimulatedWire] = SimulatedWire) -> None:
+    def __init__(
+        self,
+        seed: int,
+        wire: type[SimulatedWire] = SimulatedWire,
+        *,
+        journal: Callable[[], Journal] | None = None,
+        max_position_usd: Decimal | None = None,
+    ) -> None:
+        """``journal``: opens the one journal of all executors, again after a kill; in memory by default."""
         self.seed = seed
         self.random = Random(seed)
         self.clock = VirtualClock()
@@ -111,7 +91,10 @@ class OrderWorld:
         self.core.top("60000.00", "5", "60000.10", "5")
         self.wire = wire(self.core, self.clock, self.random)
         self.wire.on_executed = self._on_executed
-        self.journal = CrashingJournal()
+        in_memory = MemoryJournal()
+        self.journal = CrashingJournal(journal or (lambda: in_memory))
+        self.account = LaggingAccount(self.core, SYMBOL, seed)
+        self._max_position_usd = max_position_usd
         self.board = FakeBoard()
         self.log = LastWords()
         self.telemetry = RecordingTelemetry()
@@ -134,16 +117,19 @@ class OrderWorld:
     def start(self) -> None:
         """Start an executor, the first or the next after a kill."""
         self.starts += 1
-        self.journal.crash = ""
+        self._started_ns = self.clock.now_ns
         for name, qty in self.journal.untold.items():
             self._count(name, qty)
-        self.journal.untold.clear()
+        if self.starts > 1:
+            self.journal.reopen()
         evidence = RecordingEvidence()
         ports = ExecutorPorts(
             self.wire, self.journal, self, self.clock, self.telemetry, self.log, evidence, RecordingStream()
         )
         config = ExecutorConfig(
-            limits=limits(max_notional_per_order=D(10**6), max_orders_per_run=10**9),
+            limits=limits(
+                max_notional_per_order=D(10**6), max_orders_per_run=10**9, max_position_usd=self._max_position_usd
+            ),
             symbols=(SYMBOL,),
             prefix="grd",
             term=0,
@@ -195,6 +181,7 @@ class OrderWorld:
     def _refresh(self) -> None:
         """Let every other input be fresh."""
         now = self.clock.now_ns
+        self.account.look(now)
         if now < self._refresh_ns and self.starts == getattr(self, "_refreshed_start", 0):
             return
         self._refreshed_start = self.starts
@@ -207,9 +194,7 @@ class OrderWorld:
         }
         mark = self.core.exchange.markets[SYMBOL].mark
         self.board.publish_mark(MarkPrice(SYMBOL, mark, mark, ZERO, 0, self.clock.utc_ms(), now))
-        account = AccountState(
-            (), Balance(D(1), ZERO, D(1)), 0, ZERO, False, True, Source.REST, now, self.clock.utc_ms()
-        )
+        account = self.account.told(now, self._started_ns, self.clock.utc_ms())
         self.service.on_envelope(Envelope(1, 1, 0, now, account))
 
     # Commands -------------------------------------------------------------------------------------
@@ -372,7 +357,7 @@ class OrderWorld:
             self._require(self.counted[name] == filled, f"{name}: counted {self.counted[name]} of {filled}")
         held = self.core.held()
         self._require(self.position + self.by_hand == held, f"{self.position} and {self.by_hand} are not {held}")
-        unresolved = replay(self.journal.records).orders.keys() - self.believed.keys()
+        unresolved = replay(self.journal.on_record()).orders.keys() - self.believed.keys()
         self._require(not unresolved, f"intents without an end: {unresolved}")
         compared = len(self._lately_ended) + len(self.believed)
         self._lately_ended.clear()

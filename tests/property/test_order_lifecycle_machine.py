@@ -1,30 +1,39 @@
 """The lifecycle as a state machine: any commands, faults, kills and reports, against the simulated venue and a model.
 
 The model is as dumb as can be: it hears every word of the venue at once, in order and once, and keeps the last. The
-executor hears them late, twice, out of order or not at all, asks through faults, and dies in between.
+executor hears them late, twice, out of order or not at all, asks through faults, and dies in between. Its journal is
+the one of production, on a disk; its account follows the venue, a while behind.
 
 Invariants, after every step: no id is placed twice; an order that lives at the venue was not called ended; no more is
-counted as filled than was traded; an open order is believed to be at least as large as it is. When all is quiet the
-executor, the venue and the model agree.
+counted as filled than was traded; an open order is believed to be at least as large as it is; position and entries stay
+within the cap at worst. When all is quiet the executor, the venue and the model agree.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from decimal import Decimal
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from grinder.adapters.journal import SEGMENT_BYTES_MIN, FileJournal
 from grinder.model.orders import OrderUpdate, Side, TimeInForce
 from grinder.model.units import ZERO
 from grinder.model.venue import OrderEvent
+from grinder.settings import JournalSync
 from grinder.sim.exchange.faults import FaultRule
 from tests.order_wire import Trouble
 from tests.order_world import SYMBOL, TICK, VENUE_WORDS, OrderWorld
 from tests.sim.order_storm import FAULTS, STEPS
 
 D = Decimal
+MARK_MOVES = D("1.01")
+"""What was within the cap stays there; its value moves with the mark price."""
+
 OPEN_WORDS = ("NEW", "PARTIALLY_FILLED")
 FAULT = st.one_of(st.none(), st.sampled_from(FAULTS))
 
@@ -46,13 +55,36 @@ class LastWords:
         return {name: event for name, event in ours.items() if event.status in OPEN_WORDS}
 
 
+class Disk:
+    """The journal's folder, on the disk of this machine; a kill leaves in it what was written."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(dir="/tmp"))
+        self._journal: FileJournal | None = None
+
+    def open(self) -> FileJournal:
+        self.close()
+        self._journal = FileJournal(self._folder / "journal", JournalSync.NONE, SEGMENT_BYTES_MIN)
+        return self._journal
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+    def remove(self) -> None:
+        self.close()
+        shutil.rmtree(self._folder)
+
+
 class Lifecycle(RuleBasedStateMachine):
     """Rules are what may happen; Hypothesis chooses and shrinks."""
 
-    @initialize(seed=st.integers(0, 1 << 16))
-    def begin(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 1 << 16), cap_usd=st.sampled_from((None, D(3_000))))
+    def begin(self, seed: int, cap_usd: Decimal | None) -> None:
         self.model = LastWords()
-        self.world = OrderWorld(seed)
+        self.disk = Disk()
+        self.cap_usd = cap_usd
+        self.world = OrderWorld(seed, journal=self.disk.open, max_position_usd=cap_usd)
         self.world.wire.on_said = self.model.hear
         self.world.run(2_000)
 
@@ -165,8 +197,19 @@ class Lifecycle(RuleBasedStateMachine):
             believed = self.world.believed.get(name)
             assert believed is None or believed.qty - believed.filled_qty >= event.qty - event.filled_qty
 
+    @invariant()
+    def no_more_could_be_held_than_the_cap_allows(self) -> None:
+        if self.cap_usd is not None:
+            assert self.world.account.could_hold_usd() <= self.cap_usd * MARK_MOVES
+
     def teardown(self) -> None:
         """Let all be quiet; then executor, venue and model agree."""
+        try:
+            self._agree()
+        finally:
+            self.disk.remove()
+
+    def _agree(self) -> None:
         self.world.settle()
         self.world.agree()
         assert self.world.believed.keys() == self.model.open().keys()

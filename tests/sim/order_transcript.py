@@ -24,7 +24,7 @@ class ToldWire(SimulatedWire):
 def main(seed: int, operations: int) -> None:
     storm = Storm(seed, ToldWire)
     storm.run(operations)
-    for record in storm.world.journal.records:
+    for record in storm.world.journal.on_record():
         print(record.hex())
     print(storm.compared)
 
