@@ -35,5 +35,10 @@ def write_evidence(root: Path, writer: str, folder: str, name: str, text: str) -
 
 def _replace(path: Path, data: bytes) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fresh.write_bytes(data)
-    fresh.replace(path)
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except OSError:
+        # Retention does not see it, and each try would leave one more on a disk that is full already.
+        fresh.unlink(missing_ok=True)
+        raise

@@ -18,6 +18,7 @@ from grinder.cli.acts import (
     Scene,
     conclude,
     current_trip_id,
+    exists,
     keep_evidence,
     override_sources,
     scene,
@@ -73,10 +74,8 @@ def demands(where: Scene, board: StateBoard | None) -> list[str]:
         if override is Override.EMERGENCY and source != "environment at start"
     ]
     if board is None or not alive(board, Process.FSM):
-        return [
-            *problems,
-            "the fsm does not run, so nobody knows the account; start the tree (it starts latched) first",
-        ]
+        what, cure = ("is silent", "restart it") if exists(where, Process.FSM) else ("does not run", "start the tree")
+        return [*problems, f"the fsm {what}, so nobody knows the account; {cure} (it starts latched) first"]
     if override_sources(where, board)["environment at start"] is Override.EMERGENCY:
         problems.append("the tree was started with GRINDER_OPERATOR_OVERRIDE=EMERGENCY; restart it without")
     return problems + demanded(board.read(Word.RISK_DEMAND))

@@ -86,3 +86,10 @@ def test_prune_when_another_writer_wrote_the_file_then_the_chain_still_holds(roo
     assert not (root / "exit" / "exit_1.json").exists()
     report = evidence_chain.check(root)
     assert (report.problems, report.files, report.pruned) == ((), 5, 1)
+
+
+def test_write_when_it_fails_then_nothing_is_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "kill" / "one.json").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"one\.json"):
+        write_evidence(tmp_path, "operator", "kill", "one.json", "{}")
+    assert [path.name for path in (tmp_path / "kill").iterdir()] == ["one.json"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from grinder.adapters.board import create_board
 from grinder.adapters.lock import SlotLock
 from grinder.cli import main
 from grinder.model.control import Exit, Process
@@ -61,6 +62,18 @@ def test_stop_when_supervisord_does_not_answer_and_the_executor_lives_then_not_s
     said = say()
     assert said.startswith("NOT STOPPED")
     assert f"kill -TERM $(cat {run_dir}/executor.lock)" in said
+
+
+def test_reset_and_resume_when_the_fsm_hangs_then_they_do_not_say_that_it_is_not_there(
+    run_dir: Path, state_dir: Path, say: Say
+) -> None:
+    create_board(run_dir)
+    slot = SlotLock(run_dir / f"{Process.FSM}.lock", str(Process.FSM))
+    main(["kill", "--reason", "x"])
+    assert main(["reset", "--ack", "1-MANUAL"]) == Exit.GATE
+    assert main(["resume", "--ack"]) == Exit.GATE
+    assert say().count("the fsm is silent") == 2
+    slot.release()
 
 
 def test_status_when_the_board_is_of_another_version_then_it_does_not_say_that_no_tree_runs(
