@@ -6,6 +6,7 @@ Long runs (`make soak`) are left out unless they are asked for with ``-m``.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Final
 
 import pytest
@@ -22,6 +23,10 @@ TOGETHER: Final = (
 )
 """Tests that one worker takes as a whole: a page of real trees or of a real etcd, which share one, and all cases of one
 client, for which its program starts once."""
+
+
+EARLY: Final = 0.75
+"""Among what share of the other tests the pages are spread: the rest lets the workers end together."""
 
 
 def group_of(nodeid: str) -> str:
@@ -50,9 +55,35 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out long runs; put the pages first, so that none of them is left to one worker while the others idle."""
-    items.sort(key=lambda item: group_of(item.nodeid) == item.nodeid)
+    """Leave out long runs, and put the rest in an order that suits two workers on two processors."""
     if not config.option.markexpr:
-        long_runs = [item for item in items if item.get_closest_marker("soak")]
+        long_runs = {item for item in items if item.get_closest_marker("soak")}
         items[:] = [item for item in items if item not in long_runs]
-        config.hook.pytest_deselected(items=long_runs)
+        config.hook.pytest_deselected(items=list(long_runs))
+    items[:] = spread(items)
+
+
+def spread(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests with the pages spread evenly among the modules of the others, and none of them late.
+
+    So two pages, each with a tree of processes that would like both processors, seldom run at the same time, and no
+    page is left to one worker while the others idle.
+    """
+    pages: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    modules: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        group = group_of(item.nodeid)
+        if group == item.nodeid:
+            modules[item.nodeid.partition("::")[0]].append(item)
+        else:
+            pages[group].append(item)
+    others = list(modules.values())
+    between = EARLY * sum(len(tests) for tests in others) / max(len(pages), 1)
+    ordered: list[pytest.Item] = []
+    passed = 0
+    for number, page in enumerate(pages.values()):
+        while others and passed < number * between:
+            passed += len(others[0])
+            ordered += others.pop(0)
+        ordered += page
+    return ordered + [item for tests in others for item in tests]

@@ -13,13 +13,22 @@ import msgspec
 from grinder.model.errors import GrinderError
 
 T = TypeVar("T")
+EVERY_S = (0.01, 0.1)
+"""How long a wait pauses between two looks, seconds: at first, and at most. Looks cost the processes that are asked."""
+
+GROWTH = 0.05
+"""By how much of the time waited so far the pause grows."""
+
 NOT_YET = (OSError, http.client.HTTPException, GrinderError)
 """What a question to a process raises that has just been started, or has no time to answer: it is asked again."""
 
 
-def wait_for(condition: Callable[[], T], what: str, bound_s: float = 20.0, *, every_s: float = 0.02) -> T:
-    """Return the first true value of ``condition``; fail with ``what`` when the bound has passed."""
-    deadline = time.monotonic() + bound_s
+def wait_for(condition: Callable[[], T], what: str, bound_s: float = 60.0, *, every_s: float = 0.0) -> T:
+    """Return the first true value of ``condition``; fail with ``what`` when the bound has passed.
+
+    ``every_s``: the pause between two looks where it is to stay the same.
+    """
+    began = time.monotonic()
     while True:
         unanswered = None
         try:
@@ -27,9 +36,10 @@ def wait_for(condition: Callable[[], T], what: str, bound_s: float = 20.0, *, ev
                 return value
         except NOT_YET as error:
             unanswered = error
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began
+        if waited_s > bound_s:
             raise AssertionError(f"not within {bound_s} s: {what}") from unanswered
-        time.sleep(every_s)
+        time.sleep(every_s or min(EVERY_S[0] + GROWTH * waited_s, EVERY_S[1]))
 
 
 def events_of(log: Path) -> list[dict[str, object]]:

@@ -26,6 +26,9 @@ SIGNS_OF_A_BAD_END = re.compile(r"Task was destroyed|was never awaited|Traceback
 QUIET_TICKS = 200
 """How much of the market passes while no order may leave."""
 
+FAST = 4
+"""Seconds of the market per second, where nothing but its passing is waited for."""
+
 BROKEN_END = """
 import atexit, sys
 if "procs.metrics" in sys.orig_argv:
@@ -61,17 +64,30 @@ if "procs.fsm" in sys.orig_argv:
 Make = Callable[..., TreeUnderTest]
 
 
+def tree_of(broken: str, **changes: str) -> TreeUnderTest:
+    made = TreeUnderTest(GRINDER_SYMBOLS="BTCUSDT", GRINDER_PAPER_SIZE_PER_LEVEL="BTCUSDT=0.004", **changes)
+    (made.root / "sitecustomize.py").write_text(broken)
+    made.environ["PYTHONPATH"] = os.pathsep.join((str(made.root), str(PROJECT)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def sound() -> Iterator[TreeUnderTest]:
+    """A tree in order, started."""
+    made = tree_of("")
+    made.start()
+    yield made
+    made.remove()
+
+
 @pytest.fixture
 def make() -> Iterator[Make]:
     """Makes trees; ``broken`` is run in each of its processes before anything else, as a bad build would be."""
     trees: list[TreeUnderTest] = []
 
     def tree(broken: str = "", **changes: str) -> TreeUnderTest:
-        made = TreeUnderTest(GRINDER_SYMBOLS="BTCUSDT", GRINDER_PAPER_SIZE_PER_LEVEL="BTCUSDT=0.004", **changes)
-        trees.append(made)
-        (made.root / "sitecustomize.py").write_text(broken)
-        made.environ["PYTHONPATH"] = os.pathsep.join((str(made.root), str(PROJECT)))
-        return made
+        trees.append(tree_of(broken, **changes))
+        return trees[-1]
 
     yield tree
     for made in trees:
@@ -157,16 +173,28 @@ def futures(venue: OwnVenue, **changes: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    ("broken", "objections"), [("", set()), (BROKEN_END, {"Task was destroyed", "was never awaited"})]
-)
-def test_stop_when_asked_then_nothing_is_left_behind_and_a_lost_task_is_noticed(
-    make: Make, broken: str, objections: set[str]
+def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_ready_and_the_host_leads_alone(
+    sound: TreeUnderTest,
 ) -> None:
-    tree = make(broken)
+    wait_for(sound.ready, "ready", 90)
+    ours = ("grinder_live_engine_initialized", "grinder_readyz_ready", "grinder_ha_is_leader")
+    wait_for(lambda: [sound.count(name) for name in ours] == [1, 1, 1], "initialized, ready, leading")
+    assert sound.count("grinder_ha_role", role=HaRole.ACTIVE.value) == 1
+    sound.ctl("stop", "fsm")
+    wait_for(lambda: [sound.count(name) for name in ours] == [0, 0, 1], "neither initialized nor ready")
+    sound.ctl("start", "fsm")
+
+
+def test_stop_when_asked_then_nothing_is_left_behind(sound: TreeUnderTest) -> None:
+    wait_for(sound.answers, "the metrics page", 60)
+    assert untidy(sound) == []
+
+
+def test_stop_when_a_task_is_lost_then_it_is_noticed(make: Make) -> None:
+    tree = make(BROKEN_END)
     tree.start()
     wait_for(tree.answers, "the metrics page", 60)
-    assert set(untidy(tree)) == objections
+    assert set(untidy(tree)) == {"Task was destroyed", "was never awaited"}
 
 
 @pytest.mark.parametrize("broken", ["", BROKEN_ROLE])
@@ -175,25 +203,14 @@ def test_metrics_when_ha_is_on_and_nobody_can_prove_to_lead_then_all_say_so_and_
 ) -> None:
     tree = make(broken, GRINDER_HA_ENABLED="true")
     tree.start()
-    wait_for(lambda: tree.answers() and tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data", 60)
+    wait_for(tree.venue.answers, "the venue answers", 60)
+    tree.venue.post("tape", {"speed": FAST})
+    wait_for(lambda: tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data", 60)
     found = ha_objections(tree)
     if broken:
         assert {"its role is not ACTIVE", "the host does not lead"} <= set(found)
     else:
         assert found == []
-
-
-def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_ready_and_the_host_leads_alone(
-    make: Make,
-) -> None:
-    tree = make()
-    tree.start()
-    wait_for(tree.ready, "ready", 90)
-    ours = ("grinder_live_engine_initialized", "grinder_readyz_ready", "grinder_ha_is_leader")
-    wait_for(lambda: [tree.count(name) for name in ours] == [1, 1, 1], "initialized, ready, leading")
-    assert tree.count("grinder_ha_role", role=HaRole.ACTIVE.value) == 1
-    tree.ctl("stop", "fsm")
-    wait_for(lambda: [tree.count(name) for name in ours] == [0, 0, 1], "neither initialized nor ready")
 
 
 @pytest.mark.timeout(240)

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from grinder.model.control import FsmState
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 
@@ -26,6 +28,7 @@ BLOCK = re.compile(
 )
 NEEDS_TREE = re.compile(r"grinder (?!settings|doctor)|curl|supervisorctl")
 BLOCK_S_MAX = 90
+TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
 
 
 @dataclass(frozen=True)
@@ -52,29 +55,53 @@ def environment_of(tree: TreeUnderTest) -> dict[str, str]:
     return {**tree.environ, "PATH": os.pathsep.join((tools, os.environ["PATH"])), "WATCH_S": "2"}
 
 
+class Kept:
+    """A tree for page after page, and another one where a page has ended it or left an order by hand."""
+
+    def __init__(self) -> None:
+        self.tree = new_tree()
+
+    def trading(self) -> TreeUnderTest:
+        """Return it; wait until it trades."""
+        runs = self.tree.running() == self.tree.programs
+        if not runs or any(not name.startswith("grd-") for name in self.tree.venue.live()):
+            self.tree.remove()
+            self.tree = new_tree()
+            self.tree.start()
+        tree = self.tree
+        wait_for(lambda: tree.ready() and tree.state() in TRADING and tree.venue.live(), "the tree trades", 60)
+        return tree
+
+
+def new_tree() -> TreeUnderTest:
+    return TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="1000")
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    made = Kept()
+    yield made
+    made.tree.remove()
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the runbooks use curl, which this host does not have")
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CLUSTER_PAGE])
-def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(page: str) -> None:
+def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(kept: Kept, page: str) -> None:
     blocks = [block for block in blocks_of(page) if not block.why and not block.cluster]
-    tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="1000")
-    try:
-        if any(NEEDS_TREE.search(block.text) for block in blocks):
-            tree.start()
-            wait_for(lambda: tree.ready() and tree.venue.live(), "the tree trades", 60)
-        for block in blocks:
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block.text],
-                cwd=PROJECT,
-                env=environment_of(tree),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=BLOCK_S_MAX,
-                check=False,
-            )
-            assert done.returncode == 0, f"{page}:{block.line}\n{block.text}\n{done.stdout}"
-    finally:
-        tree.remove()
+    needed = any(NEEDS_TREE.search(block.text) for block in blocks)
+    environment = environment_of(kept.trading() if needed else kept.tree)
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.text],
+            cwd=PROJECT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=BLOCK_S_MAX,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page}:{block.line}\n{block.text}\n{done.stdout}"
 
 
 def test_pages_when_read_then_blocks_are_found_and_each_left_out_says_why() -> None:

@@ -27,6 +27,9 @@ from grinder.model.orders import CommandRefused, OrderBudget, ResyncOrders
 
 CLOCK = SystemClock()
 
+BOUND_S = 30.0
+"""Bound of every wait, seconds: a host may be busy with other tests."""
+
 
 class Tree:
     """Buses of several processes in one directory, each with its own recorder."""
@@ -75,7 +78,7 @@ def refused(number: int) -> CommandRefused:
     return CommandRefused(str(number), "BTCUSDT", "cancel", "why")
 
 
-def collect(receiver: Receiver, enough: Callable[[list[Arrival]], bool], bound_s: float = 5.0) -> list[Arrival]:
+def collect(receiver: Receiver, enough: Callable[[list[Arrival]], bool], bound_s: float = BOUND_S) -> list[Arrival]:
     """Drain until ``enough`` or the bound."""
     arrivals: list[Arrival] = []
     deadline = time.monotonic() + bound_s
@@ -87,7 +90,7 @@ def collect(receiver: Receiver, enough: Callable[[list[Arrival]], bool], bound_s
 def joined(receiver: Receiver, announce: Callable[[], object]) -> list[Arrival]:
     """Announce until something arrives: a subscriber is connected only some time after it asked."""
     arrivals: list[Arrival] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     while not arrivals and time.monotonic() < deadline:
         announce()
         arrivals = receiver.wait(20)
@@ -132,7 +135,7 @@ def test_receiver_when_pushed_and_published_channels_then_both_arrive(tree: Tree
     account = tree.bus(Process.SYNCER)[0].publisher(ACCOUNT)
     assert len(receiver.filenos()) == 2
     kinds: set[type] = set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     while kinds != {ResyncOrders, SyncError} and time.monotonic() < deadline:
         intents.send(ResyncOrders(0))
         account.send(SyncError("timeout", ""))
@@ -145,7 +148,7 @@ def test_drain_when_nothing_can_be_superseded_then_a_frame_is_handed_over_before
     bus, recorder = tree.bus(Process.EXECUTOR)
     receiver, intents = bus.receiver(INTENTS, ACCOUNT), tree.bus(Process.FSM)[0].publisher(INTENTS)
     sent, taken = 0, 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     while taken < 3 and time.monotonic() < deadline:
         sent += sent < 3 and intents.send(ResyncOrders(sent))
         if sent < 3:
@@ -170,7 +173,7 @@ def test_send_when_pushed_and_no_peer_then_false_and_no_number_is_used(tree: Tre
 def test_send_when_pushed_and_queue_is_full_then_false_and_the_rest_comes_without_gap(tree: Tree) -> None:
     receiver = tree.bus(Process.EXECUTOR)[0].receiver(INTENTS)
     publisher = tree.bus(Process.FSM)[0].publisher(INTENTS)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     while not publisher.send(ResyncOrders(0)) and time.monotonic() < deadline:
         receiver.wait(10)
     sent = 1
@@ -252,7 +255,7 @@ def test_receiver_when_an_older_incarnation_speaks_then_dropped_and_counted(tree
     old = tree.bus(Process.FEED, incarnation=4)[0].publisher(TELEMETRY)
     frame = Telemetry(Process.FEED, 1, 5, (), (), 0)
     joined(receiver, lambda: young.send(frame))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     name = ("grinder_bus_dropped_total", "telemetry", "old_incarnation")
     while not value_of(recorder, *name) and time.monotonic() < deadline:
         old.send(frame)
@@ -269,7 +272,7 @@ def test_receiver_when_several_processes_push_one_channel_then_tracked_apart(tre
     arrivals: list[Arrival] = []
     for _ in range(5):
         for process, publisher in senders.items():
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + BOUND_S
             while not publisher.send(Telemetry(process, 1, 1, (), (), 0)) and time.monotonic() < deadline:
                 arrivals += receiver.wait(10)
     arrivals += collect(receiver, lambda got: len(arrivals) + len(got) >= 15)
@@ -288,7 +291,7 @@ def test_drain_when_books_wait_then_only_the_newest_per_symbol_and_every_trade(t
         publisher.send(book("ETHUSDT", number))
     last = publisher.seq
     arrivals: list[Arrival] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     while not any(isinstance(a, Envelope) and a.seq == last for a in arrivals) and time.monotonic() < deadline:
         arrivals += receiver.wait(20)
     frames = frames_of(arrivals)
@@ -311,7 +314,7 @@ def test_drain_when_more_waits_than_its_bound_then_it_says_so(tree: Tree) -> Non
         publisher.send(refused(number))
     got: list[Arrival] = []
     sizes = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + BOUND_S
     while len(got) < total and time.monotonic() < deadline:
         batch = receiver.wait(20)
         sizes.append((len(batch), receiver.more))
