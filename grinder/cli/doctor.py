@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import errno
 import importlib.metadata
 import os
@@ -28,6 +29,9 @@ PYTHON_MIN: Final = (3, 11)
 OPEN_FILES_MIN: Final = 512
 SHM_BYTES_MIN: Final = 64 << 20
 STATE_BYTES_MIN: Final = 512 << 20
+CERTIFICATE_DAYS_MIN: Final = 30
+"""From how long before its end on a certificate is to be made again, days."""
+
 _CLOCKSOURCE: Final = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _STEADY_CLOCKSOURCES: Final = frozenset({"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"})
 _MIB: Final = 1 << 20
@@ -161,4 +165,28 @@ def _etcd(settings: Settings) -> list[Finding]:
     return [*found, answer, Finding("cluster", not held, False, said)]
 
 
-CHECKS: Final[tuple[Callable[[Settings], list[Finding]], ...]] = (_python, _packages, _folders, _ports, _limits, _etcd)
+def certificate(settings: Settings) -> list[Finding]:
+    """Say until when our certificate towards etcd is good; nothing where there is none."""
+    if not (settings.ha_enabled and settings.etcd_cert_file):
+        return []
+    # Here, not above: on a host that is alone no command loads anything of etcd.
+    from grinder.adapters.etcd.connection import access_of
+    from grinder.adapters.etcd.identity import end_of
+
+    end = end_of(access_of(settings).files)
+    if end is None:
+        return [Finding("etcd certificate", False, False, f"{settings.etcd_cert_file} cannot be read")]
+    left_days = (end - datetime.datetime.now(datetime.UTC)).days
+    detail = f"{settings.etcd_cert_file} ends {end:%Y-%m-%d}, in {left_days} days; Runbook 07, section 9"
+    return [Finding("etcd certificate", left_days >= CERTIFICATE_DAYS_MIN, False, detail)]
+
+
+CHECKS: Final[tuple[Callable[[Settings], list[Finding]], ...]] = (
+    _python,
+    _packages,
+    _folders,
+    _ports,
+    _limits,
+    certificate,
+    _etcd,
+)

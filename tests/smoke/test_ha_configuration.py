@@ -242,5 +242,6 @@ def test_members_when_a_certificate_is_over_or_of_another_name_then_each_is_name
     for host in (second, third):
         host.bring(hosts.made, f"etcd-{host.letter}", "member")
     said = first.node.grinder("doctor").stdout
+    assert re.search(r"^ok +etcd certificate .* ends ", said, re.MULTILINE), said
     found = re.findall(r"^(\w+) +etcd member +(\S+)", said, re.MULTILINE)
     assert found == [("ok", end) for end in hosts.endpoints], said

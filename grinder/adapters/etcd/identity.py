@@ -84,6 +84,14 @@ def renewed(files: Files, held: Identity, now: datetime.datetime) -> Identity:
     return held if found == held or _pair_problem(files, found, now) else found
 
 
+def end_of(files: Files) -> datetime.datetime | None:
+    """Return when our certificate ends, UTC; None where it cannot be read."""
+    try:
+        return x509.load_pem_x509_certificate(Path(files.certificate).read_bytes()).not_valid_after_utc
+    except _UNREADABLE:
+        return None
+
+
 def problem_of(files: Files, now: datetime.datetime) -> str:
     """Say what is wrong with our own files; empty if nothing is, or where there are none."""
     if not files.authority:
