@@ -123,7 +123,7 @@ def require_taken_over(cluster: ClusterUnderTest, old_term: int) -> Node:
 
 def test_cluster_when_it_trades_then_one_leads_and_the_other_stands_by_warm(cluster: ClusterUnderTest) -> None:
     leader, standby = cluster.leader(), cluster.standby()
-    wait_for(lambda: page(leader, "/readyz")[0] == 200, "the leader is ready", 30)
+    wait_for(lambda: page(leader, "/readyz")[0] == 200, "the leader is ready")
     code, body = page(standby, "/readyz")
     assert code == 503
     assert any(f"standby: {leader.name} leads" in reason for reason in body["reasons"]), body
@@ -137,14 +137,19 @@ def test_cluster_when_it_trades_then_one_leads_and_the_other_stands_by_warm(clus
     }
 
 
+def pid_of(node: Node, program: str) -> int:
+    """Return the pid of a program; wait until it runs: 0 would be everything of this test."""
+    return wait_for(lambda: node.pid(program), f"{program} of {node.name} runs")
+
+
 def kill_executor(node: Node) -> None:
-    os.kill(node.pid("executor"), signal.SIGKILL)
+    os.kill(pid_of(node, "executor"), signal.SIGKILL)
 
 
 def kill_tree(node: Node) -> None:
     """As if the host lost its power: everything of a tree at once."""
     supervisord = int((node.run_dir / "supervisord.pid").read_text())
-    pids = [node.front_door_pid, supervisord, *(node.pid(program) for program in PROGRAMS)]
+    pids = [node.front_door_pid, supervisord, *(pid_of(node, program) for program in PROGRAMS)]
     for how in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
             os.kill(pid, how)
@@ -188,7 +193,7 @@ def test_leader_when_its_executor_hangs_for_longer_than_the_lease_then_it_is_dep
     cluster: ClusterUnderTest,
 ) -> None:
     old = cluster.leader()
-    term, pid = old.word(Word.TERM), old.pid("executor")
+    term, pid = old.word(Word.TERM), pid_of(old, "executor")
     os.kill(pid, signal.SIGSTOP)
     try:
         assert require_taken_over(cluster, term) is not old

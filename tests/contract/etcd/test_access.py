@@ -27,12 +27,14 @@ from grinder.model.cluster import (
 )
 from grinder.model.errors import SettingsError
 from grinder.settings import load
-from tests.contract.etcd.rig import Clients, Node, access, trip_record, until
+from tests.contract.etcd.rig import CALM_TIMEOUT_S, Clients, Node, access, trip_record, until
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_kit import Cluster
 
 OVER = datetime.timedelta(hours=-1)
 MINE, THEIRS = "mine", "theirs"
+LEASE_S = 300
+"""Longer than it takes to fill a member, seconds."""
 
 
 class Secured:
@@ -85,7 +87,7 @@ def grant_with(etcd: Cluster, identity: Identity | None, cluster: str = MINE) ->
 
 
 def test_identity_when_known_then_every_kind_of_request_passes(etcd: Cluster, secured: Secured) -> None:
-    clients = Clients(access(etcd, cluster=MINE, identity=secured.node))
+    clients = Clients(access(etcd, cluster=MINE, identity=secured.node, timeout_s=CALM_TIMEOUT_S))
     leader = clients.lead().leader
     assert isinstance(clients.leases.perform(KeepAlive(leader.lease_id)), LifeLeft)
     clients.arm()
@@ -96,7 +98,7 @@ def test_identity_when_known_then_every_kind_of_request_passes(etcd: Cluster, se
 
 
 def test_identity_when_another_clusters_then_denied_and_said(etcd: Cluster, secured: Secured) -> None:
-    clients = Clients(access(etcd, cluster=THEIRS, identity=secured.node))
+    clients = Clients(access(etcd, cluster=THEIRS, identity=secured.node, timeout_s=CALM_TIMEOUT_S))
     for reply in (clients.latches.perform(ReadCluster()), clients.latches.perform(TripCluster(trip_record()))):
         assert isinstance(reply, NotDone)
         assert "PERMISSION_DENIED: etcdserver: permission denied" in reply.why
@@ -104,7 +106,8 @@ def test_identity_when_another_clusters_then_denied_and_said(etcd: Cluster, secu
 
 
 def test_identity_when_its_name_has_no_role_then_denied_and_said(etcd: Cluster, secured: Secured) -> None:
-    clients = Clients(access(etcd, cluster=MINE, identity=secured.authority.identity("nobody")))
+    nobody = secured.authority.identity("nobody")
+    clients = Clients(access(etcd, cluster=MINE, identity=nobody, timeout_s=CALM_TIMEOUT_S))
     reply = clients.latches.perform(ReadCluster())
     assert isinstance(reply, NotDone)
     assert "PERMISSION_DENIED" in reply.why or "INVALID_ARGUMENT" in reply.why or "FAILED_PRECONDITION" in reply.why
@@ -165,7 +168,7 @@ def test_watch_when_its_role_is_taken_away_then_the_silence_has_a_name_and_ends(
     """etcd cancels a watch that may not be, or leaves an old one silent: either way the reads say so."""
 
     async def main() -> None:
-        node = Node(access(etcd, cluster=MINE, identity=secured.node))
+        node = Node(access(etcd, cluster=MINE, identity=secured.node, timeout_s=CALM_TIMEOUT_S))
         node.watch()
         await node.sees(lambda view: True)
         await asyncio.to_thread(etcd.ctl, "user", "revoke-role", "node", "grinder", identity=secured.root)
@@ -194,9 +197,9 @@ def test_watch_when_denied_from_the_start_then_said_at_once(etcd: Cluster, secur
 @pytest.fixture(scope="module")
 def full() -> Iterator[tuple[Cluster, Clients, int]]:
     with Cluster(1, quota_bytes=2 << 20) as cluster:
-        clients = Clients(access(cluster))
+        clients = Clients(access(cluster, timeout_s=CALM_TIMEOUT_S))
         clients.arm()
-        leader = clients.lead().leader
+        leader = clients.lead(lease_id=clients.lease(LEASE_S)).leader
         text = secrets.token_hex(50_000)
         for number in range(100):
             try:
@@ -216,7 +219,7 @@ class TestQuota:
         _, clients, lease_id = full
         reply = clients.leases.perform(KeepAlive(lease_id))
         assert isinstance(reply, LifeLeft)
-        assert reply.ttl_s == 5
+        assert reply.ttl_s == LEASE_S
 
     def test_grant_when_full_then_no_answer_for_it_may_have_been_done(self, full: tuple[Cluster, Clients, int]) -> None:
         reply = full[1].leases.perform(GrantLease(5))
