@@ -88,6 +88,7 @@ def executor_ports(boot: Boot, link: AccountLink, journal: Journal) -> ExecutorP
         log=boot.log,
         evidence=boot.evidence,
         stream=link,
+        rates_used=link.venue.rate_uses,
     )
 
 

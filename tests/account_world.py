@@ -31,6 +31,7 @@ from grinder.model.orders import (
 from grinder.model.reasons import PlanReason
 from grinder.model.units import NS_PER_MS, ZERO
 from grinder.model.venue import (
+    RateUse,
     UserStreamUp,
 )
 from grinder.services.executor import ExecutorConfig, ExecutorService
@@ -124,6 +125,7 @@ class ExecutorWorld:
         self.sequence = 0
         self.evidence = RecordingEvidence()
         self.stream = RecordingStream()
+        self.rates_used: tuple[RateUse, ...] = ()
         ports = ExecutorPorts(
             self.venue,
             self.journal,
@@ -133,6 +135,7 @@ class ExecutorWorld:
             self.log,
             self.evidence,
             self.stream,
+            lambda: self.rates_used,
         )
         config = ExecutorConfig(
             limits=rules or limits(),

@@ -269,6 +269,7 @@ class ExecutorService:
         """Do by ourselves what nobody asks for: leave the market, remedy, guard what rests, take it back."""
         if self._recovery.exchange is not None:
             self._desk.rate.set_limits(self._recovery.exchange.rate_limits)
+        self._desk.rate.told(self._ports.rates_used())
         self._emergency.on_timer(self._recovery.instruments)
         self._remedies.on_timer()
         if not self._tenure.ending:

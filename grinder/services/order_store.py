@@ -30,6 +30,7 @@ from grinder.model.frames import OrdersFrame
 from grinder.model.limits import COUNTED_LATE_AT_ONCE_MAX, COUNTED_LATE_MAX, ORDERS_TRACKED_MAX
 from grinder.model.orders import Fill, OrderState
 from grinder.model.units import NS_PER_S, ZERO
+from grinder.model.venue import RateUse
 from grinder.ports import Clock, EvidenceSink, Journal, Log, Publisher, StreamControl, Telemetry, Venue
 
 RETIRED_MAX: Final = ORDERS_TRACKED_MAX
@@ -38,7 +39,7 @@ IDS_REMEMBERED: Final = 4 * ORDERS_TRACKED_MAX
 
 
 class ExecutorPorts(msgspec.Struct, frozen=True):
-    """What the executor's parts share of the world."""
+    """What the executor's parts share of the world. ``rates_used``: what the venue has counted, as far as is known."""
 
     venue: Venue
     journal: Journal
@@ -48,6 +49,7 @@ class ExecutorPorts(msgspec.Struct, frozen=True):
     log: Log
     evidence: EvidenceSink
     stream: StreamControl
+    rates_used: Callable[[], Iterable[RateUse]] = tuple
 
 
 class OrderStore:

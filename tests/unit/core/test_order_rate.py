@@ -17,6 +17,15 @@ def test_left_when_orders_were_sent_then_each_counts_for_its_window() -> None:
     assert rate.left(200 * NS_PER_S) == (SHORT_MAX, LONG_MAX)
 
 
+def test_left_when_the_venue_has_counted_more_than_was_sent_here_then_that_counts_until_its_window_ends() -> None:
+    rate = OrderRate()
+    rate.note(NS_PER_S)
+    rate.told((RateUse("ORDERS", 10, SHORT_MAX, 250), RateUse("ORDERS", 60, LONG_MAX, 2_000)))
+    assert rate.left(NS_PER_S) == (SHORT_MAX - 250, 0)
+    rate.told((RateUse("ORDERS", 10, SHORT_MAX, 0), RateUse("REQUEST_WEIGHT", 60, 2_400, 2_400)))
+    assert rate.left(NS_PER_S) == (SHORT_MAX - 1, LONG_MAX - 1)
+
+
 def test_left_when_the_venue_says_its_limits_then_they_hold_and_others_are_ignored() -> None:
     rate = OrderRate()
     unknown = (RateUse("REQUEST_WEIGHT", 60, 5, 0), RateUse("ORDERS", 1, 5, 0), RateUse("ORDERS", 60, 0, 0))

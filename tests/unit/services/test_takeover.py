@@ -7,10 +7,11 @@ from decimal import Decimal
 import pytest
 
 from grinder.core.ledger import replay
+from grinder.core.order_rate import LONG_MAX
 from grinder.model.board import Word
 from grinder.model.conditional import ConditionalOrder
 from grinder.model.control import TRIP_CODES, FsmState, TripReason
-from grinder.model.orders import OrderState, Side, parse_order_id
+from grinder.model.orders import OrderBudget, OrderState, Side, parse_order_id
 from grinder.model.units import ZERO
 from grinder.model.venue import (
     ArmCountdown,
@@ -18,6 +19,7 @@ from grinder.model.venue import (
     PlaceOrder,
     QueryOpenOrders,
     QueryPositionMode,
+    RateUse,
 )
 from tests.account_world import MemoryJournal, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
@@ -267,3 +269,19 @@ def test_order_of_an_older_leader_when_the_venue_s_clock_was_never_measured_then
     host.run(1_000)
     assert not host.board.read(Word.TRIP_EXECUTOR)
     assert resting(host) == set()
+
+
+def test_winner_when_the_leader_before_used_up_the_accounts_orders_then_its_entries_wait_and_cost_no_budget() -> None:
+    host = Host()
+    host.rates_used = (RateUse("ORDERS", 60, LONG_MAX, LONG_MAX - 10),)
+    host.win(7)
+    host.run(2_000)
+    host.enter(1)
+    assert host.venue.sent(PlaceOrder) == []
+    told = host.publisher.of(OrderBudget)[-1]
+    assert isinstance(told, OrderBudget)
+    assert (told.orders_left_1m, told.risk_orders_this_run) == (10, 0)
+    host.rates_used = ()
+    host.run(100)
+    host.enter(2)
+    assert len(host.venue.sent(PlaceOrder)) == 1
