@@ -26,7 +26,8 @@ class FsmThresholds(msgspec.Struct, frozen=True):
     """Limits of the machine, from settings.
 
     Units: milliseconds, basis points, ``drawdown_limit`` a fraction of equity in (0, 1], notional in quote currency.
-    ``emergency_auto_resume``: leave PAUSED after an emergency by time alone, as the reference does.
+    ``emergency_auto_resume``: leave PAUSED after an emergency by time alone, as the reference does; what
+    ``held`` demands waits for a person all the same.
     Source: reference sheet 1.3.
     """
 
@@ -128,7 +129,7 @@ def step(fsm: Fsm, inputs: FsmInputs, thresholds: FsmThresholds, now_mono_ns: in
     """
     if inputs.resume_acked and fsm.awaiting_resume and fsm.state is not FsmState.EMERGENCY:
         fsm = Fsm(fsm.state, fsm.since_mono_ns, fsm.reason, False)
-    if inputs.held and not thresholds.emergency_auto_resume:
+    if inputs.held:
         fsm = Fsm(fsm.state, fsm.since_mono_ns, fsm.reason, True)
     row = LOOKUP[fsm.state][_signals(fsm, inputs, thresholds, now_mono_ns)]
     if row.target is None or row.reason is None:

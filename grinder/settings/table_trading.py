@@ -168,7 +168,8 @@ FSM: Final = Section(
         ),
         switch(
             "GRINDER_EMERGENCY_AUTO_RESUME",
-            "Leave PAUSED by time after an EMERGENCY. Off: an operator acknowledges first.",
+            "Leave PAUSED by time after an EMERGENCY. Off: an operator acknowledges first. A pause for too many losses "
+            "in a row, or for an account that differs much, waits for an operator either way.",
         ),
         switch(
             "GRINDER_EMERGENCY_EXIT_ENABLED",

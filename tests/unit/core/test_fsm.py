@@ -275,3 +275,11 @@ def test_step_when_the_venue_lets_us_only_reduce_then_throttled_until_it_ends_an
     assert outcome(FsmState.THROTTLED, calm(), 30.0) == ("ACTIVE", "TOX_LOW_COOLDOWN")
     assert outcome(FsmState.ACTIVE, calm(venue_restricts=True, toxicity_score_bps=500.1)) == ("PAUSED", "TOX_HIGH")
     assert not permits(FsmState.THROTTLED, RiskIntent.INCREASE_RISK)
+
+
+def test_step_when_held_then_an_operator_is_awaited_also_where_emergencies_resume_by_time() -> None:
+    """The setting speaks of emergencies: it must not switch off a streak of losses, or an account that differs much."""
+    now = 10**12
+    machine = Fsm(FsmState.ACTIVE, now)
+    held, _ = step(machine, calm(held=True), FsmThresholds(emergency_auto_resume=True), now)
+    assert held.awaiting_resume
