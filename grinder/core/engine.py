@@ -134,6 +134,7 @@ def _on_other(state: EngineState, event: Lost | Timer | Control, effects: list[E
         apply_loss(state, event)
     elif event.utc_ms > 0:
         memory, seen, utc_ms = state.memory, state.drawdown, event.utc_ms
+        state.venue_utc_ms, state.venue_utc_mono_ns = utc_ms, state.now_mono_ns
         state.memory = attempt(
             state,
             effects,

@@ -13,6 +13,7 @@ import msgspec
 
 from grinder.core import drawdown as equity_drawdown
 from grinder.core import features, toxicity
+from grinder.core.account import LIST_LAG_MS_MAX
 from grinder.core.cycle import Cycle
 from grinder.core.drawdown import Drawdown, DrawdownConfig
 from grinder.core.exposure import NOTHING_WORKING, Working
@@ -32,7 +33,7 @@ from grinder.model.instrument import Instrument
 from grinder.model.limits import INTENT_TTL_MS, SYMBOLS_MAX
 from grinder.model.orders import Side
 from grinder.model.risk_input import RiskInput
-from grinder.model.units import ONE, ZERO
+from grinder.model.units import NS_PER_MS, ONE, ZERO
 
 EXECUTIONS_WINDOW_MS: Final = 60_000
 """Window in which fills of one symbol are counted for the repeated-execution gate, milliseconds."""
@@ -193,6 +194,7 @@ class EngineState:
     per input, when it was last accepted. ``now_mono_ns``: time of the last event. ``memory``: what outlives the
     process; ``loss_breached``: its symbols whose budget is used up. ``day_loss``: None while it is not known.
     ``failed``: risk inputs whose last computation could not be carried out. ``term``: leader term of the next ids.
+    ``venue_utc_ms``: the venue's clock at ``venue_utc_mono_ns``, 0 where it is not known.
     """
 
     __slots__ = (
@@ -230,6 +232,8 @@ class EngineState:
         "symbols",
         "term",
         "tripped",
+        "venue_utc_mono_ns",
+        "venue_utc_ms",
         "view",
     )
 
@@ -264,6 +268,7 @@ class EngineState:
         self.tripped = False
         self.feed = UNKNOWN_FEED
         self.connected_mono_ns = 0
+        self.venue_utc_ms = self.venue_utc_mono_ns = 0
         self.reported_stale: tuple[str, ...] = ()
         self.seen_mono_ns: dict[str, int] = {}
         self.inputs_not_live: tuple[str, ...] = tuple(RiskInput)
@@ -273,6 +278,13 @@ class EngineState:
         self.ids_made = 0
         self.batch: list[tuple[str, LiveOrder | None]] = []
         self.resync_asked_mono_ns = 0
+
+    def shown_utc_ms(self, snapshot_mono_ns: int) -> int:
+        """Return the venue time up to which a snapshot that was asked for then shows every trade, 0 if unknown."""
+        if not self.venue_utc_ms:
+            return 0
+        asked_utc_ms = self.venue_utc_ms - (self.venue_utc_mono_ns - snapshot_mono_ns) // NS_PER_MS
+        return max(0, asked_utc_ms - LIST_LAG_MS_MAX)
 
     def spend_budgets(self, breached: frozenset[str]) -> None:
         """Remember the symbols whose loss budget is used up; they stay so until an operator or a session ends it."""

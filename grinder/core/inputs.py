@@ -271,14 +271,13 @@ def _heal(state: EngineState, symbol: SymbolState, account: AccountState, effect
             symbol.doubted_mono_ns = 0
             symbol.dirty = True
         return
-    if symbol.adopted and not _lasts(state, symbol, account, qty):
-        return
     entry_price = symbol.account_entry_price
-    if qty != ZERO and entry_price <= ZERO:
+    if (symbol.adopted and not _lasts(state, symbol, account, qty)) or (qty != ZERO and entry_price <= ZERO):
         return
     if not symbol.adopted:
         symbol.adopted = True
-        symbol.adopted_utc_ms = symbol.account_update_utc_ms if qty != ZERO else 0
+        shown_utc_ms = state.shown_utc_ms(account.snapshot_mono_ns)
+        symbol.adopted_utc_ms = symbol.account_update_utc_ms if qty != ZERO else shown_utc_ms
     before = symbol.cycle.position_qty
     if symbol.cycle.heal(qty, entry_price, state.now_mono_ns) is not Heal.NOTHING:
         fields = (("symbol", symbol.symbol), ("lots_qty", str(before)), ("account_qty", str(qty)))

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from grinder.core.events import Noted
+from grinder.core.events import Noted, Received
 from grinder.model.account import AccountState, Balance, Position, PositionSide, Source
 from grinder.model.control import FsmState
-from grinder.model.orders import OrderKind, Side
+from grinder.model.orders import Fill, OrderKind, Side
 from grinder.model.units import ZERO
 from tests.engine_world import World, config
 from tests.venue_model import START_NS, WALLET, Holding, VenueOrder
@@ -136,3 +136,19 @@ def test_account_when_a_difference_is_gone_by_the_next_snapshot_then_nothing_is_
         world.holdings[SYMBOL] = Holding()
         world.calm(SNAPSHOT_S)
     assert (believed(world), heals(world), profits(world)) == (ZERO, 0, [])
+
+
+@pytest.mark.parametrize(("before_ms", "known"), [(60_000, True), (-1, False)])
+def test_fill_when_it_closed_the_position_before_the_start_and_is_told_after_it_then_it_opens_nothing(
+    before_ms: int, known: bool
+) -> None:
+    """The executor asks what traded while it was dead; the flat account that was adopted shows the trade already."""
+    world = World(config())
+    world.calm(5)
+    assert world.state.symbols[SYMBOL].adopted
+    traded_utc_ms = world.utc_ms() - before_ms
+    fill = Fill(
+        "grd-0-zz-t1", SYMBOL, Side.SELL, OrderKind.TAKE_PROFIT, -1, MID, SIZE, ZERO, ZERO, False, traded_utc_ms
+    )
+    world.step(Received(world.now_ns, fill))
+    assert world.state.symbols[SYMBOL].cycle.position_qty == (ZERO if known else -SIZE)
