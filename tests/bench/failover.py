@@ -87,7 +87,7 @@ class Change(NamedTuple):
 
 
 class Looker:
-    """Looks at the boards of all nodes: since when each leads, takes orders and is tripped, CLOCK_MONOTONIC."""
+    """Looks at the boards of all nodes: since when each leads, took orders first and is tripped, CLOCK_MONOTONIC."""
 
     def __init__(self, nodes: tuple[Node, ...]) -> None:
         self._nodes = nodes
@@ -120,7 +120,8 @@ class Looker:
         now = time.monotonic_ns()
         leads = board.read(Word.ROLE) == 2 and board.read(Word.LEAD_DEADLINE_BOOT_NS) > self._clock.boot_ns()
         self._note(self.led, name, now, holds=leads)
-        self._note(self.ready, name, now, holds=leads and board.read(Word.EXECUTOR_READY) == 1)
+        ready = name in self.ready or board.read(Word.EXECUTOR_READY) == 1
+        self._note(self.ready, name, now, holds=leads and ready)
         self._note(self.tripped, name, now, holds=any(board.read_all(TRIP_WORDS)))
 
     def led_after(self, began: int) -> tuple[int, str] | None:
