@@ -62,12 +62,16 @@ class _Steady:
 
 @contextmanager
 def steady_streams() -> Iterator[None]:
-    """Have stdout and stderr never fail in here, and let no terminal that hangs up end the command."""
+    """Have stdout and stderr never fail in here, and no terminal that hangs up end the command.
+
+    Raises:
+        KeyboardInterrupt: a signal asked it to end, as ``timeout`` does; like Ctrl-C, so that it is said and recorded.
+    """
     out, err = sys.stdout, sys.stderr
     # Python has none for a descriptor that was closed from the start.
     told = cast(TextIO, _Steady(err, None)) if err is not None else None
     said = cast(TextIO, _Steady(out, told)) if out is not None else None
-    with _deaf_to_hangups(), redirect_stdout(said), redirect_stderr(told):
+    with _signals(), redirect_stdout(said), redirect_stderr(told):
         try:
             yield
         finally:
@@ -77,12 +81,14 @@ def steady_streams() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_to_hangups() -> Iterator[None]:
+def _signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGHUP, hangup)

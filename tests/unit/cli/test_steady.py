@@ -17,6 +17,7 @@ import pytest
 
 from grinder.adapters.audit import AUDIT_FILE
 from grinder.cli import main
+from grinder.cli.steady import steady_streams
 from grinder.model.control import Exit
 
 PAPER = {"GRINDER_TRADING_MODE": "paper", "GRINDER_TRADING_LOOP_ACK": "YES_I_KNOW"}
@@ -90,6 +91,12 @@ def test_words_when_the_terminal_has_no_characters_for_them_then_escaped_and_rec
     assert main(["kill", "--reason", "\udcff why"]) == Exit.GATE
     assert said.read_text().startswith("REFUSED")
     assert [line["arguments"] for line in audited(state_dir)] == [{"ack": "\\udcff"}, {"reason": "\\udcff why"}]
+
+
+def test_command_when_asked_to_end_then_as_by_ctrl_c() -> None:
+    with pytest.raises(KeyboardInterrupt), steady_streams():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
 
 
 def test_exit_when_broken_off_then_said_and_recorded(state_dir: Path) -> None:
