@@ -38,7 +38,6 @@ def weathered(seed: int, operations: int) -> Storm:
     return storm
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_orders_when_a_hundred_thousand_operations_went_wrong_then_both_sides_agree(seed: int) -> None:
     storm = weathered(seed, SHARE)

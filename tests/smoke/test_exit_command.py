@@ -105,7 +105,6 @@ def problems_of(names: tuple[str, ...], together: int) -> dict[str, str]:
         return {name: problem for name, problem in zip(named, said, strict=True) if problem}
 
 
-@pytest.mark.timeout(300)
 def test_exit_when_run_as_a_program_under_a_few_faults_then_flat_in_both_position_modes() -> None:
     assert problems_of(FEW, FEW_TOGETHER) == {}
 

@@ -63,7 +63,6 @@ def kill(tree: TreeUnderTest, name: str) -> None:
     assert {other for other in before if before[other] != after[other]} == {name}
 
 
-@pytest.mark.timeout(400)
 def test_tree_when_each_process_is_killed_under_load_then_it_trades_on_with_the_same_orders(
     tree: TreeUnderTest,
 ) -> None:

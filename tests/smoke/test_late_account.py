@@ -45,7 +45,6 @@ def moves_of(mids: list[Decimal]) -> int:
     return moves
 
 
-@pytest.mark.timeout(180)
 def test_tree_when_account_snapshots_come_five_seconds_late_then_orders_stay_within_plan_and_price(
     tree: TreeUnderTest,
 ) -> None:

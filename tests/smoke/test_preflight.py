@@ -213,7 +213,6 @@ def test_metrics_when_ha_is_on_and_nobody_can_prove_to_lead_then_all_say_so_and_
         assert found == []
 
 
-@pytest.mark.timeout(240)
 def test_risk_computation_when_it_has_a_defect_then_the_tree_ends_safe_and_says_why(make: Make) -> None:
     tree = make(BROKEN_RISK)
     tree.start()
@@ -228,7 +227,6 @@ def test_risk_computation_when_it_has_a_defect_then_the_tree_ends_safe_and_says_
     assert all("a defect in a risk computation" in str(event) for event in crashes)
 
 
-@pytest.mark.timeout(300)
 def test_futures_port_when_the_keys_are_fake_then_no_order_leaves_and_with_keys_the_check_objects(
     make: Make, venue: OwnVenue
 ) -> None:

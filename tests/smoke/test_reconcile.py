@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import pytest
 
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, Exit, FsmState, TripReason
@@ -71,7 +70,6 @@ def logged(tree: TreeUnderTest, process: str, event: str) -> list[dict[str, obje
     return [each for each in events_of(tree.root / "log" / f"{process}.log") if each["ev"] == event]
 
 
-@pytest.mark.timeout(240)
 def test_tree_when_somebody_else_acts_on_its_account_then_seen_answered_and_kept_on_record() -> None:
     with trading() as (tree, hand):
         leave_alone(tree, hand)

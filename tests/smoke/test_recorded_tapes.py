@@ -60,8 +60,8 @@ DAY_ETH = Recorded(("usdm_ethusdt_20240808.gz",), ("ETHUSDT",), "3", 345)
 DAY_BOTH = Recorded((*DAY_BTC.files, *DAY_ETH.files), ("BTCUSDT", "ETHUSDT"), "3", 345)
 
 CASES = [
-    pytest.param((DAY_JULY, 20), id=f"{DAY_JULY.name}-20x", marks=pytest.mark.timeout(180)),
-    pytest.param((DAY_BOTH, 20), id=f"{DAY_BOTH.name}-20x", marks=pytest.mark.timeout(240)),
+    pytest.param((DAY_JULY, 20), id=f"{DAY_JULY.name}-20x"),
+    pytest.param((DAY_BOTH, 20), id=f"{DAY_BOTH.name}-20x"),
     *(
         pytest.param((each, 1), id=f"{each.name}-1x", marks=[pytest.mark.soak, pytest.mark.timeout(900)])
         for each in (DAY_2023, DAY_JULY, DAY_BTC, DAY_ETH, DAY_BOTH)

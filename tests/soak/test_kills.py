@@ -33,7 +33,6 @@ def without(steps: list[str], names: dict[str, int]) -> list[str]:
     return [name for name in steps if not names.get(name)]
 
 
-@pytest.mark.timeout(240)
 def test_executor_and_syncer_when_killed_at_some_steps_then_venue_journal_and_account_agree() -> None:
     seed = seed_of(FEW_SEED)
     random = Random(seed)
@@ -64,7 +63,6 @@ LIES = {
 }
 
 
-@pytest.mark.timeout(240)
 def test_checks_when_a_port_of_the_executor_lies_then_they_find_it() -> None:
     with ThreadPoolExecutor(len(LIES)) as pool:
         waiting = {lie: pool.submit(campaign, FEW_SEED, [[]], others=3, broken=lie) for lie in LIES}

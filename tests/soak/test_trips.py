@@ -92,7 +92,6 @@ def require_blocked(verdict: Verdict) -> None:
     assert all(verdict.trips[way] > 0 for way in Way)
 
 
-@pytest.mark.timeout(240)
 def test_trip_when_it_comes_at_some_random_moments_then_no_order_that_adds_risk_follows() -> None:
     seed, began_s = seed_of(FEW_SEED), time.monotonic()
     verdict = side_by_side(seed, FEW_RIGS, FEW_TRIPS)
@@ -116,7 +115,6 @@ def is_found(lie: str) -> bool:
     return any(each.overtaken if lie == LATE else each.born_after for each in verdicts)
 
 
-@pytest.mark.timeout(240)
 def test_count_when_the_executor_looks_seldom_or_never_or_sends_late_then_it_finds_it() -> None:
     with ThreadPoolExecutor(len(LIES)) as pool:
         found = dict(zip(LIES, pool.map(is_found, LIES), strict=True))
