@@ -13,10 +13,10 @@ from grinder.model.orders import Side
 from grinder.model.units import NS_PER_MS, ZERO
 from tests.sim_kit import KEY, Core
 
-LAGS_MS: Final = (0, 0, 50, 1_000, 2_500)
+LAGS_MS: Final = (0, 0, 500, 2_500)
 """How far what is told lags behind: less than the executor allows for."""
 
-KEPT: Final = 128
+KEPT: Final = 16
 ONE: Final = Decimal(1)
 
 assert max(LAGS_MS) < LIST_LAG_MS_MAX

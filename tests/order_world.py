@@ -181,7 +181,6 @@ class OrderWorld:
     def _refresh(self) -> None:
         """Let every other input be fresh."""
         now = self.clock.now_ns
-        self.account.look(now)
         if now < self._refresh_ns and self.starts == getattr(self, "_refreshed_start", 0):
             return
         self._refreshed_start = self.starts
@@ -194,6 +193,7 @@ class OrderWorld:
         }
         mark = self.core.exchange.markets[SYMBOL].mark
         self.board.publish_mark(MarkPrice(SYMBOL, mark, mark, ZERO, 0, self.clock.utc_ms(), now))
+        self.account.look(now)
         account = self.account.told(now, self._started_ns, self.clock.utc_ms())
         self.service.on_envelope(Envelope(1, 1, 0, now, account))
 
