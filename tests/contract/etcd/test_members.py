@@ -68,7 +68,7 @@ def test_request_when_the_first_member_is_dead_then_the_next_one_answers(etcd: C
 def test_request_when_a_member_dies_between_then_the_next_one_answers(etcd: Cluster, clients: Clients) -> None:
     lease_id = clients.lease()
     etcd.members[first_of(etcd, clients)].kill()
-    wait_until(lambda: isinstance(clients.leases.perform(KeepAlive(lease_id)), LifeLeft), PATIENCE_S, "the next answers")
+    wait_until(lambda: isinstance(clients.leases.perform(KeepAlive(lease_id)), LifeLeft), PATIENCE_S, "an answer")
 
 
 @pytest.mark.parametrize("known", [False, True])
