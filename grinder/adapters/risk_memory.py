@@ -20,6 +20,9 @@ from grinder.ports import Log
 
 RISK_FILE: Final = "risk"
 SLOT_BYTES: Final = 32_768
+RETRY_S: Final = 0.5
+"""Wait before a state that could not be written is tried again, seconds."""
+
 _CRC_CHARS: Final = 8
 
 
@@ -38,6 +41,7 @@ class RiskFile:
         self._newest: RiskMemory | None = None
         self._wake = threading.Condition()
         self._ending = False
+        self._failing = False
         self._seq, self.memory, self.damaged = 0, NOTHING_LOST, False
         self._descriptor = self._open()
         self._writer = threading.Thread(target=self._run, name="risk-memory", daemon=True)
@@ -83,16 +87,29 @@ class RiskFile:
                 memory, self._newest = self._newest, None
             if memory is None:
                 return
-            if self._descriptor is not None:
-                self._write(self._descriptor, memory)
+            if self._descriptor is not None and not self._write(self._descriptor, memory):
+                self._again(memory)
 
-    def _write(self, descriptor: int, memory: RiskMemory) -> None:
-        self._seq += 1
+    def _again(self, memory: RiskMemory) -> None:
+        """Have a state that was not written written later, where no newer one waits."""
+        with self._wake:
+            if self._newest is None and not self._ending:
+                self._wake.wait(RETRY_S)
+                self._newest = memory if self._newest is None else self._newest
+
+    def _write(self, descriptor: int, memory: RiskMemory) -> bool:
+        """Write a state, and tell whether it is on the disk; one that is not leaves the other slot alone."""
+        seq = self._seq + 1
         try:
-            os.pwrite(descriptor, _encode(_Slot(self._seq, memory)), self._seq % 2 * SLOT_BYTES)
+            os.pwrite(descriptor, _encode(_Slot(seq, memory)), seq % 2 * SLOT_BYTES)
             os.fdatasync(descriptor)
         except OSError as error:
-            self._log.event("RISK_MEMORY_FAILED", why=str(error))
+            if not self._failing:
+                self._log.event("RISK_MEMORY_FAILED", why=str(error))
+            self._failing = True
+            return False
+        self._seq, self._failing = seq, False
+        return True
 
 
 def _encode(slot: _Slot) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
+import time
 import zlib
+from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +56,28 @@ def test_file_when_the_newest_slot_is_torn_then_the_one_before_it_holds(tmp_path
 def test_file_when_nothing_in_it_can_be_read_then_damaged(tmp_path: Path, data: bytes) -> None:
     (tmp_path / RISK_FILE).write_bytes(data)
     assert found(tmp_path) == (NOTHING_LOST, True)
+
+
+def test_file_when_a_write_fails_then_the_slot_before_it_stays_and_it_is_written_again(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = RecordingLog()
+    left_by(tmp_path, NOTHING_LOST, NOTHING_LOST)
+    with closing(RiskFile(tmp_path, log)) as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SLOT_BYTES, hard))
+        try:
+            file.save(LOST)
+            wait_until(lambda: bool(log.events))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        wait_until(lambda: b"BTCUSDT" in (tmp_path / RISK_FILE).read_bytes()[SLOT_BYTES:])
+    assert found(tmp_path) == (LOST, False)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
 
 
 def test_file_when_it_cannot_be_had_then_damaged_logged_and_saving_harms_nobody(tmp_path: Path) -> None:
