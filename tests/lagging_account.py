@@ -29,6 +29,7 @@ class LaggingAccount:
         self._core = core
         self._symbol = symbol
         self._random = Random(seed)
+        self._told_mono_ns = 0
         self._past: deque[tuple[int, tuple[Position, ...]]] = deque(maxlen=KEPT)
 
     def look(self, now_mono_ns: int) -> None:
@@ -54,8 +55,10 @@ class LaggingAccount:
         An executor that has just started is told the newest: what the one before had learnt of fills died with it.
         """
         young = now_mono_ns - started_mono_ns <= LIST_LAG_MS_MAX * NS_PER_MS
-        before_mono_ns = now_mono_ns - (0 if young else self._random.choice(LAGS_MS)) * NS_PER_MS
-        held = next((positions for at, positions in reversed(self._past) if at <= before_mono_ns), ())
+        lag_ms = 0 if young else self._random.choice(LAGS_MS)
+        # Never older than what was told before: the syncer merges by the venue's time.
+        self._told_mono_ns = max(self._told_mono_ns, now_mono_ns - lag_ms * NS_PER_MS)
+        held = next((positions for at, positions in reversed(self._past) if at <= self._told_mono_ns), ())
         balance = Balance(ONE, ZERO, ONE)
         return AccountState(held, balance, 0, ZERO, False, True, Source.REST, now_mono_ns, utc_ms)
 
