@@ -27,7 +27,7 @@ from tests.smoke.venues import OwnVenue
 FEW: Final = ("drop_after", "timeout_executed", "ban")
 """One of a request that is lost, one that is answered and not known, one of the whole venue."""
 
-FEW_TOGETHER: Final = 3
+FEW_TOGETHER: Final = 6
 TOGETHER: Final = 4
 """Cases that run at the same time."""
 
