@@ -299,9 +299,20 @@ def lose(tree: TreeUnderTest, share: str) -> int:
                     return row["symbol"], loss / notional
         return None
 
-    symbol, rate = wait_for(bears, "a position that is large enough", 60)
+    def bears_and_stays() -> tuple[str, Decimal] | None:
+        """The market stands still from the look on, so that no trade changes the position before it is charged."""
+        if bears() is None:
+            return None
+        tree.venue.post("tape", {"speed": 0})
+        found = bears()
+        if found is None:
+            tree.venue.post("tape", {"speed": 1})
+        return found
+
+    symbol, rate = wait_for(bears_and_stays, "a position that is large enough")
     before = int(tree.venue.get("state")["requests"])
     assert tree.venue.post("faults", {"kind": "funding", "symbol": symbol, "rate": f"{rate:.4f}"})
+    tree.venue.post("tape", {"speed": 1})
     return before
 
 
