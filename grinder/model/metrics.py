@@ -305,7 +305,7 @@ VENUE_WIRE: Final[tuple[Metric, ...]] = (
     ),
     Metric("grinder_venue_unmatched_replies_total", _C, "WebSocket API replies late, unreadable or to no request"),
     Metric("grinder_venue_stopped_seconds", _G, "How long a ban or rate limit still stops all that does not protect"),
-    Metric("grinder_venue_banned_seconds", _G, "How long a ban of this address still stops everything"),
+    Metric("grinder_venue_banned_seconds", _G, "How long a ban of this address still lasts"),
     Metric("grinder_venue_symbols_skipped", _G, "Symbols of exchangeInfo whose filters could not be read"),
     Metric("grinder_user_stream_ignored_total", _C, "Messages of the user stream of a kind that is not needed"),
     Metric("grinder_user_stream_bad_payloads_total", _C, "Messages of the user stream that were dropped"),

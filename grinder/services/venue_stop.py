@@ -27,7 +27,7 @@ def venue_stop(board: Board, now_boot_ns: int) -> VenueStop:
     pause_left_s = max(0, max(board.read_all(PAUSE_WORDS)) - now_boot_ns) / NS_PER_S
     ban_left_s = max(0, max(board.read_all(BAN_WORDS)) - now_boot_ns) / NS_PER_S
     if ban_left_s:
-        words = f"bans this address for {ban_left_s:.0f} s more: nothing leaves, not even a cancel"
+        words = f"bans this address for {ban_left_s:.0f} s more: what protects is tried every 10 s"
     elif pause_left_s:
         words = f"limits this address for {pause_left_s:.0f} s more: only what protects leaves"
     else:

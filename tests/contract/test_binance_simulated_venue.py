@@ -242,7 +242,7 @@ def test_order_whose_outcome_the_venue_does_not_tell_is_in_doubt_and_exists_at_m
 
 @BOTH
 @pytest.mark.parametrize(("kind", "advice"), [("too_many_requests", Advice.RATE_LIMIT), ("banned", Advice.BANNED)])
-def test_load_refusal_stops_new_orders_and_lets_cancels_out_unless_it_is_a_ban(
+def test_load_refusal_stops_new_orders_and_lets_cancels_out_unless_it_was_a_ban_just_now(
     transport: OrderTransport, kind: str, advice: Advice
 ) -> None:
     async def test(made: Rig) -> None:

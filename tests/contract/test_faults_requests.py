@@ -145,7 +145,7 @@ async def cancel_under(made: Rig, kind: str) -> None:
     assert truth["status"] == ("CANCELED" if executed else "NEW")
     cancel = CancelOrder(resting.client_order_id, resting.symbol)
     if expected(kind, made.transport) == Advice.BANNED:
-        assert says(await made.ask(cancel)) == "banned", "nothing is sent before a ban ends"
+        assert says(await made.ask(cancel)) == "banned", "nothing is sent right after a ban was answered"
         await eventually(lambda: made.venue.connected)
     again = await made.ask(cancel)
     assert says(again) == (Advice.NOT_FOUND if executed else DOES), "a cancel passes whatever else was refused"

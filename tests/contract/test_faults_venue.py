@@ -140,15 +140,17 @@ async def banned(made: Rig) -> None:
     await eventually((made.state_dir / BAN_FILE).exists)
     another_run = made.another_venue()
     await another_run.start()
-    for venue in (made.venue, another_run):
-        for request in (QueryOpenOrders(SYMBOL), CancelOrder(resting.client_order_id, SYMBOL)):
+    question, cancel = QueryOpenOrders(SYMBOL), CancelOrder(resting.client_order_id, SYMBOL)
+    for venue, requests in (made.venue, (question, cancel)), (another_run, (question, cancel, cancel)):
+        outcomes = []
+        for request in requests:
             replies: list[VenueReply] = []
             venue.submit(request, replies.append)
             await eventually(lambda replies=replies: len(replies) == 1)
-            (kept,) = replies
-            assert isinstance(kept, NotSent)
-            assert kept.why == "banned"
-    assert (await made.get("/sim/state"))["requests"] == before, "a ban is not made longer by asking"
+            outcomes.append(type(replies[0]))
+        assert outcomes == ([NotSent, NotSent] if venue is made.venue else [NotSent, Rejected, NotSent])
+    asked = (await made.get("/sim/state"))["requests"] - before
+    assert asked == 1, "a cancel is tried by who was not just told; nothing else asks during a ban"
     await another_run.close()
 
 

@@ -1,8 +1,8 @@
 """A ban of this address by the venue, kept in a file for later runs; while a tree runs, its processes tell each other.
 
 Only a ban is kept (HTTP 418); a pause is over in a minute. The file bears wall time, for it outlives a boot. Must never
-hold for longer than the ban was when it was told, whatever the clock says since: while it holds not even a cancel
-leaves. A file that cannot be read holds nothing up: the venue says so again at the first request.
+hold for longer than the ban was when it was told, whatever the clock says since: while it holds next to
+nothing leaves. A file that cannot be read holds nothing up: the venue says so again at the first request.
 
 Source: venue documentation, USDⓈ-M futures general info, "IP Limits": repeated violations are banned for 2 minutes to 3
 days, 2026-05-28.

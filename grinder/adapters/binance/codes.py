@@ -210,8 +210,8 @@ NEXT: Final[dict[Advice, str]] = {
     "within its slippage cap.",
     _A.RATE_LIMIT: "Nothing but what protects is sent before the named time, by any process of the host. Too many "
     "orders: none but those before the window ends.",
-    _A.BANNED: "Nothing is sent before the ban ends, not even a cancel, by no process, not even after a restart; the "
-    "order path counts as down.",
+    _A.BANNED: "Nothing but what protects is sent before the ban ends, by no process, not even after a restart, and "
+    "that by each at most every 10 s; the order path counts as down.",
     _A.CLOCK: "The order is rejected and the venue's clock is measured anew at once; the receive window stays.",
     _A.AUTH: "The order is rejected; the same refusal again and again stops entries. An operator must look at the key.",
     _A.MODE: "The order is rejected and the position mode is asked for at once; in hedge mode no new risk is taken.",

@@ -1,8 +1,9 @@
 """The venue's rate limits, counted here and corrected by what the venue says it counted.
 
 Times are arguments. Must never refuse a protective request for a limit or a pause: cancels, reduce-only orders and the
-countdown pass while every other request waits; the other urgencies stop earlier, each at its own share of a limit. Must
-never let anything out while the address is banned: it would not be served, and a ban grows by it.
+countdown pass while every other request waits; the other urgencies stop earlier, each at its own share of a limit.
+While the address is banned nothing but what protects leaves, and that on trial: whoever was just answered with the ban
+rests for TRIAL_MS, for a ban may grow by what ignores it, and may also end early or be of an address that we left.
 
 Source: venue documentation, USDⓈ-M futures general info "LIMITS": REQUEST_WEIGHT 2400 a minute for each address, ORDERS
 300 in 10 s and 1200 a minute for each account, in fixed windows, 2026-05-28. Since 2026-06-30 UM and CM share them, so
@@ -25,6 +26,9 @@ ORDERS: Final = "ORDERS"
 
 TOO_MANY_ORDERS: Final = -1015
 """Error code: the order count of a window is used up."""
+
+TRIAL_MS: Final = 10_000
+"""How long what protects rests after the venue answered this process with a ban, before it is tried again."""
 
 DEFAULT_LIMITS: Final = (
     RateUse(WEIGHT, 60, WEIGHT_PER_MIN, 0),
@@ -80,6 +84,7 @@ class Limits:
         self._stops = Stops() if stops is None else stops
         self._on_ban = on_ban
         self._pools: dict[tuple[str, int], _Pool] = {}
+        self._trial_boot_ns = 0
         self.configure(DEFAULT_LIMITS)
 
     def configure(self, rates: Iterable[RateUse]) -> None:
@@ -97,13 +102,16 @@ class Limits:
         """Return why a request must not be sent now: ``banned``, ``retry_after``, ``rate_limit``; None if it may.
 
         Args:
-            urgency: a protective request is refused during a ban only.
+            urgency: a protective request is refused only right after the venue answered this process with a ban.
             weight: request weight it costs.
             orders: orders it counts for.
             boot_ns: CLOCK_BOOTTIME now.
             venue_utc_ms: the venue's clock now, Unix milliseconds.
         """
-        if banned_ms := self.banned_ms(boot_ns):
+        banned_ms = self.banned_ms(boot_ns)
+        if urgency is Urgency.PROTECTIVE:
+            banned_ms = min(banned_ms, _left_ms(self._trial_boot_ns, boot_ns))
+        if banned_ms:
             return NotSent(STOPPED_BANNED, banned_ms)
         if urgency is Urgency.PROTECTIVE:
             return None
@@ -145,6 +153,7 @@ class Limits:
             shortest = min(counted, key=lambda pool: pool.interval_ms)
             shortest.used = max(shortest.used, shortest.limit)
         if rejected.advice is Advice.BANNED:
+            self._trial_boot_ns = boot_ns + TRIAL_MS * NS_PER_MS
             self.obey_ban(rejected.retry_after_ms, boot_ns=boot_ns)
             if self._on_ban is not None:
                 self._on_ban(rejected.retry_after_ms)
@@ -152,12 +161,12 @@ class Limits:
             self._stops.pause(boot_ns + rejected.retry_after_ms * NS_PER_MS)
 
     def obey_ban(self, left_ms: int, *, boot_ns: int) -> None:
-        """Stop everything for a ban, also one that an earlier run was told of; never shortens one."""
+        """Stop for a ban, also one that an earlier run was told of; never shortens one."""
         if left_ms > 0:
             self._stops.ban(boot_ns + left_ms * NS_PER_MS)
 
     def banned_ms(self, boot_ns: int) -> int:
-        """Return for how long nothing may leave, milliseconds, 0 if the address is not banned."""
+        """Return for how long the address is banned, milliseconds, 0 if it is not."""
         return _left_ms(self._stops.banned_until_boot_ns, boot_ns)
 
     def stopped_ms(self, boot_ns: int) -> int:

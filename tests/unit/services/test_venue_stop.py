@@ -31,7 +31,7 @@ def test_stop_when_banned_and_paused_then_the_ban_is_said(word: Word) -> None:
     board.words[Word.PAUSE_FEED_BOOT_NS] = NOW + 500 * S
     stop = venue_stop(board, NOW)
     assert (stop.pause_left_s, stop.ban_left_s) == (500.0, 120.0)
-    assert stop.words == "bans this address for 120 s more: nothing leaves, not even a cancel"
+    assert stop.words == "bans this address for 120 s more: what protects is tried every 10 s"
 
 
 def test_readiness_when_the_venue_makes_this_host_wait_then_it_is_a_reason() -> None:

@@ -85,7 +85,7 @@ def test_limits_when_banned_then_kept_and_obeyed_by_a_later_run_until_it_ends(tm
     second = Limits()
     second.obey_ban(ban_file(tmp_path, clock).left_ms(), boot_ns=clock.boot_ns())
     for limits in (first, second):
-        for urgency in Urgency:
+        for urgency in (Urgency.RISK, Urgency.QUERY):
             kept = limits.refusal(urgency, 1, 0, boot_ns=clock.boot_ns(), venue_utc_ms=0)
             assert kept == NotSent("banned", 120_000)
     clock.advance_ms(120_000)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from grinder.adapters.binance.limits import ORDERS, WEIGHT, Limits
+from grinder.adapters.binance.limits import ORDERS, TRIAL_MS, WEIGHT, Limits
 from grinder.adapters.binance.wire import Urgency
 from grinder.model.venue import Advice, NotSent, RateUse, Rejected
 
@@ -38,8 +38,8 @@ def test_protective_requests_pass_when_every_limit_is_used_up_and_during_a_pause
     assert refusal(limits, Urgency.RISK, orders=1) == "retry_after"
 
 
-@pytest.mark.parametrize("urgency", Urgency)
-def test_nothing_passes_before_a_ban_ends_and_it_is_said_for_how_long(urgency: Urgency) -> None:
+@pytest.mark.parametrize("urgency", [Urgency.RISK, Urgency.QUERY])
+def test_nothing_else_passes_before_a_ban_ends_and_it_is_said_for_how_long(urgency: Urgency) -> None:
     limits = Limits()
     limits.on_rejected(rejected(Advice.RATE_LIMIT, 900_000), boot_ns=0)
     limits.on_rejected(rejected(Advice.BANNED, 600_000), boot_ns=0)
@@ -47,8 +47,25 @@ def test_nothing_passes_before_a_ban_ends_and_it_is_said_for_how_long(urgency: U
     assert limits.refusal(urgency, 1, 0, boot_ns=0, venue_utc_ms=START_MS) == NotSent("banned", 600_000)
     assert limits.refusal(urgency, 1, 0, boot_ns=last_ns, venue_utc_ms=START_MS) == NotSent("banned", 1)
     assert limits.banned_ms(last_ns + 1) == 0
-    after = refusal(limits, urgency, weight=1, at_ms=600_000)
-    assert after == ("" if urgency is Urgency.PROTECTIVE else "retry_after")
+    assert refusal(limits, urgency, weight=1, at_ms=600_000) == "retry_after"
+
+
+def test_protective_requests_are_tried_during_a_ban_but_not_right_after_it_was_answered() -> None:
+    limits = Limits()
+    limits.obey_ban(600_000, boot_ns=0)
+    assert refusal(limits, Urgency.PROTECTIVE, weight=1) == ""
+    limits.on_rejected(rejected(Advice.BANNED, 600_000), boot_ns=0)
+    last_ns = TRIAL_MS * NS - 1
+    assert limits.refusal(Urgency.PROTECTIVE, 1, 0, boot_ns=0, venue_utc_ms=START_MS) == NotSent("banned", TRIAL_MS)
+    assert limits.refusal(Urgency.PROTECTIVE, 1, 0, boot_ns=last_ns, venue_utc_ms=START_MS) == NotSent("banned", 1)
+    assert refusal(limits, Urgency.PROTECTIVE, weight=1, at_ms=TRIAL_MS) == ""
+
+
+def test_protective_requests_pass_at_once_when_the_ban_is_over() -> None:
+    limits = Limits()
+    limits.on_rejected(rejected(Advice.BANNED, 1_000), boot_ns=0)
+    assert limits.refusal(Urgency.PROTECTIVE, 1, 0, boot_ns=0, venue_utc_ms=START_MS) == NotSent("banned", 1_000)
+    assert refusal(limits, Urgency.PROTECTIVE, weight=1, at_ms=1_000) == ""
 
 
 def test_queries_may_use_more_than_risk_and_leave_a_reserve() -> None:

@@ -42,7 +42,7 @@ def test_limits_when_one_process_is_told_then_every_other_waits_until_it_is_over
     limits = Limits(SharedStops(board, other))
     over_ns = (5 + refused.retry_after_ms) * NS
     assert why(limits, Urgency.QUERY, over_ns - 1) == kind
-    assert why(limits, Urgency.PROTECTIVE, over_ns - 1) == ("banned" if kind == "banned" else "")
+    assert why(limits, Urgency.PROTECTIVE, over_ns - 1) == ""
     for urgency in Urgency:
         assert why(limits, urgency, over_ns) == ""
 
@@ -91,5 +91,5 @@ def test_stops_when_the_process_is_started_again_and_the_tree_too_then_still_in_
     with attach_operator(tmp_path) as operator:
         SharedStops(operator, OPERATOR).ban(8 * NS)
     limits = Limits(seen)
-    assert limits.refusal(Urgency.PROTECTIVE, 1, 0, boot_ns=7 * NS, venue_utc_ms=0) == NotSent("banned", 1)
+    assert limits.refusal(Urgency.RISK, 1, 0, boot_ns=7 * NS, venue_utc_ms=0) == NotSent("banned", 1)
     executor.close()
