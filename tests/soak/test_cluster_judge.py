@@ -6,6 +6,7 @@ Host ``a`` leads with term 5, then ``b`` with term 8.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,6 +20,8 @@ from grinder.model.cluster import (
     GrantLease,
     KeepAlive,
     LeaderRecord,
+    LeaseReply,
+    LeaseRequest,
     LifeLeft,
     NoAnswer,
     PermitAnswer,
@@ -28,7 +31,7 @@ from grinder.model.cluster import (
 )
 from grinder.model.units import NS_PER_MS, NS_PER_S
 from tests.soak.cluster.operators import acknowledged_in
-from tests.soak.cluster.permits import Row, permits_of
+from tests.soak.cluster.permits import RecordingLeaseStore, Row, clean_ends, permits_of, rows_of
 from tests.soak.cluster.verdicts import (
     COUNTDOWN,
     HEEDED_NS,
@@ -270,6 +273,24 @@ def test_permits_when_somebody_else_won_then_there_is_none() -> None:
 
 def test_permits_when_the_host_asked_to_resign_then_they_end_there() -> None:
     assert won().round(4).ask(4.5, Resign(LEASE, 5), Done(9)).permits == [(1.5, 0, 3), (4, 4.5, 4.5)]
+
+
+class SilentStore:
+    """Implements ports.LeaseStore: hears everything, answers nothing."""
+
+    def ask(self, request: LeaseRequest, on_reply: Callable[[LeaseReply], None]) -> None:
+        pass
+
+
+def test_permits_when_the_host_died_before_it_heard_of_its_resignation_then_they_end_there_too(tmp_path: Path) -> None:
+    store = RecordingLeaseStore(SilentStore(), tmp_path / "asked")
+    for request in (KeepAlive(LEASE), Resign(LEASE, 5), RevokeLease(LEASE)):
+        store.ask(request, lambda reply: None)
+    (told,) = rows_of(tmp_path / "asked")
+    talk = won().round(4)
+    talk.rows.append(msgspec.structs.replace(told, asked=int(4.5 * S), answered=int(4.5 * S)))
+    assert talk.permits == [(1.5, 0, 3), (4, 4.5, 4.5)]
+    assert clean_ends(talk.rows) == 0
 
 
 @pytest.mark.parametrize("request_", [RevokeLease(LEASE), Resign(LEASE - 1, 4)], ids=["revoked", "of another lease"])

@@ -34,6 +34,7 @@ from tests.soak.cluster.skewed_clock import now_ns
 from tests.soak.cluster.verdicts import MARGIN_NS, RISK_NS, Permit
 
 ROWS_FILE = "asked_of_etcd"
+UNANSWERED = ""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -55,15 +56,21 @@ class RecordingLeaseStore:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def ask(self, request: LeaseRequest, on_reply: Callable[[LeaseReply], None]) -> None:
-        self._inner.ask(request, partial(self._answered, now_ns(), request, on_reply))
+        asked = now_ns()
+        if isinstance(request, Resign):
+            # etcd may let the next leader act before this host, killed meanwhile, has heard that it did.
+            self._write(Row(asked, asked, Resign.__name__, msgspec.to_builtins(request), UNANSWERED, {}))
+        self._inner.ask(request, partial(self._answered, asked, request, on_reply))
 
     def _answered(
         self, asked: int, request: LeaseRequest, on_reply: Callable[[LeaseReply], None], reply: LeaseReply
     ) -> None:
         wanted, told = msgspec.to_builtins(request), msgspec.to_builtins(reply)
-        row = Row(asked, now_ns(), type(request).__name__, wanted, type(reply).__name__, told)
-        os.write(self._file, msgspec.json.encode(row) + b"\n")
+        self._write(Row(asked, now_ns(), type(request).__name__, wanted, type(reply).__name__, told))
         on_reply(reply)
+
+    def _write(self, row: Row) -> None:
+        os.write(self._file, msgspec.json.encode(row) + b"\n")
 
 
 def rows_of(path: Path) -> list[Row]:
