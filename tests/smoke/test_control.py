@@ -256,12 +256,14 @@ def test_latch_when_the_tree_ends_and_the_run_folder_is_wiped_then_the_next_tree
     assert code == Exit.GATE
     assert "fsm does not run" in said
     running.start()
+    manual = TRIP_CODES[TripReason.MANUAL]
+    wait_for(lambda: running.word(Word.TRIP_EXECUTOR) == manual, "the executor found the file", 30)
     wait_for(lambda: running.state() is FsmState.EMERGENCY, "EMERGENCY", 30)
     latch = running.root / "state" / LATCH_FILE
     latch.write_bytes(b"\xff" * 100)
     running.close()
     running.start()
-    wait_for(lambda: running.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.MANUAL], "still latched", 30)
+    wait_for(lambda: running.word(Word.TRIP_EXECUTOR) == manual, "still latched", 30)
     assert trip_id(running) == "0-ERROR"
     wait_for(lambda: grinder(running, "reset", "--ack", "0-ERROR")[0] == Exit.OK, "reset", 40)
     assert "PAUSE" in grinder(running, "override", "show")[1]
@@ -316,11 +318,6 @@ def lose(tree: TreeUnderTest, share: str) -> int:
     return before
 
 
-def asked(tree: TreeUnderTest, since: int) -> list[dict[str, Any]]:
-    """Return what the venue was asked after a request."""
-    return list(tree.venue.get(f"requests?since={since}&limit=100000"))
-
-
 def test_drawdown_when_a_quarter_is_lost_then_tripped_flat_and_latched_also_after_a_power_cut() -> None:
     busy = TreeUnderTest(
         GRINDER_PAPER_SPACING_BPS="1",
@@ -335,7 +332,7 @@ def test_drawdown_when_a_quarter_is_lost_then_tripped_flat_and_latched_also_afte
         assert not latched(busy)
         before = lose(busy, QUARTER)
         wait_for(lambda: busy.word(Word.TRIP_FSM), "the fsm trips", 90)
-        looks = [row for row in asked(busy, before) if row["op"] == "account"]
+        looks = [row for row in busy.venue.requests(before) if row["op"] == "account"]
         assert len(looks) <= SNAPSHOTS_TO_TRIP, "each look at the account counts, however slow the host is"
         wait_for(lambda: trip_id(busy) == "1-DRAWDOWN_LIMIT", "durable")
         wait_for(lambda: busy.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.DRAWDOWN_LIMIT], "executor follows")
@@ -343,7 +340,7 @@ def test_drawdown_when_a_quarter_is_lost_then_tripped_flat_and_latched_also_afte
         assert busy.count("grinder_kill_switch_trips_total") == 1
         since = int(busy.venue.get("state")["requests"])
         wait_for(lambda: not busy.venue.live() and not busy.venue.held(), "flat, no orders", 40)
-        risk = [row for row in asked(busy, since) if row["op"] in RISK and not row["reduce_only"]]
+        risk = [row for row in busy.venue.requests(since) if row["op"] in RISK and not row["reduce_only"]]
         assert risk == []
         kill_everything(busy)
         shutil.rmtree(busy.run_dir)

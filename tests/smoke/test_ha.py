@@ -24,7 +24,7 @@ from grinder.model.orders import OrderId, parse_order_id
 from tests.smoke.conditions import wait_for
 from tests.smoke.ha_cluster import ClusterUnderTest, Node
 from tests.smoke.trees import alive
-from tests.smoke.venues import ROWS, VenueView
+from tests.smoke.venues import VenueView
 
 TTL_S = 3
 KEYS = "/grinder/v1/paper/"
@@ -82,7 +82,7 @@ def warm(node: Node) -> bool:
 
 def accepted(venue: VenueView) -> list[tuple[int, OrderId]]:
     """Return every order that the venue took, with the time at which it read it, oldest first."""
-    rows = venue.get(f"requests?limit={ROWS}")
+    rows = venue.requests()
     taken = [
         (row["mono_ns"], parse_order_id(row["client_id"])) for row in rows if row["op"] == PLACE and not row["code"]
     ]

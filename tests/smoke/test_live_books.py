@@ -45,8 +45,7 @@ def tree() -> Iterator[TreeUnderTest]:
 
 def asked(tree: TreeUnderTest, since: int) -> list[dict[str, Any]]:
     """Return the requests that reached the venue after one of a number, without those that protect."""
-    rows = tree.venue.get(f"requests?since={since}&limit=100000")
-    return [row for row in rows if row["op"] not in PROTECTIVE and not row["reduce_only"]]
+    return [row for row in tree.venue.requests(since) if row["op"] not in PROTECTIVE and not row["reduce_only"]]
 
 
 def quiet(tree: TreeUnderTest) -> int:

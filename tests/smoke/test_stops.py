@@ -185,7 +185,7 @@ def require_handed_over(tree: TreeUnderTest, venue: OwnVenue, stops_before: int)
     """Require that the executor has ended clean, nothing rests, and the last word on the switch was to let it down."""
     assert venue.live() == {}
     assert clean_stops(tree)[stops_before:] == [True]
-    acts = [row for row in venue.get("requests?limit=100000") if row["op"] in ACTS]
+    acts = [row for row in venue.requests() if row["op"] in ACTS]
     assert (acts[-1]["op"], acts[-1]["code"]) == ("orders.countdown", 0)
     assert venue.get("state")["countdowns"] == []
 

@@ -63,11 +63,15 @@ class VenueView:
         """Return the resting orders by client order id."""
         return {row["clientOrderId"]: row for row in self.get(f"orders?limit={ROWS}") if row["live"]}
 
+    def requests(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return what was asked after a request of a number, oldest first."""
+        return list(self.get(f"requests?since={since}&limit={ROWS}"))
+
     def duplicates(self) -> list[str]:
         """Return every client order id that the venue saw placed more than once."""
         placed = Counter(
             row["client_id"]
-            for row in self.get(f"requests?limit={ROWS}")
+            for row in self.requests()
             if row["op"] == "order.place" and not row["client_id"].startswith("autoclose")
         )
         return [name for name, times in placed.items() if times > 1]

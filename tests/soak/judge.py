@@ -94,7 +94,7 @@ def paper_of(journal: Path, archive: Path) -> Paper:
 
 def truth_of(venue: VenueView) -> Truth:
     """Ask the venue for everything."""
-    requests = venue.get(f"requests?limit={ROWS}")
+    requests = venue.requests()
     rows = venue.get(f"orders?limit={ROWS}")
     names = Counter(row["clientOrderId"] for row in rows)
     return Truth(

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
+from grinder.adapters.parent import end_with_parent
 from tests.smoke.venues import PROJECT
 from tests.soak.kills import SEED_VARIABLE, seed_of
 from tests.soak.trip_judge import Verdict, Way
@@ -39,6 +40,7 @@ def run(seed: int, trips: int, lie: str = HONEST) -> Verdict:
         capture_output=True,
         timeout=ENDS_S_MAX,
         check=False,
+        preexec_fn=end_with_parent,
     )
     assert done.returncode == 0, done.stderr.decode()[-4_000:]
     return msgspec.json.decode(done.stdout, type=Verdict)

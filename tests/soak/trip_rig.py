@@ -32,7 +32,7 @@ from grinder.cli.kill import trip_now
 from grinder.model.board import TRIP_WORDS, Word
 from grinder.model.control import TRIP_CODES, Exit, Process, TripReason
 from tests.smoke.conditions import wait_for
-from tests.smoke.venues import PROJECT, ROWS, OwnVenue
+from tests.smoke.venues import PROJECT, OwnVenue
 from tests.soak.flood import Sent
 from tests.soak.rig import VENUE_OPTIONS, environment_of
 from tests.soak.trip_judge import Trip, Verdict, Way, arrivals_of, judge
@@ -159,7 +159,7 @@ class TripRig:
 
     def _fetch_rows(self) -> None:
         since = self.rows[-1]["seq"] if self.rows else 0
-        self.rows += self.venue.get(f"requests?since={since}&limit={ROWS}")
+        self.rows += self.venue.requests(since)
 
     def sent(self) -> Sent:
         """End the flood and return what it asked for."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from grinder.adapters.binance.stops import STOPPED_BANNED, STOPPED_RATE_LIMIT, STOPPED_RETRY_AFTER, Stops
+from grinder.adapters.binance.stops import Stops
 from grinder.adapters.binance.wire import Urgency
 from grinder.core.venue_budget import REGULAR_SHARE, WEIGHT_PER_MIN
 from grinder.model.units import MS_PER_S, NS_PER_MS
@@ -23,6 +23,11 @@ from grinder.model.venue import Advice, NotSent, RateUse, Rejected
 
 WEIGHT: Final = "REQUEST_WEIGHT"
 ORDERS: Final = "ORDERS"
+
+STOPPED_BANNED: Final = "banned"
+STOPPED_RETRY_AFTER: Final = "retry_after"
+STOPPED_RATE_LIMIT: Final = "rate_limit"
+"""Why a request did not leave: a ban, a pause, our own share of the minute."""
 
 TOO_MANY_ORDERS: Final = -1015
 """Error code: the order count of a window is used up."""

@@ -10,8 +10,6 @@ goes on after a 429 is banned for 2 minutes to 3 days, 2026-05-28.
 
 from __future__ import annotations
 
-from typing import Final
-
 from grinder.model.board import BAN_WORDS, PAUSE_WORDS, WRITERS, Word
 from grinder.model.control import Process
 from grinder.ports import Board
@@ -78,9 +76,3 @@ class SharedStops(Stops):
 def _own(words: tuple[Word, ...], writer: Process | None) -> Word:
     (word,) = (word for word in words if WRITERS[word] is writer)
     return word
-
-
-STOPPED_BANNED: Final = "banned"
-STOPPED_RETRY_AFTER: Final = "retry_after"
-STOPPED_RATE_LIMIT: Final = "rate_limit"
-"""Why a request did not leave: a ban, a pause, our own share of the minute."""

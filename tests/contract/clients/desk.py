@@ -189,7 +189,7 @@ class Desk:
 
     def requests(self, op: str) -> list[dict[str, Any]]:
         """Return the requests of one kind that the client made in this case."""
-        rows = self.venue.get(f"requests?since={self._since}&limit=100000")
+        rows = self.venue.requests(self._since)
         return [row for row in rows if (row["op"], row["key"]) == (op, self.key)]
 
     def tops(self, symbol: str) -> set[tuple[Decimal, Decimal]]:

@@ -25,7 +25,6 @@ import msgspec
 
 from grinder.model.board import Word
 from grinder.model.units import NS_PER_S
-from tests.smoke.venues import ROWS
 from tests.soak.cluster.cluster_faults import QUICK, TABLE, Fault
 from tests.soak.cluster.cluster_rig import DISKS, NORMAL, SECURE, SHORT, STEADY, ClusterRig, Timing
 from tests.soak.cluster.etcd_field import UnansweredError
@@ -229,7 +228,7 @@ class Campaign:
         for host in rig.hosts.values():
             wins = host.wins()
             report.first_s += [round((firsts[term] - at) / NS_PER_S, 2) for term, at in wins.items() if term in firsts]
-        rows = rig.venue.get(f"requests?limit={ROWS}")
+        rows = rig.venue.requests()
         report.refused = Counter(row["code"] for row in rows if row["op"] == PLACE and row["code"])
         report.venue_faults = rig.faults_struck()
         for name, span in rig.heeding:

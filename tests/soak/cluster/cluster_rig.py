@@ -277,7 +277,7 @@ class ClusterRig:
         """Take what the venue was asked since the last time."""
         self._rows_due_s = time.monotonic() + ROWS_EVERY_S
         since = self._rows[-1]["seq"] if self._rows else 0
-        self._rows += self.venue.get(f"requests?since={since}&limit={ROWS}")
+        self._rows += self.venue.requests(since)
 
     def faults_struck(self) -> Counter[str]:
         """Return how often each fault of the venue struck."""

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from grinder.adapters.parent import end_with_parent
 from tests.smoke.venues import PROJECT
 from tests.soak.cluster.cluster_campaign import TRIES, Report
 from tests.soak.cluster.cluster_faults import TABLE
@@ -51,7 +52,7 @@ def run(wanted: Run) -> Report:
         *(str(wanted.turn), str(wanted.turns)),
     ]
     try:
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=ENDS_S_MAX, check=False)
+        done = _played(command)
     except subprocess.TimeoutExpired:
         return Report(wanted.seed, 0, found=[f"ENDED EARLY: not over in {ENDS_S_MAX} s"])
     if done.returncode != 0:
@@ -59,12 +60,19 @@ def run(wanted: Run) -> Report:
     return msgspec.json.decode(done.stdout, type=Report)
 
 
+def _played(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a rig to its end; it ends with this process, and takes its members, hosts and venue along."""
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, timeout=ENDS_S_MAX, check=False, preexec_fn=end_with_parent
+    )
+
+
 def lie_shown(lie: str) -> Shown:
     """Return what is seen of hosts that break one rule, in a process of its own; again where that could not be run."""
     command = [sys.executable, "-m", "tests.soak.cluster.cluster_lies", lie]
     said = ""
     for _ in range(TRIES):
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=ENDS_S_MAX, check=False)
+        done = _played(command)
         if done.returncode == 0:
             return msgspec.json.decode(done.stdout, type=Shown)
         said = done.stderr.decode()[-3_000:]
