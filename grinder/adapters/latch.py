@@ -1,7 +1,8 @@
 """The kill-switch latch on disk: one small preallocated file, written in place, that works on a full disk.
 
-Two checksummed slots in different sectors, written by turns. Whatever cannot be read counts as tripped; only an absent
-file at the very first start counts as clear. Must never be cleared by a restart.
+Two checksummed slots in different sectors, written by turns, both from the start: zeros are what a power cut leaves,
+not a record. Whatever cannot be read counts as tripped; only an absent file at the very first start counts as clear.
+Must never be cleared by a restart.
 """
 
 from __future__ import annotations
@@ -157,13 +158,10 @@ class LatchFile:
         Raises:
             OSError: if it could not be written and flushed.
         """
-        body = msgspec.msgpack.encode(msgspec.structs.replace(record, who=_cut(record.who), detail=_cut(record.detail)))
-        assert len(record.name.encode()) <= TRIP_NAME_BYTES_MAX
-        assert len(body) <= _SLOT_BYTES - _HEAD_BYTES
-        head = len(body).to_bytes(_LENGTH_BYTES, "little") + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
+        slot = _slot(record)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.pwrite(descriptor, (head + body).ljust(_SLOT_BYTES, b"\0"), (record.version % 2) * _SLOT_BYTES)
+            os.pwrite(descriptor, slot, (record.version % 2) * _SLOT_BYTES)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -198,7 +196,7 @@ class LatchFile:
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.pwrite(descriptor, bytes(_FILE_BYTES), 0)
+            os.pwrite(descriptor, _slot(_CLEAR) * 2, 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -254,18 +252,19 @@ def _newest(data: bytes) -> LatchRecord:
     """Return the newest record of a file; tripped if any slot is damaged, for it may have held a trip."""
     if len(data) != _FILE_BYTES:
         return _tripped(_UNREADABLE)
-    records = []
-    for start in (0, _SLOT_BYTES):
-        slot = data[start : start + _SLOT_BYTES]
-        if slot == bytes(_SLOT_BYTES):
-            continue
-        record = _record(slot)
-        if record is None:
-            return _tripped(_UNREADABLE)
-        records.append(record)
-    if not records:
-        return _CLEAR
-    return max(records, key=lambda record: record.version)
+    first, second = _record(data[:_SLOT_BYTES]), _record(data[_SLOT_BYTES:])
+    if first is None or second is None:
+        return _tripped(_UNREADABLE)
+    return max(first, second, key=lambda record: record.version)
+
+
+def _slot(record: LatchRecord) -> bytes:
+    """Return a record as it lies in the file; texts that are too long are cut."""
+    body = msgspec.msgpack.encode(msgspec.structs.replace(record, who=_cut(record.who), detail=_cut(record.detail)))
+    assert len(record.name.encode()) <= TRIP_NAME_BYTES_MAX
+    assert len(body) <= _SLOT_BYTES - _HEAD_BYTES
+    head = len(body).to_bytes(_LENGTH_BYTES, "little") + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
+    return (head + body).ljust(_SLOT_BYTES, b"\0")
 
 
 def _record(slot: bytes) -> LatchRecord | None:

@@ -58,8 +58,21 @@ def test_load_when_any_byte_of_a_clear_record_is_damaged_then_tripped(
     assert latch.load(first_start=True).tripped
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 10, b"\xff" * 1_024, bytes(2_048)])
+@pytest.mark.parametrize("data", [b"", b"x" * 10, b"\xff" * 1_024, bytes(1_024), bytes(2_048)])
 def test_load_when_file_is_not_a_latch_then_tripped(latch: LatchFile, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "latch").write_bytes(data)
+    assert latch.load(first_start=True).tripped
+
+
+@pytest.mark.parametrize("lost", [slice(0, 512), slice(512, 1_024)])
+@pytest.mark.parametrize("records", [0, 1, 2, 3])
+def test_load_when_a_power_cut_left_zeros_for_a_slot_then_tripped(
+    latch: LatchFile, tmp_path: Path, lost: slice, records: int
+) -> None:
+    for version in range(1, records + 1):
+        latch.store(LatchRecord(version, version % 2 == 1, TripReason.MANUAL, "anna", "", version))
+    data = bytearray((tmp_path / "latch").read_bytes())
+    data[lost] = bytes(512)
     (tmp_path / "latch").write_bytes(data)
     assert latch.load(first_start=True).tripped
 
@@ -89,7 +102,7 @@ def test_trip_when_there_is_no_file_then_it_is_made_tripped(tmp_path: Path) -> N
     assert latch.load(first_start=True).tripped
 
 
-@pytest.mark.parametrize("data", [b"x" * 10, b"\xff" * 1_024])
+@pytest.mark.parametrize("data", [b"x" * 10, b"\xff" * 1_024, bytes(1_024)])
 def test_clear_when_the_file_is_unreadable_then_only_by_its_own_id_and_whole_again(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "latch"
     path.write_bytes(data)
@@ -163,5 +176,6 @@ def test_trip_when_a_foreign_name_does_not_fit_the_slot_then_it_has_one_of_its_o
 def test_load_when_the_record_is_of_a_version_without_names_then_it_counts(latch: LatchFile, tmp_path: Path) -> None:
     body = msgspec.msgpack.encode([1, True, "MANUAL", "anna", "drill", 5])
     slot = len(body).to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
-    (tmp_path / "latch").write_bytes(bytes(512) + slot.ljust(512, b"\0"))
+    made = (tmp_path / "latch").read_bytes()
+    (tmp_path / "latch").write_bytes(made[:512] + slot.ljust(512, b"\0"))
     assert latch.load(first_start=False) == LatchRecord(1, True, TripReason.MANUAL, "anna", "drill", 5)
