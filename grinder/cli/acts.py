@@ -65,11 +65,27 @@ class Scene(msgspec.Struct, frozen=True):
     @property
     def stop_hint(self) -> str:
         """What stops all new orders of this very tree, from any folder: others may run beside it."""
+        return f"run `{self.supervisorctl('stop', Process.EXECUTOR)}`, or `grinder stop`"
+
+    def supervisorctl(self, word: str, process: Process) -> str:
+        """Return the command that does something to one process of this very tree, from any folder."""
         # Here, for it loads XML-RPC, and no command has time for that before it acts.
         from grinder.adapters.supervisor_client import SUPERVISOR_SOCKET
 
         socket = self.settings.run_dir.absolute() / SUPERVISOR_SOCKET
-        return f"run `supervisorctl -s unix://{socket} stop executor`, or `grinder stop`"
+        return f"supervisorctl -s unix://{socket} {word} {process}"
+
+    def how_to_bring_back(self, process: Process) -> str:
+        """Say how a process that does not beat is missing, and what brings it back: a tree has only one of each."""
+        from grinder.adapters.supervisor_client import SupervisorClient, SupervisorError
+
+        if exists(self, process):
+            return f"is silent; end it and start another with `{self.supervisorctl('restart', process)}`"
+        try:
+            SupervisorClient(self.settings.run_dir).pid()
+        except SupervisorError:
+            return "does not run, nor does a supervisord that could start it; start the tree"
+        return f"does not run; start it with `{self.supervisorctl('start', process)}`"
 
     def latch_record(self) -> LatchRecord:
         """Return what the latch file says, as the executor would read it at its next start."""

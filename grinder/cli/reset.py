@@ -18,7 +18,6 @@ from grinder.cli.acts import (
     Scene,
     conclude,
     current_trip_id,
-    exists,
     keep_evidence,
     override_sources,
     scene,
@@ -74,8 +73,8 @@ def demands(where: Scene, board: StateBoard | None) -> list[str]:
         if override is Override.EMERGENCY and source != "environment at start"
     ]
     if board is None or not alive(board, Process.FSM):
-        what, cure = ("is silent", "restart it") if exists(where, Process.FSM) else ("does not run", "start the tree")
-        return [*problems, f"the fsm {what}, so nobody knows the account; {cure} (it starts latched) first"]
+        how = where.how_to_bring_back(Process.FSM)
+        return [*problems, f"nobody knows the account: the fsm {how}; it starts latched"]
     if override_sources(where, board)["environment at start"] is Override.EMERGENCY:
         problems.append("the tree was started with GRINDER_OPERATOR_OVERRIDE=EMERGENCY; restart it without")
     return problems + demanded(board.read(Word.RISK_DEMAND))

@@ -6,7 +6,7 @@ import argparse
 
 from grinder.adapters.board import StateBoard
 from grinder.adapters.presence import alive
-from grinder.cli.acts import Scene, conclude, current_trip_id, exists, override_sources, pid, scene, wait_until
+from grinder.cli.acts import Scene, conclude, current_trip_id, override_sources, pid, scene, wait_until
 from grinder.model.board import Word
 from grinder.model.control import Exit, FsmState, Override, Process
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _refusal(where: Scene, board: StateBoard) -> str:
     """Return why there is nothing to acknowledge, or why it is too early."""
     if not alive(board, Process.FSM):
-        return f"the fsm {'is silent' if exists(where, Process.FSM) else 'does not run'}"
+        return f"the fsm {where.how_to_bring_back(Process.FSM)}"
     if not board.read(Word.AWAITING_RESUME):
         return "the loop does not wait for an acknowledgement"
     if trip_id := current_trip_id(where.latch_record(), board):

@@ -12,6 +12,7 @@ from grinder.adapters.board import create_board
 from grinder.adapters.lock import SlotLock
 from grinder.cli import main
 from grinder.model.control import Exit, Process
+from tests.unit.cli.supervisord import FakeSupervisord, served
 
 Say = Callable[[], str]
 
@@ -72,8 +73,36 @@ def test_reset_and_resume_when_the_fsm_hangs_then_they_do_not_say_that_it_is_not
     main(["kill", "--reason", "x"])
     assert main(["reset", "--ack", "1-MANUAL"]) == Exit.GATE
     assert main(["resume", "--ack"]) == Exit.GATE
-    assert say().count("the fsm is silent") == 2
+    said = say()
+    assert said.count("the fsm is silent") == 2
+    assert said.count(f"`supervisorctl -s unix://{run_dir}/supervisor.sock restart fsm`") == 2
     slot.release()
+
+
+def test_reset_and_resume_when_of_a_tree_that_runs_only_the_fsm_is_missing_then_they_say_what_starts_it(
+    run_dir: Path, state_dir: Path, say: Say
+) -> None:
+    create_board(run_dir)
+    main(["kill", "--reason", "x"])
+    with served(run_dir, FakeSupervisord(("feed", "syncer", "executor"))):
+        assert main(["reset", "--ack", "1-MANUAL"]) == Exit.GATE
+        assert main(["resume", "--ack"]) == Exit.GATE
+    said = say()
+    started = f"the fsm does not run; start it with `supervisorctl -s unix://{run_dir}/supervisor.sock start fsm`"
+    assert said.count(started) == 2
+    assert "start the tree" not in said
+
+
+def test_reset_and_resume_when_no_supervisord_answers_then_they_say_to_start_the_tree(
+    run_dir: Path, state_dir: Path, say: Say
+) -> None:
+    create_board(run_dir)
+    main(["kill", "--reason", "x"])
+    assert main(["reset", "--ack", "1-MANUAL"]) == Exit.GATE
+    assert main(["resume", "--ack"]) == Exit.GATE
+    said = say()
+    assert said.count("start the tree") == 2
+    assert "start fsm" not in said
 
 
 def test_status_when_the_board_is_of_another_version_then_it_does_not_say_that_no_tree_runs(
