@@ -10,8 +10,7 @@ import msgspec
 
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.clock import SystemClock
-
-ANSWER_S = 10.0
+from tests.smoke.venues import ANSWER_S
 
 
 class Hand:

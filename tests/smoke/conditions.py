@@ -13,6 +13,9 @@ import msgspec
 from grinder.model.errors import GrinderError
 
 T = TypeVar("T")
+PATIENCE_S = 120.0
+"""Most that is waited for anything, seconds: a host may be busy with other tests, and a wait ends when it can."""
+
 EVERY_S = (0.01, 0.1)
 """How long a wait pauses between two looks, seconds: at first, and at most. Looks cost the processes that are asked."""
 
@@ -23,7 +26,7 @@ NOT_YET = (OSError, http.client.HTTPException, GrinderError)
 """What a question to a process raises that has just been started, or has no time to answer: it is asked again."""
 
 
-def wait_for(condition: Callable[[], T], what: str, bound_s: float = 60.0, *, every_s: float = 0.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, bound_s: float = PATIENCE_S, *, every_s: float = 0.0) -> T:
     """Return the first true value of ``condition``; fail with ``what`` when the bound has passed.
 
     ``every_s``: the pause between two looks where it is to stay the same.

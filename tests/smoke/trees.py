@@ -22,12 +22,12 @@ from grinder.adapters.supervisor_client import Program, SupervisorClient, Superv
 from grinder.model.board import Word
 from grinder.model.control import FsmState
 from tests.free_ports import free_ports
-from tests.smoke.conditions import wait_for
-from tests.smoke.venues import VenueView
+from tests.smoke.conditions import PATIENCE_S, wait_for
+from tests.smoke.venues import ANSWER_S, VenueView
 
 PROJECT = Path(__file__).parent.parent.parent
 PROGRAMS = ("venue", "metrics", "feed", "syncer", "fsm", "executor")
-START_S = 60.0
+START_S = 120.0
 """Most that a test waits for a tree to start, seconds: a host may be busy with other tests."""
 
 
@@ -90,7 +90,7 @@ class TreeUnderTest:
 
     def pids(self) -> dict[str, int]:
         """Return the pid of each program, 0 while it does not run; wait for supervisord's answer."""
-        return {program.name: program.pid for program in wait_for(self.client.programs, "supervisord answers", 30)}
+        return {program.name: program.pid for program in wait_for(self.client.programs, "supervisord answers")}
 
     def pid(self, name: str) -> int:
         """Return the pid of a program; wait until it runs."""
@@ -119,7 +119,7 @@ class TreeUnderTest:
 
     def ready(self) -> bool:
         """Tell whether /readyz answers 200."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=ANSWER_S)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200
@@ -135,7 +135,7 @@ class TreeUnderTest:
 
     def count(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's series that carry these labels."""
-        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=ANSWER_S) as answer:
             lines = answer.read().decode().splitlines()
         series = (line.rsplit(" ", 1) for line in lines if re.match(rf"{name}[{{ ]", line))
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
@@ -143,13 +143,15 @@ class TreeUnderTest:
 
     def status(self) -> dict[str, Any]:
         """Return what the status page shows."""
-        with urlopen(f"http://127.0.0.1:{self.metrics_port}/status.json", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/status.json", timeout=ANSWER_S) as answer:
             return dict(msgspec.json.decode(answer.read()))
 
     def ctl(self, *words: str) -> str:
         """Run supervisorctl as an operator does, and return what it prints."""
         command = [str(Path(sys.executable).parent / "supervisorctl"), "-s", f"unix://{self.run_dir}/supervisor.sock"]
-        return subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False).stdout
+        return subprocess.run(
+            [*command, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        ).stdout
 
     def supervisor_log(self, pattern: str) -> list[str]:
         """Return what the groups of a pattern matched in supervisord's log, in order."""
@@ -166,7 +168,7 @@ class TreeUnderTest:
             if self.door.poll() is None:
                 self.door.send_signal(signal.SIGTERM)
             try:
-                said, _ = self.door.communicate(timeout=60)
+                said, _ = self.door.communicate(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.door.kill()
                 said, _ = self.door.communicate()

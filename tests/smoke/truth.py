@@ -28,7 +28,7 @@ def resting(venue: VenueView) -> dict[str, Order]:
     return {name: _order(row, "price", "origQty", "executedQty") for name, row in venue.live().items()}
 
 
-def require_agreement(tree: TreeUnderTest, venue: VenueView, bound_s: float = 30.0) -> None:
+def require_agreement(tree: TreeUnderTest, venue: VenueView) -> None:
     """Require that the executor's orders become those of the venue: ids, sides, prices and quantities.
 
     The market stands still meanwhile: the executor tells its orders once a second, and they would differ by then.
@@ -36,7 +36,7 @@ def require_agreement(tree: TreeUnderTest, venue: VenueView, bound_s: float = 30
     speed = venue.get("state")["tape"]["speed"]
     venue.post("tape", {"speed": 0})
     try:
-        wait_for(lambda: believed(tree) == resting(venue), "the executor's orders equal the venue's", bound_s)
+        wait_for(lambda: believed(tree) == resting(venue), "the executor's orders equal the venue's")
     except AssertionError as error:
         ours, theirs = set(believed(tree).items()), set(resting(venue).items())
         raise AssertionError(
