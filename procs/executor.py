@@ -33,6 +33,7 @@ from grinder.services.executor import ExecutorConfig, ExecutorService
 from grinder.services.lead import Duties, Membership
 from grinder.services.order_store import ExecutorPorts
 from grinder.settings import Settings
+from grinder.settings.shared import shared_settings
 
 GLANCE_MS: Final = 10
 """Period of the looks at the trip words where there is a cluster, milliseconds."""
@@ -122,10 +123,11 @@ def cluster_of(boot: Boot) -> Iterator[ClusterPorts | None]:
     assert boot.latch is not None
     host, boot_id = platform.node(), BOOT_ID.read_text().strip()
     times = settings.ha_lease_ttl_s, settings.ha_renew_interval_ms
+    shared = shared_settings(settings)
     with EtcdStores(access_of(settings), boot.clock, boot.telemetry, boot.log) as stores:
         yield ClusterPorts(
-            plan=LeasePlan(settings.node_id, host, boot_id, os.getpid(), *times),
-            facts=HostFacts(settings.node_id, host, boot.incarnation, settings.operator_override),
+            plan=LeasePlan(settings.node_id, host, boot_id, os.getpid(), *times, shared),
+            facts=HostFacts(settings.node_id, host, boot.incarnation, settings.operator_override, shared),
             leases=stores.leases,
             latches=stores.latches,
             terms=TermFile(settings.state_dir / "term"),

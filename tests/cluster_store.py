@@ -132,6 +132,7 @@ class FakeCluster:
             trips=tuple(self._under("trip/")),
             override=self._stored("override"),
             nodes=tuple(self._under("node/")),
+            elected=self._stored("elected"),
         )
 
     # What a request does to it --------------------------------------------------------------------

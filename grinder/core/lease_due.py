@@ -183,7 +183,7 @@ def obstacle(lease: Lease, now_boot_ns: int) -> str:
 
 def _campaign(lease: Lease, plan: LeasePlan, now: Now, asked: list[Asked]) -> Lease:
     """Stand for election. Until the answer is known no keepalive goes out: it could prolong a lost leadership."""
-    record = LeaderRecord(plan.node, plan.host, plan.boot_id, plan.pid, now.utc_ms, plan.ttl_s)
+    record = LeaderRecord(plan.node, plan.host, plan.boot_id, plan.pid, now.utc_ms, plan.ttl_s, plan.settings)
     lease = changed(lease, phase=Phase.CAMPAIGNING)
     return _await(lease, Campaign(lease.lease_id, record), now, asked)
 

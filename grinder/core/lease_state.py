@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.model.cluster import CampaignEnded, LeaderRecord, LeaseRequest, Stored
+from grinder.model.cluster import CampaignEnded, LeaderRecord, LeaseRequest, SharedSettings, Stored
 from grinder.model.control import HaRole
 from grinder.model.units import MS_PER_S, NS_PER_MS
 
@@ -60,7 +60,7 @@ class Now(msgspec.Struct, frozen=True, gc=False):
 
 
 class LeasePlan(msgspec.Struct, frozen=True):
-    """Who stands for election, and the settings of it."""
+    """Who stands for election, and the settings of it. ``settings``: what it tells the others of its own."""
 
     node: str
     host: str
@@ -68,6 +68,7 @@ class LeasePlan(msgspec.Struct, frozen=True):
     pid: int
     ttl_s: int
     renew_interval_ms: int
+    settings: SharedSettings = SharedSettings()
 
 
 class Phase(StrEnum):

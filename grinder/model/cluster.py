@@ -48,6 +48,19 @@ class EtcdFailure(StrEnum):
     NOT_DONE = "not_done"
 
 
+class SharedSettings(msgspec.Struct, frozen=True):
+    """What every host of a cluster must have the same, as texts for people; empty: not told, as by an older release.
+
+    ``symbols``: in alphabetical order. ``venue``: the built-in address, or that it is one of the host's own.
+    """
+
+    order_prefix: str = ""
+    symbols: str = ""
+    trading_mode: str = ""
+    exchange_port: str = ""
+    venue: str = ""
+
+
 class LeaderRecord(msgspec.Struct, frozen=True):
     """Key ``leader``, bound to the leader's lease; its create revision is the fencing token. And key ``elected``.
 
@@ -61,6 +74,7 @@ class LeaderRecord(msgspec.Struct, frozen=True):
     pid: int
     utc_ms: int
     ttl_s: LeaseLife
+    settings: SharedSettings = SharedSettings()
 
 
 class ArmRecord(msgspec.Struct, frozen=True):
@@ -120,6 +134,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     problem: str
     utc_ms: int
     override: Override = Override.NONE
+    settings: SharedSettings = SharedSettings()
 
 
 class Stored(msgspec.Struct, Generic[V], frozen=True):
@@ -141,6 +156,7 @@ class ClusterView(msgspec.Struct, frozen=True):
     0 before the first. ``trips``: in the order in which they were recorded. ``problem``: a key that cannot be read,
     which then counts as absent (a leader that cannot be read: as one of nobody known). ``rewritten``: of the revision
     that was read last, etcd now says something else than it said then: it lost data, and has gone on since.
+    ``elected``: who led last, or leads.
     """
 
     revision: int
@@ -158,6 +174,7 @@ class ClusterView(msgspec.Struct, frozen=True):
     nodes: tuple[NodeRecord, ...] = ()
     problem: str = ""
     rewritten: bool = False
+    elected: Stored[LeaderRecord] | None = None
 
 
 class GrantLease(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ import msgspec
 from grinder.core import cluster_latch as core
 from grinder.core.interlocks import override_of
 from grinder.model.board import OPERATOR, TRIP_WORDS, WRITERS, Word, word_of
-from grinder.model.cluster import ClusterView, LatchReply, NodeRecord, ReportNode, TripRecord
+from grinder.model.cluster import ClusterView, LatchReply, NodeRecord, ReportNode, SharedSettings, TripRecord
 from grinder.model.control import TRIP_CODES, HaRole, Override, Process, TripReason
 from grinder.model.latch import ClearStage, LatchRecord
 from grinder.model.limits import HEARTBEAT_STALE_MS
@@ -65,12 +65,16 @@ class ClusterLatchPorts(msgspec.Struct, frozen=True):
 
 
 class HostFacts(msgspec.Struct, frozen=True):
-    """Who this host is. ``incarnation``: of this executor. ``override``: of the environment at its start."""
+    """Who this host is. ``incarnation``: of this executor. ``override``: of the environment at its start.
+
+    ``settings``: what it tells the others of its own.
+    """
 
     node: str
     host: str
     incarnation: int
     override: Override = Override.NONE
+    settings: SharedSettings = SharedSettings()
 
 
 class Lead(msgspec.Struct, frozen=True):
@@ -328,6 +332,7 @@ class ClusterLatchService:
             problem=self._objection(),
             utc_ms=self._ports.clock.utc_ms(),
             override=override_of(board.read(Word.CLUSTER_OVERRIDE)),
+            settings=self._facts.settings,
         )
 
     @property

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from grinder.core import lease as machine
+from grinder.core.agreement import disagreement
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.lease_due import Step
 from grinder.core.lease_state import Asked, Lease, LeasePlan, Now
@@ -65,6 +66,7 @@ class Leadership:
         self._keep_due_mono_ns = 0
         self._fit_mono_ns = 0
         self._left_by_mono_ns = 0
+        self._differs = ""
 
     def on_start(self) -> None:
         """Say that nobody knows who leads, whatever an earlier start left on the board, and begin to find out."""
@@ -79,7 +81,12 @@ class Leadership:
         self._take(machine.health(self._lease, self._plan, ill, self._now()))
 
     def on_view(self, view: ClusterView) -> None:
-        """Take what the cluster's keys say."""
+        """Take what the cluster's keys say; whether this host may succeed who led comes first."""
+        differs = disagreement(self._plan.settings, self._plan.node, view)
+        if differs != self._differs:
+            self._differs = differs
+            self._ports.log.event("SETTINGS_DIFFER" if differs else "SETTINGS_AGREE", why=differs)
+            self.on_timer()
         self._take(machine.saw(self._lease, self._plan, view, self._now()))
 
     def on_order_seen(self, term: int) -> None:
@@ -118,7 +125,9 @@ class Leadership:
     def why(self) -> str:
         """Where this host stands, for people."""
         standing = self._standing
-        return f"{standing.role.value.lower()}: {standing.why}" if standing.why else standing.role.value.lower()
+        told = standing.role is not HaRole.STANDBY or self._differs in standing.why
+        why = "; ".join(filter(None, (standing.why, "" if told else self._differs)))
+        return f"{standing.role.value.lower()}: {why}" if why else standing.role.value.lower()
 
     def _now(self) -> Now:
         clock = self._ports.clock
@@ -185,6 +194,9 @@ class Leadership:
         """Return what is wrong with this node, or an empty string."""
         if not self._terms_readable:
             return "the highest term on the disk cannot be read"
+        if self._differs and self._lease.tenure is None:
+            # Of a leader nothing is asked: the view may be older than its election.
+            return self._differs
         for process, beat_mono_ns in zip(PEERS, self._ports.board.read_all(_BEATS), strict=True):
             if now_mono_ns - beat_mono_ns > HEARTBEAT_STALE_MS * NS_PER_MS:
                 return f"{process} does not answer"

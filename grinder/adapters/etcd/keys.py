@@ -192,14 +192,13 @@ class Reading:
 def view_of(keys: Keys, header: ViewHeader, pairs: Iterable[Any]) -> ClusterView:
     """Return a whole folder as one view."""
     reading = Reading(keys, pairs)
-    # Who led last is told by the transaction that elects the next; here it is only named where it cannot be read.
-    reading.record(keys.elected, LeaderRecord)
     view = ClusterView(
         header.revision,
         header.cluster_id,
         header.raft_term,
         header.asked_boot_ns,
         header.known_revision,
+        elected=reading.record(keys.elected, LeaderRecord),
         leader=reading.leader(),
         resigned=reading.number(keys.resigned),
         epoch_base=reading.number(keys.epoch),

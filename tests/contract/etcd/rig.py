@@ -25,6 +25,7 @@ from grinder.model.cluster import (
     NodeRecord,
     OverrideRecord,
     ReadCluster,
+    SharedSettings,
     TripRecord,
 )
 from grinder.model.control import HaRole, Override, TripReason
@@ -39,7 +40,8 @@ CALM_TIMEOUT_S = 10.0
 
 PATIENCE_S = 30.0
 ME = LeaderRecord(node="a", host="host-a", boot_id="boot", pid=7, utc_ms=1, ttl_s=5)
-OTHER = LeaderRecord(node="b", host="host-b", boot_id="boot", pid=8, utc_ms=2, ttl_s=5)
+SHARED = SharedSettings("grd", "BTCUSDT", "live_trade", "futures", "https://fapi.binance.com")
+OTHER = LeaderRecord(node="b", host="host-b", boot_id="boot", pid=8, utc_ms=2, ttl_s=5, settings=SHARED)
 
 
 def arm_record(arm_id: str = "arm-1", acks: tuple[str, ...] = (), epoch_base: int = 0) -> ArmRecord:

@@ -87,7 +87,10 @@ class TestLease:
         first = clients.lead(OTHER)
         clients.arm(arm_record(epoch_base=9))
         clients.leases.perform(RevokeLease(first.leader.lease_id))
+        seen = clients.view()
         second = clients.lead(ME)
+        assert seen.leader is None
+        assert seen.elected == second.predecessor
         assert second.predecessor is not None
         assert second.predecessor.value == OTHER
         assert second.predecessor.mod_revision == first.leader.create_revision

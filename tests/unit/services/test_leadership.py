@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from grinder.core.interlocks import ROLE_ACTIVE
 from grinder.core.lease_state import LeasePlan
 from grinder.model.board import Word, word_of
-from grinder.model.cluster import Campaign, GrantLease, Resign, RevokeLease
+from grinder.model.cluster import Campaign, GrantLease, Resign, RevokeLease, SharedSettings
 from grinder.model.control import Process
 from grinder.model.limits import LEAVE_CLUSTER_MS_MAX
 from grinder.model.units import NS_PER_MS
@@ -20,6 +21,8 @@ from tests.market import RecordingLog
 WORDS = (Word.ROLE, Word.TERM, Word.LEAD_DEADLINE_BOOT_NS, Word.RISK_DEADLINE_BOOT_NS)
 WELL_MS = 2_500
 """Long enough well to be elected, milliseconds."""
+
+GRD, ABC = SharedSettings(order_prefix="grd"), SharedSettings(order_prefix="abc")
 
 
 class WatchedBoard(FakeBoard):
@@ -60,7 +63,7 @@ class Node:
     """A leadership with its duties noted in order; ``unfit`` is the executor's word."""
 
     def __init__(
-        self, cluster: FakeCluster, clock: FakeClock, name: str = "node-a", terms: Terms | None = None
+        self, cluster: FakeCluster, clock: FakeClock, name: str = "node-a", terms: Terms | None = None, **more: Any
     ) -> None:
         self.clock = clock
         self.board = WatchedBoard()
@@ -74,7 +77,7 @@ class Node:
         self.peers = dict.fromkeys(PEERS, True)
         duties = Duties(self._tell("won"), self._tell("lost"), self._tell("hand_over"), lambda: self.unfit)
         ports = LeadershipPorts(self.store, self.terms, self.board, clock, self.log)
-        plan = LeasePlan(name, name, "boot", 1, 5, 1_000)
+        plan = LeasePlan(name, name, "boot", 1, 5, 1_000, **{"settings": GRD, **more})
         self.leadership = Leadership(ports, plan, duties)
 
     def _tell(self, what: str) -> Callable[[object], None]:
@@ -278,6 +281,45 @@ def test_health_when_the_leader_cannot_reach_the_venue_then_it_has_time_to_conne
     node.unfit = "venue order path is down"
     node.run(UNFIT_MS_MAX + 4_000)
     assert node.told[-1] == ("hand_over", "not well: venue order path is down")
+
+
+# Settings of the leader before ---------------------------------------------------------------------
+
+
+def standby_of_another(cluster: FakeCluster, clock: FakeClock) -> Node:
+    node = Node(cluster, clock, "node-b", settings=ABC)
+    node.start()
+    node.run(WELL_MS)
+    return node
+
+
+def test_standby_when_the_leader_has_another_prefix_then_it_says_so_and_does_not_succeed_it() -> None:
+    first, cluster = leader()
+    second = standby_of_another(cluster, first.clock)
+    differs = "its settings are not those of node-a: GRINDER_ORDER_PREFIX: only here abc, only there grd"
+    assert second.leadership.why.endswith(differs)
+    assert ("SETTINGS_DIFFER", {"why": differs}) in second.log.events
+    second.run(20_000)
+    assert cluster.leader is None
+    assert "who led last" in second.leadership.why
+    assert not [request for request in second.store.asked if isinstance(request, Campaign)]
+    third = Node(cluster, first.clock, "node-c")
+    third.start()
+    third.run(WELL_MS + 6_000)
+    assert third.leads
+
+
+def test_standby_when_the_leader_with_another_prefix_resigned_then_it_succeeds_it_and_stays() -> None:
+    first, cluster = leader()
+    second = standby_of_another(cluster, first.clock)
+    first.leadership.stop()
+    first.leadership.release(clean=True)
+    first.store.pump()
+    second.run(WELL_MS + 1_000)
+    assert second.leads
+    second.run(20_000)
+    assert second.leads
+    assert [what for what, _ in second.told] == ["won"]
 
 
 # The way out --------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grinder.adapters.etcd.keys import NOBODY, Keys, ViewHeader, decode, decode_number, encode, view_of
-from grinder.model.cluster import ArmRecord, LeaderRecord, NodeRecord, OverrideRecord, TripRecord
+from grinder.model.cluster import ArmRecord, LeaderRecord, NodeRecord, OverrideRecord, SharedSettings, TripRecord
 from grinder.model.control import HaRole
 from grinder.model.errors import PayloadError
 from grinder.model.limits import ETCD_LEASE_TTL_S_MAX, ETCD_VALUE_BYTES_MAX, TERM_MAX
 
-LEADER = LeaderRecord(node="a", host="h", boot_id="b", pid=7, utc_ms=1, ttl_s=ETCD_LEASE_TTL_S_MAX)
+SHARED = SharedSettings("grd", "BTCUSDT,ETHUSDT", "live_trade", "futures", "https://fapi.binance.com")
+LEADER = LeaderRecord(node="a", host="h", boot_id="b", pid=7, utc_ms=1, ttl_s=ETCD_LEASE_TTL_S_MAX, settings=SHARED)
 NODE = NodeRecord("a", "h", HaRole.STANDBY, TERM_MAX, "", 0, "", 5)
 ARM = ArmRecord("arm", TERM_MAX, ("t",), "op", "", 3)
 KINDS = (LeaderRecord, NodeRecord, ArmRecord, TripRecord, OverrideRecord)
@@ -42,6 +43,11 @@ def test_decode_when_at_the_bound_then_read(record: msgspec.Struct) -> None:
 def test_decode_when_beyond_the_bound_then_unreadable(record: msgspec.Struct) -> None:
     with pytest.raises(PayloadError, match="Expected `int`"):
         decode(type(record), encode(record))
+
+
+def test_decode_when_an_older_release_wrote_it_then_its_settings_are_not_known() -> None:
+    written = b'{"node":"a","host":"h","boot_id":"b","pid":7,"utc_ms":1,"ttl_s":5}'
+    assert decode(LeaderRecord, written).settings == SharedSettings()
 
 
 @pytest.mark.parametrize("kind", KINDS)
