@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, auto
 
+import msgspec
+
 from grinder.model.account import Balance, OpenOrder, Position, PositionSide
 from grinder.model.conditional import CancelAllConditional, CancelConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.orders import Side, TimeInForce
@@ -245,7 +247,7 @@ class FakeVenue:
             case QueryServerTime():
                 return self.clock.utc_ms()
             case QueryAccountConfig():
-                return self.account_config
+                return msgspec.structs.replace(self.account_config, hedge_mode=self.hedge_mode)
             case QueryTradingStatus():
                 return TradingStatus(self.restrictions)
         raise AssertionError(request)

@@ -29,6 +29,7 @@ class LaggingAccount:
         self._core = core
         self._symbol = symbol
         self._random = Random(seed)
+        self.lags_ms: tuple[int, ...] = LAGS_MS
         self._told_mono_ns = 0
         self._past: deque[tuple[int, tuple[Position, ...]]] = deque(maxlen=KEPT)
 
@@ -49,13 +50,9 @@ class LaggingAccount:
         )
         self._past.append((now_mono_ns, positions))
 
-    def told(self, now_mono_ns: int, started_mono_ns: int, utc_ms: int) -> AccountState:
-        """Return a snapshot asked for now, with positions from a while ago.
-
-        An executor that has just started is told the newest: what the one before had learnt of fills died with it.
-        """
-        young = now_mono_ns - started_mono_ns <= LIST_LAG_MS_MAX * NS_PER_MS
-        lag_ms = 0 if young else self._random.choice(LAGS_MS)
+    def told(self, now_mono_ns: int, utc_ms: int) -> AccountState:
+        """Return a snapshot asked for now, with positions from a while ago."""
+        lag_ms = self._random.choice(self.lags_ms)
         # Never older than what was told before: the syncer merges by the venue's time.
         self._told_mono_ns = max(self._told_mono_ns, now_mono_ns - lag_ms * NS_PER_MS)
         held = next((positions for at, positions in reversed(self._past) if at <= self._told_mono_ns), ())

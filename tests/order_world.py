@@ -117,7 +117,6 @@ class OrderWorld:
     def start(self) -> None:
         """Start an executor, the first or the next after a kill."""
         self.starts += 1
-        self._started_ns = self.clock.now_ns
         for name, qty in self.journal.untold.items():
             self._count(name, qty)
         if self.starts > 1:
@@ -194,7 +193,7 @@ class OrderWorld:
         mark = self.core.exchange.markets[SYMBOL].mark
         self.board.publish_mark(MarkPrice(SYMBOL, mark, mark, ZERO, 0, self.clock.utc_ms(), now))
         self.account.look(now)
-        account = self.account.told(now, self._started_ns, self.clock.utc_ms())
+        account = self.account.told(now, self.clock.utc_ms())
         self.service.on_envelope(Envelope(1, 1, 0, now, account))
 
     # Commands -------------------------------------------------------------------------------------

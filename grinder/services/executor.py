@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.account import LIST_LAG_MS_MAX
 from grinder.core.interlocks import ROLE_ACTIVE, Limits
 from grinder.core.ledger import replay
 from grinder.core.orders import Order, closed_by_venue
@@ -118,7 +119,10 @@ class ExecutorService:
             self._trip_forced_close,
             self._on_order_seen,
         )
-        self._gate = IntentGate(ports, board, self._store, self._desk, config.limits, config.prefix, config.run_id)
+        doubt = self._recovery.read_rules_soon
+        self._gate = IntentGate(
+            ports, board, self._store, self._desk, config.limits, config.prefix, config.run_id, doubt
+        )
         exit_config = EmergencyConfig(
             config.emergency_exit_enabled and config.sends,
             config.symbols,
@@ -220,7 +224,7 @@ class ExecutorService:
                 self._recovery.read_orders_again()
             self._tenure.move_on()
         elif isinstance(event, ConfigChanged):
-            self._recovery.ask_again("POSITION_MODE")
+            self._recovery.read_mode_again()
         elif isinstance(event, UserStreamUp | UserStreamDown):
             self._stream_up = isinstance(event, UserStreamUp)
             self._settling.ask_all_now()
@@ -260,9 +264,8 @@ class ExecutorService:
     def _follow_orders(self) -> None:
         """Settle what is open about our orders."""
         self._desk.on_timer()
-        if self._desk.mode_refused:
-            self._desk.mode_refused = False
-            self._recovery.ask_again("POSITION_MODE")
+        self._recovery.on_refusals(self._desk.refused)
+        self._desk.refused.clear()
         self._settling.on_timer()
 
     def _protect(self) -> None:
@@ -327,6 +330,10 @@ class ExecutorService:
             return "no account snapshot yet"
         if now_mono_ns - account.snapshot_mono_ns > ACCOUNT_STALE_MS * NS_PER_MS:
             return "account snapshot is old"
+        begun_ns = self._recovery.begun_mono_ns + LIST_LAG_MS_MAX * NS_PER_MS
+        if self._config.limits.max_position_usd is not None and account.snapshot_mono_ns < begun_ns:
+            # Of what filled before, an earlier executor or leader knew; only an account that shows it can tell us.
+            return "account snapshot may be older than the last fills from before the start"
         return "" if account.reconciled else "account differs from what we believe"
 
     def _query_while_blind(self, now_mono_ns: int) -> None:

@@ -72,7 +72,9 @@ class IntentGate:
         limits: Limits,
         prefix: str,
         run_id: str,
+        doubt_rules: Callable[[], None],
     ) -> None:
+        """``doubt_rules``: called when the rules that are here forbid what the fsm's allow: one of the two is old."""
         self._ports = ports
         self._board = board
         self._store = store
@@ -80,6 +82,7 @@ class IntentGate:
         self._limits = limits
         self._prefix = prefix
         self._run_id = run_id
+        self._doubt_rules = doubt_rules
 
     def is_ours(self, client_order_id: str) -> bool:
         """Tell whether an order id has our prefix and form."""
@@ -218,6 +221,8 @@ class IntentGate:
 
     def _count(self, reason: DenyReason, ask: Ask) -> None:
         self._ports.telemetry.count("grinder_executor_denied_total", reason.value)
+        if reason is DenyReason.FILTER:
+            self._doubt_rules()
         self._ports.log.event(
             # An order that ended while a command for it was on its way is nobody's fault.
             "TOO_LATE" if ask.order is not None and ask.order.terminal else "DENIED",

@@ -84,8 +84,8 @@ class OrderDesk:
         self._port_label = port_label
         self._trades = TradeIds()
         self.rate = OrderRate()
-        self.mode_refused = False
-        """The venue refused an order for the account's position mode; whoever asks for the mode again clears it."""
+        self.refused: set[Advice] = set()
+        """For what the venue refused commands; whoever asks for what that shows to be old clears it."""
 
     def place(self, place: Place, run_id: str) -> bool:
         """Send a placement; ``run_id`` names the run whose budget it uses, empty for a protective one.
@@ -228,7 +228,6 @@ class OrderDesk:
         if isinstance(reply, InDoubt) or reply.advice is Advice.DUPLICATE_ID:
             self._settling.placement_unknown(order.client_order_id)
             return happen(order, Happening.PLACE_IN_DOUBT, reason_of(reply))
-        self.mode_refused = self.mode_refused or reply.advice is Advice.MODE
         return happen(order, Happening.PLACE_REJECTED, reason_of(reply))
 
     def _on_amend_reply(self, client_order_id: str, number: int, reply: VenueReply) -> None:
@@ -282,6 +281,8 @@ class OrderDesk:
         self._ports.telemetry.count("grinder_executor_replies_total", operation, outcome)
         if isinstance(reply, NotSent) and reply.why in _DENIALS:
             self._ports.telemetry.count("grinder_executor_denied_total", reply.why)
+        if isinstance(reply, Rejected):
+            self.refused.add(reply.advice)
         if not isinstance(reply, Confirmed):
             self._ports.log.event(
                 "ORDER_REPLY",

@@ -1,17 +1,17 @@
 """Start-up is recovery: the venue's rules, its position mode, its clock, its orders and the journal's, before anything
 new.
 
-Asks in stages until every answer is in, and some of it again ever after; sorts what rests by whose it is; leaves
-nothing in doubt. A host that does not lead asks the first stage alone, and begins the second one when it wins. Must
-never call itself clean on a query that failed, never place anything, and never touch an order while another host leads.
+Takes the answers to what is asked in stages (``questions``), sorts what rests by whose it is, leaves nothing in doubt;
+has asked for anew what a refusal shows to be old. A host that does not lead asks the first stage alone, and begins the
+second one when it wins. Must never call itself clean on a query that failed, never place anything, and never touch an
+order while another host leads.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -19,34 +19,17 @@ import msgspec
 from grinder.core.ledger import FOUND_RESTING, standing
 from grinder.core.orders import Order, adopted
 from grinder.core.origin import Origin, Treatment, origin_of, treatment
-from grinder.core.venue_budget import CONDITIONAL_MS, EXECUTOR_MODE_MS, RULES_MS, SWEEP_MS
 from grinder.model.account import Balance, OpenOrder, Position
-from grinder.model.conditional import CancelConditional, ConditionalOrder, QueryOpenConditional
+from grinder.model.conditional import CancelConditional, ConditionalOrder
 from grinder.model.control import FoundOrders
 from grinder.model.instrument import Instrument
 from grinder.model.orders import OrderState
-from grinder.model.units import NS_PER_MS
-from grinder.model.venue import (
-    Advice,
-    Answer,
-    Confirmed,
-    Exchange,
-    QueryBalance,
-    QueryInstruments,
-    QueryOpenOrders,
-    QueryPositionMode,
-    QueryPositions,
-    QueryServerTime,
-    Rejected,
-    VenueReply,
-    VenueRequest,
-)
+from grinder.model.venue import Advice, Answer, Exchange
 from grinder.services.lead import Lead
 from grinder.services.order_store import ExecutorPorts, OrderStore
+from grinder.services.questions import READING, RETRY_MS_MAX, Questions
 from grinder.services.settling import Settling
 
-RETRY_MS_MIN: Final = 500
-RETRY_MS_MAX: Final = 10_000
 CLOCK_MS_MAX: Final = 60_000
 """A venue clock this far from ours means that one of them is wrong altogether; the exact offset is the syncer's."""
 
@@ -57,38 +40,15 @@ HEDGE_MODE: Final = (
 )
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One question of the start. ``stage``: asked once every lower stage is answered.
+RULES_APART_MS: Final = 10_000
+"""Rules that a refusal shows to be old are asked for once in this long, milliseconds: they are the longest answer there
+is, and an order refused for a limit that moves with the price says nothing of them."""
 
-    ``again_ms``: how often it is asked again, 0 never: a user stream that lost an event does not say so, and the
-    operator may change the position mode.
-    """
+OF_THE_RULES: Final = frozenset({Advice.FILTER, Advice.RESTRICTED})
+"""Refusals after which the rules are asked for: a symbol that is suspended or delisted shows there, too."""
 
-    name: str
-    stage: int
-    question: VenueRequest
-    again_ms: int
-
-
-STEPS: Final = (
-    Step("POSITION_MODE", 1, QueryPositionMode(), EXECUTOR_MODE_MS),
-    Step("INSTRUMENTS", 1, QueryInstruments(), RULES_MS),
-    Step("CLOCK", 1, QueryServerTime(), 0),
-    Step("POSITIONS", 2, QueryPositions(), 0),
-    Step("OPEN_ORDERS", 2, QueryOpenOrders(), SWEEP_MS),
-    Step("CONDITIONAL_ORDERS", 2, QueryOpenConditional(), CONDITIONAL_MS),
-    Step("BALANCE", 2, QueryBalance(), 0),
-)
-"""What the start asks (R10). Orders of either kind are looked at at least once a minute (R11), which costs little: 40
-of the 2400 a minute for the conditional ones."""
-
-BY_NAME: Final = {step.name: step for step in STEPS}
-
-READS: Final = 1
-"""The stage whose answers change nothing at the venue; what comes later is for the host that leads."""
-
-
-READING: Final = tuple(step for step in STEPS if step.stage <= READS)
+MODE: Final = "POSITION_MODE"
+RULES: Final = "INSTRUMENTS"
 
 
 class RecoveryConfig(msgspec.Struct, frozen=True):
@@ -99,7 +59,7 @@ class RecoveryConfig(msgspec.Struct, frozen=True):
 
 
 class Recovery:
-    """Asks the opening questions and keeps their answers.
+    """Takes the answers to the opening questions.
 
     ``cancel``: takes a resting order back. ``forced_close``: told of an order by which the venue closes a position.
     ``newer_term``: told of an order of a newer leader.
@@ -124,11 +84,6 @@ class Recovery:
         self._cancel = cancel
         self._forced_close = forced_close
         self._tell_newer_term = newer_term
-        self._waiting: set[str] = set()
-        self._answered: set[str] = set()
-        self._outdated: set[str] = set()
-        self._due_mono_ns: dict[str, int] = {}
-        self._failures: dict[str, tuple[int, str]] = {}
         self._restored: set[str] = set()
         self._unwanted: dict[str, Origin] = {}
         self._unrecorded: dict[str, None] = {}
@@ -137,16 +92,18 @@ class Recovery:
         self._origins: Counter[Origin] = Counter()
         self.exchange: Exchange | None = None
         self.instruments: dict[str, Instrument] = {}
-        self._take: Final[dict[str, Callable[[Answer], bool]]] = {
-            "POSITION_MODE": self._take_position_mode,
-            "INSTRUMENTS": self._take_instruments,
+        self.begun_mono_ns = 0
+        """When it was begun last: what the venue did before that may be new to everybody here."""
+        take: dict[str, Callable[[Answer], bool]] = {
+            MODE: self._take_position_mode,
+            RULES: self._take_instruments,
             "CLOCK": self._take_clock,
             "POSITIONS": lambda value: _all_are(value, Position),
             "OPEN_ORDERS": self._take_open_orders,
             "CONDITIONAL_ORDERS": self._take_conditional_orders,
             "BALANCE": lambda value: isinstance(value, Balance),
         }
-        assert set(self._take) == set(BY_NAME)
+        self._questions = Questions(ports, lead, take)
 
     def begin(self) -> None:
         """Ask the first questions; ask at once about every order that the journal leaves open.
@@ -160,15 +117,14 @@ class Recovery:
             if not order.reduce_only and (origin := self._unwanted_as(order)) is not None
         }
         self._newer_term = ""
-        for step in STEPS:
-            if step.stage > READS:
-                self.ask_again(step.name)
+        self.begun_mono_ns = self._ports.clock.mono_ns()
+        self._questions.begin_stages_of_leader()
         self._settling.ask_all_now()
         self.on_timer()
 
     def problem(self) -> str:
         """Return why new risk must wait, or an empty string when recovery is complete and clean."""
-        unanswered = self._unanswered(STEPS)
+        unanswered = self._questions.unanswered()
         if unanswered:
             return unanswered
         if self._hedge_mode:
@@ -186,45 +142,42 @@ class Recovery:
 
     def unread(self) -> str:
         """Return which of the questions that every host asks has no answer, or an empty string."""
-        return self._unanswered(READING)
-
-    def _unanswered(self, steps: tuple[Step, ...]) -> str:
-        for step in steps:
-            if step.name not in self._answered:
-                failures, last = self._failures.get(step.name, (0, ""))
-                tried = f", {failures} tries failed, last: {last}" if failures else ""
-                return f"{step.name}: not answered yet{tried}"
-        return ""
+        return self._questions.unanswered(READING)
 
     @property
     def orders_known(self) -> bool:
         """Tell whether the venue has said what rests there."""
-        return "OPEN_ORDERS" in self._answered
-
-    def ask_again(self, name: str) -> None:
-        """Ask one question once more, now; until it is answered new risk waits."""
-        self._due_mono_ns[name] = 0
-        self._answered.discard(name)
-        if name in self._waiting:
-            # An answer on its way may be older than what made us ask.
-            self._outdated.add(name)
+        return self._questions.answered("OPEN_ORDERS")
 
     def read_orders_again(self) -> None:
         """Ask for the resting orders once more, to adopt what is not known yet."""
-        self.ask_again("OPEN_ORDERS")
+        self._questions.ask_again("OPEN_ORDERS")
+
+    def read_mode_again(self) -> None:
+        """Ask for the position mode once more; until it is known new risk waits."""
+        self._questions.ask_again(MODE)
+
+    def read_rules_soon(self) -> None:
+        """Ask for the venue's rules once more, for those that are here may be old.
+
+        Nothing waits for it: an order that the rules have come to forbid is refused by the venue, and holds no risk.
+        """
+        self._questions.ask_sooner(RULES, RULES_APART_MS)
+
+    def on_refusals(self, advices: Iterable[Advice]) -> None:
+        """Ask anew for what refused commands of ours show to be old."""
+        for advice in advices:
+            if advice is Advice.MODE:
+                self.read_mode_again()
+            elif advice in OF_THE_RULES:
+                self.read_rules_soon()
 
     def on_timer(self) -> None:
         """Send the questions that are open and due."""
-        now = self._ports.clock.mono_ns()
-        stage = min((step.stage for step in STEPS if step.name not in self._answered), default=len(STEPS))
-        if not self._lead.leads:
-            stage = min(stage, READS)
-        for step in STEPS:
-            name = step.name
-            due = step.stage <= stage and (name not in self._answered or step.again_ms)
-            if due and name not in self._waiting and now >= self._due_mono_ns.get(name, 0):
-                self._waiting.add(name)
-                self._ports.venue.submit(step.question, partial(self._on_answer, step))
+        if self._hedge_mode:
+            # Somebody who puts a wrong mode right waits for us to see it.
+            self._questions.ask_sooner(MODE, RETRY_MS_MAX)
+        self._questions.on_timer()
         self._restored = {
             name
             for name in self._restored
@@ -252,30 +205,6 @@ class Recovery:
             "ORDER_TAKEN_BACK", client_order_id=order.client_order_id, symbol=order.symbol, origin=origin
         )
         self._cancel(order)
-
-    def _on_answer(self, step: Step, reply: VenueReply) -> None:
-        name = step.name
-        self._waiting.discard(name)
-        if step.stage > READS and not self._lead.leads:
-            return
-        now = self._ports.clock.mono_ns()
-        taken = isinstance(reply, Confirmed) and self._take[name](reply.value)
-        if name in self._outdated:
-            self._outdated.discard(name)
-        elif taken:
-            self._answered.add(name)
-            self._failures.pop(name, None)
-            # Somebody who puts a wrong mode right waits for us to see it.
-            again_ms = RETRY_MS_MAX if self._hedge_mode and name == "POSITION_MODE" else step.again_ms
-            self._due_mono_ns[name] = now + again_ms * NS_PER_MS
-        else:
-            failures = self._failures.get(name, (0, ""))[0] + 1
-            last = _words(reply)
-            self._failures[name] = (failures, last)
-            wait_ms = min(RETRY_MS_MAX, RETRY_MS_MIN << min(failures - 1, 10))
-            self._due_mono_ns[name] = now + wait_ms * NS_PER_MS
-            self._ports.telemetry.count("grinder_executor_recovery_failures_total", name)
-            self._ports.log.event("RECOVERY_STEP_FAILED", step=name, failures=failures, last=last)
 
     def _take_position_mode(self, value: Answer) -> bool:
         if not isinstance(value, bool):
@@ -389,11 +318,3 @@ def _all_are(value: Answer, kind: type) -> bool:
 
 def _amounts(order: Order) -> tuple[Decimal, Decimal, Decimal]:
     return order.filled_qty, order.price, order.qty
-
-
-def _words(reply: VenueReply) -> str:
-    """Return why a question has no answer, as short text."""
-    if isinstance(reply, Rejected):
-        hint = " (retry later)" if reply.advice is Advice.RATE_LIMIT else ""
-        return f"{reply.code} {reply.message}{hint}".strip()
-    return "not usable" if isinstance(reply, Confirmed) else reply.why

@@ -21,7 +21,7 @@ from grinder.model.control import TRIP_CODES, AccountResponse, TripReason
 from grinder.model.frames import AccountFrame, Envelope, Frame
 from grinder.model.limits import ACCOUNT_STALE_MS, INSTRUMENTS_PERIOD_MS
 from grinder.model.orders import CommandRefused, Fill, OrdersSnapshot, OrderState, OrderUpdate
-from grinder.model.reasons import MismatchRule
+from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.remedy import RemedyResult
 from grinder.model.units import NS_PER_MS
 from grinder.model.venue import (
@@ -53,6 +53,9 @@ from grinder.services.venue_facts import VenueFacts
 
 _TRIPS: Final = {MismatchRule.FORCED_CLOSE: TripReason.FORCED_CLOSE}
 """Reason of the trip by the rule that demands it; ACCOUNT_MISMATCH for every other one."""
+
+
+_REFUSED: Final = (OrderState.REJECTED, OrderState.DENIED)
 
 
 class SyncerConfig(msgspec.Struct, frozen=True):
@@ -106,6 +109,7 @@ class SyncerService:
             ports.log,
             config.symbols,
             has_key=config.enabled,
+            on_mode=self._on_mode,
         )
         self._reader = SnapshotReader(
             ports.venue,
@@ -153,8 +157,10 @@ class SyncerService:
         told = frame if isinstance(frame, OrderUpdate | OrdersSnapshot | Fill) else None
         of_this_term = envelope.term == self._ports.board.read(Word.TERM)
         self._comparison.on_orders(told if of_this_term else None)
-        if isinstance(frame, CommandRefused) or (isinstance(frame, OrderUpdate) and frame.state is OrderState.REJECTED):
-            self._facts.on_refusal(self._ports.advice_in(frame.reason))
+        if isinstance(frame, CommandRefused) or (isinstance(frame, OrderUpdate) and frame.state in _REFUSED):
+            # The executor's own rules may be newer than those that the fsm has from here.
+            own = Advice.FILTER if frame.reason == DenyReason.FILTER else None
+            self._facts.on_refusal(own or self._ports.advice_in(frame.reason))
         if isinstance(frame, RemedyResult):
             self._reconcile.on_result(frame)
 

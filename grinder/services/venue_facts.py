@@ -7,6 +7,7 @@ this system does not count.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -38,6 +39,9 @@ REASK_MS: Final = 2_000
 STATUS_RETRY_MS: Final = 10_000
 """How soon the trading status is asked for after a failure, milliseconds."""
 
+HEDGED_MS: Final = 10_000
+"""How soon the set-up of an account in hedge mode is asked for again, milliseconds."""
+
 OFFSET_ALARM_US: Final = 500_000
 """An offset beyond this is told. Source: R32."""
 
@@ -61,7 +65,9 @@ class VenueFacts:
         symbols: tuple[str, ...],
         *,
         has_key: bool = False,
+        on_mode: Callable[[bool], None] = lambda hedge_mode: None,
     ) -> None:
+        """``on_mode``: told whether the account is in hedge mode each time that its set-up is known."""
         self._venue = venue
         self._board = board
         self._clock = clock
@@ -79,8 +85,10 @@ class VenueFacts:
         self._has_key = has_key
         self._status_due_mono_ns = 0
         self._asking_status = False
+        self._on_mode = on_mode
         self._config_due_mono_ns = 0
         self._asking_config = False
+        self._config_asked_mono_ns = -REASK_MS * NS_PER_MS
         self._status_asked_mono_ns = self._rules_asked_mono_ns = -REASK_MS * NS_PER_MS
         self._refused_symbols: set[str] = set()
         self.instruments: Instruments | None = None
@@ -114,18 +122,20 @@ class VenueFacts:
             self._venue.submit(QueryTradingStatus(), self._on_status)
         if self._has_key and not self._asking_config and now >= self._config_due_mono_ns:
             self._asking_config = True
+            self._config_asked_mono_ns = now
             self._venue.submit(QueryAccountConfig(), self._on_config)
 
     def on_refusal(self, advice: Advice | None) -> None:
         """Ask anew for what a refused order says has changed. Source: R32, R36, R40."""
         if advice is Advice.CLOCK:
             self._time_due_mono_ns = 0
-        elif advice is Advice.FILTER:
-            soonest = self._rules_asked_mono_ns + REASK_MS * NS_PER_MS
-            self._rules_due_mono_ns = min(self._rules_due_mono_ns, soonest)
-        elif advice is Advice.RESTRICTED:
-            soonest = self._status_asked_mono_ns + REASK_MS * NS_PER_MS
-            self._status_due_mono_ns = min(self._status_due_mono_ns, soonest)
+        elif advice is Advice.MODE:
+            self._config_due_mono_ns = min(self._config_due_mono_ns, _soonest(self._config_asked_mono_ns))
+        elif advice in (Advice.FILTER, Advice.RESTRICTED):
+            # A symbol that is suspended or delisted shows in the rules, an account that may only reduce does not.
+            self._rules_due_mono_ns = min(self._rules_due_mono_ns, _soonest(self._rules_asked_mono_ns))
+        if advice is Advice.RESTRICTED:
+            self._status_due_mono_ns = min(self._status_due_mono_ns, _soonest(self._status_asked_mono_ns))
 
     def on_config_changed(self) -> None:
         """Ask for the account's set-up at once: somebody changed it."""
@@ -209,6 +219,15 @@ class VenueFacts:
         if refused and refused != self.refused:
             self._log.event("ACCOUNT_REFUSED", reason=refused)
         self.refused = refused
+        if reply.value.hedge_mode:
+            # Somebody who puts a wrong mode right waits for us to see it.
+            self._config_due_mono_ns = self._again(HEDGED_MS)
+        self._on_mode(reply.value.hedge_mode)
 
     def _again(self, wait_ms: int) -> int:
         return self._clock.mono_ns() + wait_ms * NS_PER_MS
+
+
+def _soonest(asked_mono_ns: int) -> int:
+    """Return when a refusal may have something asked for again that was asked for then."""
+    return asked_mono_ns + REASK_MS * NS_PER_MS

@@ -86,7 +86,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.cap_usd = cap_usd
         self.world = OrderWorld(seed, journal=self.disk.open, max_position_usd=cap_usd)
         self.world.wire.on_said = self.model.hear
-        self.world.run(2_000)
+        self.world.run(2_000 if cap_usd is None else 4_000)
 
     def _one(self, number: int) -> OrderUpdate | None:
         orders = list(self.world.believed.values())

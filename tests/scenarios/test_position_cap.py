@@ -9,6 +9,7 @@ import pytest
 
 from grinder.core.reach import FillsAhead
 from grinder.model.orders import Side, TimeInForce
+from tests.lagging_account import LAGS_MS
 from tests.order_world import SYMBOL, OrderWorld
 
 D = Decimal
@@ -16,7 +17,7 @@ CAP_USD = D(3_000)
 WITHIN_USD = CAP_USD * D("1.01")
 """The mark price moves a little after an order was let through."""
 
-ACTS = ("place", "place", "place", "trade", "trade", "amend", "cancel", "drop", "raise", "crash")
+ACTS = ("place", "place", "place", "trade", "trade", "amend", "cancel", "drop", "raise") * 4 + ("crash",)
 
 
 def _act(world: OrderWorld, random: Random, act: str) -> None:
@@ -43,7 +44,7 @@ def _act(world: OrderWorld, random: Random, act: str) -> None:
 def worst_usd(seed: int) -> Decimal:
     """Return the most that the account could have held in a history."""
     world, random = OrderWorld(seed, max_position_usd=CAP_USD), Random(seed)
-    world.run(2_000)
+    world.run(4_000)
     worst = D(0)
     for _ in range(120):
         _act(world, random, random.choice(ACTS))
@@ -62,3 +63,19 @@ def test_cap_when_fills_that_the_account_does_not_show_are_left_out_then_it_is_e
 ) -> None:
     monkeypatch.setattr(FillsAhead, "__iter__", lambda ahead: iter(()))
     assert max(map(worst_usd, range(3))) > WITHIN_USD
+
+
+def test_cap_when_the_executor_dies_with_a_fill_that_the_account_does_not_show_yet_then_it_is_kept() -> None:
+    world = OrderWorld(1, max_position_usd=CAP_USD)
+    world.account.lags_ms = (max(LAGS_MS),)
+    world.run(4_000)
+    for _ in range(4):
+        tape = world.core.exchange.markets[SYMBOL].tape
+        world.place(Side.BUY, tape.bid, D("0.045"), TimeInForce.GTX)
+        world.run(50)
+        world.trade(Side.SELL, "6.000", 0)
+        world.run(50)
+        assert not world.believed, "the fill is known, and its order's end on record"
+        world.crash()
+        world.run(800)
+    assert CAP_USD / 2 < world.account.could_hold_usd() <= WITHIN_USD

@@ -206,8 +206,8 @@ NEXT: Final[dict[Advice, str]] = {
     "must confirm.",
     _A.NOTHING_TO_AMEND: "The amend counts as done.",
     _A.MARGIN: "The order is rejected, entries rest for a second; the same refusal again and again stops them.",
-    _A.FILTER: "The order is rejected and the venue's rules are read anew at once. An exit goes on with IOC orders "
-    "within its slippage cap.",
+    _A.FILTER: "The order is rejected and the venue's rules are read anew at once, by the executor for its own checks "
+    "and closing orders too. An exit goes on with IOC orders within its slippage cap.",
     _A.RATE_LIMIT: "Nothing but what protects is sent before the named time, by any process of the host. Too many "
     "orders: none but those before the window ends.",
     _A.BANNED: "Nothing but what protects is sent before the ban ends, by no process, not even after a restart, and "
@@ -216,8 +216,8 @@ NEXT: Final[dict[Advice, str]] = {
     _A.AUTH: "The order is rejected; the same refusal again and again stops entries. An operator must look at the key.",
     _A.MODE: "The order is rejected and the position mode is asked for at once; in hedge mode no new risk is taken.",
     _A.OVERLOAD: "The order is rejected; entries rest for a second.",
-    _A.RESTRICTED: "The order is rejected and the trading status is asked for at once; while a restriction holds the "
-    "loop is THROTTLED.",
+    _A.RESTRICTED: "The order is rejected, the trading status is asked for and the rules are read anew at once; while "
+    "a restriction holds the loop is THROTTLED.",
     _A.MALFORMED: "The order is rejected; the same refusal again and again stops entries. The fault is ours.",
     _A.OTHER: "The order is rejected; entries rest for a second; the same refusal again and again stops them.",
 }

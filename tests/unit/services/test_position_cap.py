@@ -26,6 +26,7 @@ EXCEEDED = DenyReason.MAX_POSITION_EXCEEDED.value
 def world_of(*held: tuple[str, Decimal, Decimal]) -> ExecutorWorld:
     """An executor that was told of positions: symbol, signed quantity, mark price."""
     world = ExecutorWorld(rules=limits(max_position_usd=CAP), exits=False)
+    world.run(LIST_LAG_MS_MAX)
     tell(world, *held)
     return world
 
@@ -115,6 +116,7 @@ def test_entry_when_what_the_account_does_not_show_yet_made_a_position_smaller_t
 def test_entry_when_another_symbol_holds_the_rest_of_the_cap_then_denied_and_without_a_price_too() -> None:
     other = limits(symbols=frozenset({SYMBOL, "ETHUSDT"}), max_position_usd=CAP)
     world = ExecutorWorld(rules=other, exits=False)
+    world.run(LIST_LAG_MS_MAX)
     tell(world, ("ETHUSDT", D(-1), 3 * MARK))
     assert place(world, 1, "1") == ""
     assert place(world, 2, "0.1") == EXCEEDED
@@ -145,3 +147,26 @@ def test_entry_when_no_cap_is_set_then_none_is_kept() -> None:
     world = ExecutorWorld(exits=False)
     tell(world, (SYMBOL, D(9_000), MARK))
     assert place(world, 1, "4") == ""
+
+
+@pytest.mark.parametrize("capped", [True, False])
+def test_start_when_a_cap_is_set_then_new_risk_waits_for_an_account_that_shows_what_filled_before(capped: bool) -> None:
+    """What an executor had learnt of fills dies with it: the account may not show them yet."""
+    before = world_of()
+    assert place(before, 1, "3") == ""
+    before.deliver()
+    before.venue.trade(order_id(1), D(3))
+    before.deliver()
+    rules = limits(max_position_usd=CAP) if capped else limits()
+    world = ExecutorWorld(rules=rules, exits=False, venue=before.venue, journal=before.journal)
+    late = "account snapshot may be older" if capped else ""
+    assert world.service.readiness().startswith(late)
+    assert place(world, 2, "3") == (DenyReason.NOT_RECONCILED.value if capped else "")
+    assert place(world, 3, "3", Side.SELL, reduce_only=True) == "", "what protects does not wait"
+    world.run(LIST_LAG_MS_MAX - 400)
+    assert world.service.readiness().startswith(late)
+    world.run(400)
+    tell(world, (SYMBOL, D(3), MARK))
+    assert not world.service.readiness()
+    if capped:
+        assert place(world, 4, "3") == EXCEEDED

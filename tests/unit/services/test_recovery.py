@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from grinder.core.ledger import replay
@@ -17,17 +18,21 @@ from grinder.model.reasons import DenyReason, MismatchRule
 from grinder.model.units import ZERO
 from grinder.model.venue import (
     Advice,
+    AmendOrder,
     CancelOrder,
     Confirmed,
     OrderType,
     PlaceOrder,
+    QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
     QueryPositionMode,
     QueryServerTime,
     Rejected,
+    VenueReply,
 )
-from grinder.services.recovery import RETRY_MS_MAX, STEPS
+from grinder.services.questions import RETRY_MS_MAX, STEPS
+from grinder.services.recovery import RULES_APART_MS
 from tests.account_world import ExecutorWorld, MemoryJournal, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
 from tests.fakes import FakeClock
@@ -292,6 +297,69 @@ def test_order_when_refused_for_the_position_mode_then_the_mode_is_asked_for_and
     world.venue.hedge_mode = False
     world.run(RETRY_MS_MAX + 200)
     assert world.service.readiness() == ""
+
+
+FILTER = Rejected(400, -4023, "Qty not increased by step size.", Advice.FILTER)
+TOO_MUCH = Rejected(400, -4005, "Quantity greater than max quantity.", Advice.FILTER)
+CLOSED = Rejected(400, -4140, "Invalid symbol status for opening position.", Advice.RESTRICTED)
+MARGIN = Rejected(400, -2019, "Margin is insufficient.", Advice.MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asked"), [(FILTER, 1), (CLOSED, 1), (MARGIN, 0)], ids=["filter", "closed", "margin"]
+)
+@pytest.mark.parametrize("command", [PlaceOrder, AmendOrder])
+def test_rules_when_a_command_is_refused_for_them_then_read_at_once_but_seldom_and_nothing_waits(
+    command: type, refusal: Rejected, asked: int
+) -> None:
+    world = ExecutorWorld()
+    resting = world.place(1)
+    world.run(RULES_APART_MS)
+    before = len(world.venue.sent(QueryInstruments))
+    for number in range(2, 12):
+        world.venue.outcomes[command].append(refusal)
+        if command is PlaceOrder:
+            assert world.state(world.place(number)) is OrderState.PENDING_NEW, "new risk does not wait for the rules"
+        else:
+            world.amend(resting, D(98), D(1))
+        world.run(500)
+        assert not world.service.readiness()
+    assert len(world.venue.sent(QueryInstruments)) == before + asked
+    world.run(RULES_APART_MS)
+    assert len(world.venue.sent(QueryInstruments)) == before + 2 * asked, "once more, for those after the last reading"
+    world.run(RULES_APART_MS)
+    assert len(world.venue.sent(QueryInstruments)) == before + 2 * asked
+
+
+def test_rules_when_they_cannot_be_read_anew_then_the_old_ones_hold_and_they_are_asked_for_until_they_come() -> None:
+    world = ExecutorWorld()
+    world.run(RULES_APART_MS)
+    world.venue.outcomes[PlaceOrder].append(FILTER)
+    world.venue.outcomes[QueryInstruments] = [Outcome.LOST_BEFORE] * 2
+    world.venue.instruments = (msgspec.structs.replace(world.venue.instruments[0], step_size=D("0.01")),)
+    world.place(1)
+    world.run(200)
+    assert not world.service.readiness()
+    assert world.state(world.place(2, qty=D("1.001"))) is OrderState.PENDING_NEW
+    world.run(3_000)
+    assert world.updates(world.place(3, qty=D("1.001")))[-1].reason == DenyReason.FILTER
+
+
+def test_exit_when_its_orders_are_refused_for_old_rules_then_the_new_ones_close() -> None:
+    class Strict(FakeVenue):
+        def _place(self, request: PlaceOrder) -> VenueReply:
+            return super()._place(request) if request.qty <= self.instruments[0].market_max_qty else TOO_MUCH
+
+    world = ExecutorWorld(venue=Strict(FakeClock()))
+    world.run(RULES_APART_MS)
+    less = {"max_qty": D("0.5"), "market_max_qty": D("0.5")}
+    world.venue.instruments = (msgspec.structs.replace(world.venue.instruments[0], **less),)
+    world.venue.positions[SYMBOL] = D("1.2")
+    world.board.write(Word.TRIP_FSM, 1)
+    world.run(5_000)
+    assert world.venue.positions[SYMBOL] == ZERO
+    sent = [request.qty for request in world.venue.sent(PlaceOrder) if isinstance(request, PlaceOrder)]
+    assert sent[:2] == [D("1.2"), D("0.5")]
 
 
 def test_question_when_its_answer_is_older_than_what_made_us_ask_then_asked_once_more() -> None:

@@ -20,14 +20,12 @@ from grinder.model.venue import (
     OrderType,
     PlaceOrder,
     QueryBalance,
-    QueryInstruments,
     QueryOpenOrders,
     QueryPositionMode,
     QueryPositions,
-    QueryServerTime,
     UserStreamUp,
 )
-from grinder.model.venue_account import AccountConfig, QueryAccountConfig, Restriction
+from grinder.model.venue_account import QueryAccountConfig
 from tests.account_world import order_id
 from tests.engine_world import instrument
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome, position
@@ -48,7 +46,7 @@ def test_account_when_every_part_was_read_then_published_and_ready() -> None:
     assert world.publisher.of(Instruments)
 
 
-@pytest.mark.parametrize("part", [QueryPositions, QueryOpenOrders, QueryBalance, QueryPositionMode])
+@pytest.mark.parametrize("part", [QueryPositions, QueryOpenOrders, QueryBalance])
 def test_account_when_a_part_cannot_be_read_then_nothing_is_published_and_it_is_counted(part: type) -> None:
     world = SyncerWorld(failing=part)
     world.run(7_000)
@@ -283,64 +281,6 @@ def test_stop_when_asked_then_at_once() -> None:
     world = SyncerWorld()
     world.service.on_stop()
     assert world.service.stopped
-
-
-def refused(world: SyncerWorld, reason: str) -> None:
-    """Let the executor tell of an order that the venue refused."""
-    order = OrderUpdate(
-        order_id(1), SYMBOL, Side.BUY, OrderKind.GRID, OrderState.REJECTED, D(99), D(1), ZERO, False, reason, 0
-    )
-    world.hear(order)
-
-
-def test_rules_when_an_order_is_refused_for_a_filter_then_read_at_once_and_not_at_every_refusal() -> None:
-    world = SyncerWorld()
-    world.run(5_000)
-    asked = len(world.venue.sent(QueryInstruments))
-    for _ in range(5):
-        refused(world, "-4014 Price not increased by tick size.")
-        world.run(100)
-    assert len(world.venue.sent(QueryInstruments)) == asked + 1
-    world.run(5_000)
-    assert len(world.venue.sent(QueryInstruments)) == asked + 2, "once more, for those after the last reading"
-    refused(world, "-2019 Margin is insufficient.")
-    refused(world, "no reply")
-    world.run(5_000)
-    assert len(world.venue.sent(QueryInstruments)) == asked + 2
-
-
-def test_clock_when_an_order_is_refused_for_its_time_then_measured_at_once() -> None:
-    world = SyncerWorld()
-    world.run(6_100)
-    asked = len(world.venue.sent(QueryServerTime))
-    refused(world, "-1021 Timestamp for this request is outside of the recvWindow.")
-    world.run(100)
-    assert len(world.venue.sent(QueryServerTime)) == asked + 1
-
-
-def test_status_when_an_order_is_refused_for_a_trading_rule_then_asked_and_the_restriction_told_until_it_ends() -> None:
-    world = SyncerWorld()
-    world.run(5_000)
-    assert not world.account().restricted
-    world.venue.restrictions = (Restriction(SYMBOL, "UFR", 0), Restriction("XRPUSDT", "GCR", 0))
-    refused(world, "-4400 Futures Trading Quantitative Rules violated.")
-    world.run(2_500)
-    assert world.account().restricted
-    assert world.telemetry.gauges["grinder_venue_restricted",] == 1
-    world.venue.restrictions = (Restriction("XRPUSDT", "GCR", 0),)
-    world.run(63_000)
-    assert not world.account().restricted
-
-
-def test_account_when_it_is_in_multi_assets_mode_then_no_new_risk_and_the_reason_is_said() -> None:
-    world = SyncerWorld()
-    world.venue.account_config = AccountConfig(can_trade=True, hedge_mode=False, multi_assets=True)
-    world.run(63_000)
-    assert not world.account().reconciled
-    assert "multi-assets mode" in world.service.readiness()
-    world.venue.account_config = AccountConfig(can_trade=True, hedge_mode=False, multi_assets=False)
-    world.run(63_000)
-    assert world.account().reconciled
 
 
 def test_rules_when_the_margin_of_a_symbol_is_in_another_asset_then_it_is_left_out_with_a_reason() -> None:
