@@ -57,6 +57,7 @@ COMMANDS: Final = (
         "keep all evidence of an activation or a rollback in one folder, or check one",
         acts=True,
     ),
+    Command("record", "record", "keep the venue's market streams in a file, as a tape or a fixture"),
     Command("replay", "replay", "run the engine over a recording and compare every decision"),
     Command("doctor", "doctor", "check what this host offers"),
     Command("preflight", "preflight", "check host, settings, latch, override and account before an activation"),

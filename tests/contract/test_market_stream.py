@@ -78,10 +78,12 @@ class Rig:
         self.venue = venue or VenueStreams()
         self.sink = RecordingSink()
         self.log = RecordingLog()
+        self.tapped: list[bytes] = []
 
     async def __aenter__(self) -> Rig:
         url = await self.venue.start()
-        stream = MarketStream(url, self.plan, self.sink, clock=CLOCK, log=self.log, jitter=lambda: 0.0)
+        tap = self.tapped.append
+        stream = MarketStream(url, self.plan, self.sink, clock=CLOCK, log=self.log, jitter=lambda: 0.0, tap=tap)
         self.task = asyncio.create_task(stream.run())
         return self
 
@@ -211,7 +213,7 @@ def test_stream_when_the_server_is_gone_then_tries_again_until_it_is_back() -> N
             await rig.until(lambda: rig.sink.reconnects.count(ERROR) >= 2)
             await rig.venue.start(port)
             await rig.until(lambda: len(rig.venue.opened) == 2)
-            assert rig.sink.connections[-1] == ("up", PUBLIC.kinds)
+            await rig.until(lambda: rig.sink.connections[-1] == ("up", PUBLIC.kinds))
 
     run(scenario)
 
@@ -273,6 +275,8 @@ def test_stream_when_its_time_is_up_then_the_new_connection_delivers_before_the_
             await rig.until(lambda: rig.venue.closed == [old])
             await rig.venue.opened[1].send(ticker(3))
             await rig.until(lambda: rig.ids().count(2) == 2 and rig.ids()[-1] == 3)
+            assert rig.tapped.count(ticker(2).encode()) == 1, "a recording has what both deliver once"
+            assert rig.tapped[-1] == ticker(3).encode()
             assert rig.sink.reconnects[0] == ROTATION
             assert rig.sink.connections == [("up", PUBLIC.kinds)]
 

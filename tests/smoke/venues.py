@@ -26,6 +26,15 @@ ANSWER_S = 30.0
 ROWS = 100_000
 
 
+def addresses(port: int) -> dict[str, str]:
+    """Return the settings that point at a venue."""
+    return {
+        "GRINDER_VENUE_REST_URL": f"http://127.0.0.1:{port}",
+        "GRINDER_VENUE_WS_URL": f"ws://127.0.0.1:{port}",
+        "GRINDER_VENUE_WS_API_URL": f"ws://127.0.0.1:{port}/ws-fapi/v1",
+    }
+
+
 class VenueView:
     """Ground truth of a running venue, and its faults."""
 
@@ -116,13 +125,7 @@ class OwnVenue(VenueView):
 
     def environment(self) -> dict[str, str]:
         """Return the settings that point a tree at this venue."""
-        return {
-            "GRINDER_VENUE_REST_URL": f"http://127.0.0.1:{self.port}",
-            "GRINDER_VENUE_WS_URL": f"ws://127.0.0.1:{self.port}",
-            "GRINDER_VENUE_WS_API_URL": f"ws://127.0.0.1:{self.port}/ws-fapi/v1",
-            "BINANCE_API_KEY": "sim-key",
-            "BINANCE_API_SECRET": "sim-secret",
-        }
+        return addresses(self.port) | {"BINANCE_API_KEY": "sim-key", "BINANCE_API_SECRET": "sim-secret"}
 
     def close(self) -> None:
         """End the program."""

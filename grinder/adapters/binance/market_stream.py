@@ -187,6 +187,7 @@ class MarketStream:
         clock: Clock,
         log: Log,
         jitter: Callable[[], float],
+        tap: Callable[[bytes], None] | None = None,
     ) -> None:
         """Keep what is needed; nothing happens before ``run``.
 
@@ -197,6 +198,7 @@ class MarketStream:
             clock: receive times, deadlines.
             log: refusals of the venue, connections that fail.
             jitter: gives a number from 0 to 1, for the wait between attempts.
+            tap: takes each message as it came, of one connection at a time, before it is decoded.
         """
         self._url = plan.url(ws_url)
         self._plan = plan
@@ -204,6 +206,7 @@ class MarketStream:
         self._clock = clock
         self._log = log
         self._jitter = jitter
+        self._tap = tap
         self._current: _Link | None = None
         self._attempts = 0
         self._patience: dict[tuple[StreamKind, str], int] = {}
@@ -232,7 +235,7 @@ class MarketStream:
         try:
             link.connection = await open_frames(
                 self._url,
-                on_frame=lambda message: self._on_frame(link, message),
+                on_frame=self._receiver(link),
                 on_lost=lambda _why: self._on_lost(link),
                 max_bytes=VENUE_MESSAGE_BYTES_MAX,
             )
@@ -245,6 +248,19 @@ class MarketStream:
             self._log.event("MARKET_CONNECT_FAILED", route=self._plan.route, error=type(error).__name__)
             return None
         return None if link.ended.is_set() else link
+
+    def _receiver(self, link: _Link) -> Callable[[bytes], None]:
+        """Return what takes a connection's messages. Where two overlap, the tap has those of the one in charge."""
+        tap = self._tap
+        if tap is None:
+            return lambda message: self._on_frame(link, message)
+
+        def receive(message: bytes) -> None:
+            if self._current is None or self._current is link:
+                tap(message)
+            self._on_frame(link, message)
+
+        return receive
 
     async def _take_over(self, link: _Link) -> bool:
         """Make a new connection the current one; return False if the old one is the better of the two.
