@@ -31,12 +31,14 @@ def _name(text: str) -> x509.Name:
 class Authority:
     """Vouches for others; its own certificate is in ``ca``."""
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    def __init__(
+        self, folder: Path, name: str = "authority", life: datetime.timedelta = datetime.timedelta(days=1)
+    ) -> None:
         self._folder = folder
         self._name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.ca = folder / f"{name}.pem"
-        certificate = self._certificate(name, self._key.public_key(), ca=True, life=datetime.timedelta(days=1))
+        certificate = self._certificate(name, self._key.public_key(), ca=True, life=life)
         self.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def identity(self, common_name: str, life: datetime.timedelta = datetime.timedelta(days=1)) -> Identity:

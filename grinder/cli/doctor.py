@@ -166,18 +166,19 @@ def _etcd(settings: Settings) -> list[Finding]:
 
 
 def certificate(settings: Settings) -> list[Finding]:
-    """Say until when our certificate towards etcd is good; nothing where there is none."""
+    """Say until when our certificate towards etcd and its authority are good; nothing where there is none."""
     if not (settings.ha_enabled and settings.etcd_cert_file):
         return []
     # Here, not above: on a host that is alone no command loads anything of etcd.
     from grinder.adapters.etcd.connection import access_of
-    from grinder.adapters.etcd.identity import end_of
+    from grinder.adapters.etcd.identity import ending_of
 
-    end = end_of(access_of(settings).files)
-    if end is None:
-        return [Finding("etcd certificate", False, False, f"{settings.etcd_cert_file} cannot be read")]
-    left_days = (end - datetime.datetime.now(datetime.UTC)).days
-    detail = f"{settings.etcd_cert_file} ends {end:%Y-%m-%d}, in {left_days} days; Runbook 07, section 9"
+    ending = ending_of(access_of(settings).files)
+    if ending is None:
+        files = f"{settings.etcd_cert_file} or {settings.etcd_ca_file}"
+        return [Finding("etcd certificate", False, False, f"{files} cannot be read")]
+    left_days = (ending.moment - datetime.datetime.now(datetime.UTC)).days
+    detail = f"{ending.path} ends {ending.moment:%Y-%m-%d}, in {left_days} days; Runbook 07, section 9"
     return [Finding("etcd certificate", left_days >= CERTIFICATE_DAYS_MIN, False, detail)]
 
 

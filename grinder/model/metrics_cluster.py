@@ -66,5 +66,10 @@ CLUSTER: Final[tuple[Metric, ...]] = (
         ("operation", "failure"),
         (tuple(operation.value for operation in EtcdOperation), tuple(failure.value for failure in EtcdFailure)),
     ),
+    Metric(
+        "grinder_etcd_certificate_end_seconds",
+        _G,
+        "When this host's certificate towards etcd or its authority ends, whichever is first, Unix seconds; 0: unknown",
+    ),
 )
 """Every row of high availability but the two of the watchlist."""

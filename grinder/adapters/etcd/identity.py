@@ -39,6 +39,13 @@ class Identity(msgspec.Struct, frozen=True):
     key: bytes = b""
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """When a certificate ends, UTC, and in which file it is."""
+
+    moment: datetime.datetime
+    path: str
+
+
 MEANINGS: Final = (
     ("Hostname Verification Check failed", "its certificate is not made out to {host}"),
     ("certificate has expired", "its certificate is over"),
@@ -84,12 +91,23 @@ def renewed(files: Files, held: Identity, now: datetime.datetime) -> Identity:
     return held if found == held or _pair_problem(files, found, now) else found
 
 
-def end_of(files: Files) -> datetime.datetime | None:
-    """Return when our certificate ends, UTC; None where it cannot be read."""
+def ending_of(files: Files) -> Ending | None:
+    """Return which ends first, our certificate or an authority that it is of; None where one cannot be read.
+
+    Other authorities in the file are left out: the old one stays there for a while after a change.
+    """
     try:
-        return x509.load_pem_x509_certificate(Path(files.certificate).read_bytes()).not_valid_after_utc
+        chain = x509.load_pem_x509_certificates(Path(files.certificate).read_bytes())
+        authorities = x509.load_pem_x509_certificates(Path(files.authority).read_bytes())
     except _UNREADABLE:
         return None
+    ours = [Ending(each.not_valid_after_utc, files.certificate) for each in chain]
+    theirs = [
+        Ending(authority.not_valid_after_utc, files.authority)
+        for authority in authorities
+        if any(_issued(each, authority) for each in chain)
+    ]
+    return min((*ours, *theirs), key=lambda ending: ending.moment)
 
 
 def problem_of(files: Files, now: datetime.datetime) -> str:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
 from grinder.adapters.etcd.connection import Access, Connection, KnownRevision
+from grinder.adapters.etcd.expiry import ExpiryWatch
 from grinder.adapters.etcd.latch import LatchClient
 from grinder.adapters.etcd.lease import LeaseClient
 from grinder.adapters.etcd.watch import ClusterWatch, Meter, Post
@@ -176,6 +177,7 @@ class EtcdStores:
             self._lane("trip", trips, LatchClient(trips, cluster, clock).perform),
             self._lane("latch", others, LatchClient(others, cluster, clock).perform),
         )
+        self._expiry = ExpiryWatch(access.files, self._tell_end, self._mourn) if access.ca_file else None
         self.leases = EtcdLeaseStore(self._lanes[0])
         self.latches = EtcdLatchStore(self._lanes[1], self._lanes[2], self._begin_watch)
 
@@ -192,6 +194,8 @@ class EtcdStores:
             lane.close()
         if self._watch is not None:
             self._watch.close()
+        if self._expiry is not None:
+            self._expiry.close()
         deadline = time.monotonic() + ETCD_CLOSE_S_MAX
         for lane in self._lanes:
             lane.join(max(0.0, deadline - time.monotonic()))
@@ -211,6 +215,9 @@ class EtcdStores:
         except RuntimeError:
             return False
         return True
+
+    def _tell_end(self, end_s: float) -> None:
+        self._post(lambda: self._telemetry.gauge("grinder_etcd_certificate_end_seconds", end_s))
 
     def _mourn(self, thread: str, error: BaseException) -> None:
         self._post(partial(self._end, thread, error))

@@ -171,6 +171,7 @@ def test_watch_when_its_role_is_taken_away_then_the_silence_has_a_name_and_ends(
         node = Node(access(etcd, cluster=MINE, identity=secured.node, timeout_s=CALM_TIMEOUT_S))
         node.watch()
         await node.sees(lambda view: True)
+        await until(lambda: any(node.notes.ends_s))
         await asyncio.to_thread(etcd.ctl, "user", "revoke-role", "node", "grinder", identity=secured.root)
         try:
             await until(lambda: ("read", "not_done") in node.notes.errors)

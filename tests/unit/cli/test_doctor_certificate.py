@@ -11,6 +11,8 @@ from grinder.cli.doctor import CERTIFICATE_DAYS_MIN, CHECKS, certificate
 from grinder.settings import Settings, load
 from tests.etcd_certificates import Authority
 
+LONG = datetime.timedelta(days=999)
+
 
 def settings_with(authority: Authority, life: datetime.timedelta) -> Settings:
     own = authority.identity("node", life)
@@ -25,10 +27,14 @@ def settings_with(authority: Authority, life: datetime.timedelta) -> Settings:
 def test_certificate_when_looked_at_then_its_end_is_said_and_a_near_one_is_advice(
     tmp_path: Path, days: int, well: bool
 ) -> None:
-    settings = settings_with(Authority(tmp_path), datetime.timedelta(days=days, hours=1))
-    (found,) = certificate(settings)
-    assert (found.ok, found.needed) == (well, False)
-    assert f"in {days} days" in found.detail
+    soon = datetime.timedelta(days=days, hours=1)
+    own = settings_with(Authority(tmp_path, life=LONG), soon)
+    of_authority = settings_with(Authority(tmp_path, "other", life=soon), LONG)
+    for settings, path in ((own, own.etcd_cert_file), (of_authority, of_authority.etcd_ca_file)):
+        (found,) = certificate(settings)
+        assert (found.ok, found.needed) == (well, False)
+        assert found.detail.startswith(path)
+        assert f"in {days} days" in found.detail
 
 
 def test_certificate_when_it_cannot_be_read_then_said(tmp_path: Path) -> None:
