@@ -187,7 +187,9 @@ FSM: Final = Section(
             "",
             _MONEY,
             "USD",
-            "Cap on the position notional of one symbol; unset is no cap.",
+            "Cap on what all traded symbols together could hold if the entries of each one's worse side filled; unset "
+            "is no cap. With one, new risk waits some seconds after a start or takeover, for an account that shows all "
+            "fills.",
         ),
     ),
 )
