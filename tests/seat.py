@@ -62,9 +62,16 @@ class Seat:
 class Host(ExecutorWorld):
     """An executor in a cluster; ``led`` is the term it leads under, 0 for none."""
 
-    def __init__(self, *, venue: FakeVenue | None = None, journal: MemoryJournal | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        venue: FakeVenue | None = None,
+        journal: MemoryJournal | None = None,
+        max_position_usd: Decimal | None = None,
+    ) -> None:
         self.led = 0
-        super().__init__(venue=venue, journal=journal, rules=limits(ha_enabled=True), join=self._join)
+        rules = limits(ha_enabled=True, max_position_usd=max_position_usd)
+        super().__init__(venue=venue, journal=journal, rules=rules, join=self._join)
 
     def _join(self, duties: Duties) -> Membership:
         self.seat = Seat(duties)
