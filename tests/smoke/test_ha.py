@@ -12,6 +12,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -21,12 +22,15 @@ import pytest
 from grinder.model.board import Word
 from grinder.model.control import Exit
 from grinder.model.orders import OrderId, parse_order_id
-from tests.smoke.conditions import wait_for
+from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.ha_cluster import ClusterUnderTest, Node
 from tests.smoke.trees import alive
-from tests.smoke.venues import VenueView
+from tests.smoke.venues import ANSWER_S, VenueView
 
 TTL_S = 3
+TRIES = 4
+"""How often a test begins again where the lead changed under its hands."""
+
 KEYS = "/grinder/v1/paper/"
 PROGRAMS = ("executor", "fsm", "syncer", "feed", "metrics")
 PLACE = "order.place"
@@ -64,7 +68,7 @@ def sound(cluster: ClusterUnderTest) -> Iterator[None]:
 def page(node: Node, path: str) -> tuple[int, dict[str, Any]]:
     """Return the code and the body of a page of a node."""
     try:
-        with urlopen(f"http://127.0.0.1:{node.metrics_port}{path}", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{node.metrics_port}{path}", timeout=ANSWER_S) as answer:
             return answer.status, json.load(answer)
     except HTTPError as error:
         return error.code, json.load(error)
@@ -102,11 +106,14 @@ def orders_of(cluster: ClusterUnderTest, term: int) -> int:
     return sum(order_id.term == term for _, order_id in accepted(cluster.venue))
 
 
-def require_taken_over(cluster: ClusterUnderTest, old_term: int) -> Node:
-    """Require that somebody leads under a higher term, has dealt with what rested, and orders flow; return who."""
+def require_taken_over(cluster: ClusterUnderTest, old_term: int, lost: Node | None = None) -> Node:
+    """Require that somebody else than who is lost leads under a higher term, has dealt with what rested, and orders
+    flow; return who.
+    """
 
     def successor() -> Node | None:
-        return next((node for node in cluster.leaders() if node.word(Word.TERM) > old_term), None)
+        others = (node for node in cluster.leaders() if node is not lost)
+        return next((node for node in others if node.word(Word.TERM) > old_term), None)
 
     new = cluster.until(successor, f"a leader after term {old_term}")
     assert new is not None
@@ -122,19 +129,26 @@ def require_taken_over(cluster: ClusterUnderTest, old_term: int) -> Node:
 
 
 def test_cluster_when_it_trades_then_one_leads_and_the_other_stands_by_warm(cluster: ClusterUnderTest) -> None:
+    # On a busy host the lead may change between two looks, so all of it is looked at again then.
+    cluster.until(lambda: objections(cluster) == [], "one is ready, and the other one warm, by name")
+
+
+def objections(cluster: ClusterUnderTest) -> list[str]:
+    """Return what speaks against a leader that is ready and a standby that is warm and knows who leads."""
     leader, standby = cluster.leader(), cluster.standby()
-    wait_for(lambda: page(leader, "/readyz")[0] == 200, "the leader is ready")
     code, body = page(standby, "/readyz")
-    assert code == 503
-    assert any(f"standby: {leader.name} leads" in reason for reason in body["reasons"]), body
     status = page(standby, "/status.json")[1]
-    assert all(status["books"].values()), "its books are fed"
-    assert not status["process_reasons"]["feed"]
-    assert not status["process_reasons"]["syncer"]
-    assert status["orders"] == []
-    assert {node.word(Word.TERM) for node in (leader,)} == {
-        order_id.term for _, order_id in accepted(cluster.venue)[-1:]
+    checks = {
+        "the leader is ready": page(leader, "/readyz")[0] == 200,
+        "the standby is not": code == 503,
+        "it says who leads": any(f"standby: {leader.name} leads" in reason for reason in body["reasons"]),
+        "its books are fed": all(status["books"].values()),
+        "its feed is well": not status["process_reasons"]["feed"],
+        "its syncer is well": not status["process_reasons"]["syncer"],
+        "it has no orders": status["orders"] == [],
+        "orders are the leader's": leader.word(Word.TERM) == accepted(cluster.venue)[-1][1].term,
     }
+    return [what for what, holds in checks.items() if not holds]
 
 
 def pid_of(node: Node, program: str) -> int:
@@ -172,31 +186,44 @@ def test_leader_when_it_dies_then_a_new_term_takes_over_and_orders_flow(
     old = cluster.leader()
     term = old.word(Word.TERM)
     kill(old)
-    new = require_taken_over(cluster, term)
     # An executor is back before its own lease has run out: it may win again, under a new term and after a recovery.
-    assert kill is kill_executor or new is not old
+    require_taken_over(cluster, term, None if kill is kill_executor else old)
 
 
 @pytest.mark.parametrize("stop", [stop_executor, stop_tree])
 def test_leader_when_stopped_in_order_then_it_hands_over_at_once(
     cluster: ClusterUnderTest, stop: Callable[[Node], None]
 ) -> None:
-    old = cluster.leader()
-    term = old.word(Word.TERM)
-    stop(old)
-    assert cluster.ctl("get", "--print-value-only", f"{KEYS}resigned").strip() == str(term), "nobody need wait"
-    assert require_taken_over(cluster, term) is not old
-    old.ctl("start", "executor") if stop is stop_executor else old.bring_back()
+    for _ in range(TRIES):
+        old, told_mono_ns = cluster.leader(), time.monotonic_ns()
+        stop(old)
+        term = max(terms_of(old, "LEADS"))
+        resigned = cluster.ctl("get", "--print-value-only", f"{KEYS}resigned").strip()
+        # On a busy host it may have lost the lead before it was told to stop: then there was nothing to hand over.
+        led = terms_of(old, "LEADS_NO_MORE").get(term, told_mono_ns) >= told_mono_ns
+        assert not led or resigned == str(term), "nobody need wait"
+        if led:
+            assert require_taken_over(cluster, term, old) is not old
+        old.ctl("start", "executor") if stop is stop_executor else old.bring_back()
+        if led:
+            return
+        cluster.until(lambda: cluster.trades() and warm(cluster.standby()), "a leader and a warm standby")
+    raise AssertionError(f"never led when told to stop, {TRIES} times")
+
+
+def terms_of(node: Node, event: str) -> dict[int, int]:
+    """Return the terms that a node's executor told of in events of a name, with when that was, CLOCK_MONOTONIC."""
+    rows = events_of(Path(node.settings["GRINDER_LOG_DIR"]) / "executor.log")
+    return {int(str(row["term"])): int(str(row["mono_ns"])) for row in rows if row["ev"] == event}
 
 
 def test_leader_when_its_executor_hangs_for_longer_than_the_lease_then_it_is_deposed_and_sends_nothing(
     cluster: ClusterUnderTest,
 ) -> None:
-    old = cluster.leader()
-    term, pid = old.word(Word.TERM), pid_of(old, "executor")
-    os.kill(pid, signal.SIGSTOP)
+    old, pid = hung_leader(cluster)
+    term = old.word(Word.TERM)
     try:
-        assert require_taken_over(cluster, term) is not old
+        require_taken_over(cluster, term, old)
         before = orders_of(cluster, term)
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -205,12 +232,23 @@ def test_leader_when_its_executor_hangs_for_longer_than_the_lease_then_it_is_dep
     assert old.pid("executor") == pid, "it went on, and was not started again"
 
 
+def hung_leader(cluster: ClusterUnderTest) -> tuple[Node, int]:
+    """Stop an executor in the middle of its lead; return its node and its pid."""
+    for _ in range(TRIES):
+        old = cluster.leader()
+        pid = pid_of(old, "executor")
+        os.kill(pid, signal.SIGSTOP)
+        if old.look().leads:
+            return old, pid
+        os.kill(pid, signal.SIGCONT)
+    raise AssertionError(f"never led when stopped, {TRIES} times")
+
+
 def test_kill_when_said_on_the_standby_then_the_leader_stops_and_only_an_acknowledged_reset_brings_risk_back(
     cluster: ClusterUnderTest,
 ) -> None:
     leader, standby = cluster.leader(), cluster.standby()
-    done = standby.grinder("kill", "--reason", "smoke")
-    assert done.returncode == Exit.OK, done.stdout
+    standby.confirmed("kill", "--reason", "smoke")
     assert leader.word(Word.TRIP_EXECUTOR)
     cluster.until(lambda: not cluster.venue.live(), "nothing rests")
     trips = json.loads(standby.grinder("status", "--json").stdout)["latch"]["trip_id"]
@@ -223,8 +261,7 @@ def test_kill_when_said_on_the_standby_then_the_leader_stops_and_only_an_acknowl
 
 def test_override_when_of_the_cluster_then_every_node_holds_it(cluster: ClusterUnderTest) -> None:
     leader, standby = cluster.leader(), cluster.standby()
-    done = standby.grinder("override", "PAUSE", "--cluster", "--reason", "smoke")
-    assert done.returncode == Exit.OK, done.stdout
+    standby.confirmed("override", "PAUSE", "--cluster", "--reason", "smoke")
     for node in cluster.nodes:
         cluster.until(lambda node=node: node.word(Word.CLUSTER_OVERRIDE) == 1, f"{node.name} has it")
     cluster.until(lambda: leader.look().loop == "PAUSED", "the leader's loop holds")
