@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from grinder.model.board import TRIP_WORDS, Word
-from grinder.model.control import TRIP_CODES, Exit, FsmState, TripReason
+from grinder.model.control import TRIP_CODES, FsmState, TripReason
 from tests.smoke.by_hand import Hand
+from tests.smoke.commands import resume
 from tests.smoke.conditions import events_of, wait_for
-from tests.smoke.test_control import grinder
 from tests.smoke.trees import TreeUnderTest
 
 QUIET = {
@@ -45,7 +45,7 @@ def trading() -> Iterator[tuple[TreeUnderTest, Hand]]:
     tree = TreeUnderTest(**QUIET, **ACTING)
     try:
         tree.start()
-        wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and tree.venue.live(), "it trades", 60)
+        wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and tree.venue.live(), "it trades")
         agree(tree)
         yield tree, Hand(tree.venue.port)
     finally:
@@ -56,7 +56,7 @@ def agree(tree: TreeUnderTest) -> None:
     """Wait until the account has agreed for a while: what differs before is where it stood at the start."""
     snapshots = "grinder_account_sync_snapshots_total"
     since = tree.count(snapshots)
-    wait_for(lambda: tree.count(snapshots) > since + 8, "agreed for a while", 60)
+    wait_for(lambda: tree.count(snapshots) > since + 8, "agreed for a while")
 
 
 def audit(tree: TreeUnderTest, event: str) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def leave_alone(tree: TreeUnderTest, hand: Hand) -> None:
     hand.rest("by-hand-1")
     hand.rest("by-hand-2", "ETHUSDT", "0.05")
     for reason in ("no_grinder_prefix", "symbol_not_in_remediation_allowlist"):
-        wait_for(lambda reason=reason: tree.count(BLOCKED, reason=reason) > 0, reason, 30)  # type: ignore[misc]
+        wait_for(lambda reason=reason: tree.count(BLOCKED, reason=reason) > 0, reason)  # type: ignore[misc]
     unknown = "grinder_account_sync_mismatches_total"
     wait_for(lambda: tree.count(unknown, rule="venue_order_unknown") >= 2, "both counted")
     assert tree.count(unknown, rule="venue_order_unknown") == 2
@@ -97,7 +97,7 @@ def cancel_ours(tree: TreeUnderTest, hand: Hand) -> None:
     tree.venue.post("streams", {"silent": ["user"]})
     hand.rest("grd-0-1-b1")
     executed = "grinder_reconcile_action_executed_total"
-    wait_for(lambda: tree.count(executed, action="cancel_all") == 1, "ours is cancelled", 40)
+    wait_for(lambda: tree.count(executed, action="cancel_all") == 1, "ours is cancelled")
     tree.venue.post("streams", {"silent": []})
     live = set(tree.venue.live())
     assert {"by-hand-1", "by-hand-2"} <= live
@@ -109,23 +109,26 @@ def cancel_ours(tree: TreeUnderTest, hand: Hand) -> None:
 
 def keep_the_budget(tree: TreeUnderTest) -> None:
     """What was spent today stays spent when the syncer is started again."""
+    starts = tree.word(Word.STARTS_SYNCER)
     tree.ctl("restart", "syncer")
-    remaining = "grinder_reconcile_budget_calls_remaining_day"
-    wait_for(lambda: tree.ready() and tree.count(remaining) == 6, "the budget outlives the syncer", 60)
+    wait_for(lambda: tree.word(Word.STARTS_SYNCER) > starts, "another syncer booted")
+    # What the one before it said last stands until this one has told its own.
     agree(tree)
+    remaining = "grinder_reconcile_budget_calls_remaining_day"
+    wait_for(lambda: tree.ready() and tree.count(remaining) == 6, "the budget outlives the syncer")
 
 
 def pause_for_a_person(tree: TreeUnderTest, hand: Hand) -> None:
     """A large position that nobody here made pauses the loop until a person has taken it over."""
     hand.trade("BUY", "0.010")
-    wait_for(lambda: tree.state() is FsmState.PAUSED and tree.word(Word.AWAITING_RESUME), "PAUSED", 40)
+    wait_for(lambda: tree.state() is FsmState.PAUSED and tree.word(Word.AWAITING_RESUME), "PAUSED")
     wait_for(lambda: tree.count("grinder_account_sync_response") == 2.0, "counted")
-    assert logged(tree, "syncer", "ACCOUNT_RESPONSE")[-1]["rule"] == "position_differs_from_fills"
+    (*_, response) = wait_for(lambda: logged(tree, "syncer", "ACCOUNT_RESPONSE"), "said so")
+    assert response["rule"] == "position_differs_from_fills"
     wait_for(lambda: tree.count(BLOCKED, reason="mode_cancel_only") > 0, "it may not be closed")
     assert not any(tree.word(word) for word in TRIP_WORDS)
-    code, said = grinder(tree, "resume", "--ack")
-    assert code == Exit.OK, said
-    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE, "taken over, trades on", 30)
+    resume(tree)
+    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE, "taken over, trades on")
     wait_for(lambda: tree.count("grinder_account_sync_response") == 0.0, "demands nothing more")
 
 
@@ -135,7 +138,7 @@ def trip_for_a_forced_close(tree: TreeUnderTest) -> None:
     code = TRIP_CODES[TripReason.FORCED_CLOSE]
     wait_for(lambda: [tree.word(word) for word in (Word.TRIP_SYNCER, Word.TRIP_EXECUTOR)] == [code, code], "trips")
     wait_for(lambda: tree.state() is FsmState.EMERGENCY, "EMERGENCY")
-    wait_for(lambda: not tree.venue.live() and not tree.venue.positions(), "out of the market", 30)
+    wait_for(lambda: not tree.venue.live() and not tree.venue.positions(), "out of the market")
 
 
 def force_close(tree: TreeUnderTest) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from grinder.adapters.lock import require_free
 from grinder.model.board import Word
-from tests.smoke.conditions import wait_for
+from tests.smoke.conditions import PATIENCE_S, wait_for
 from tests.smoke.trees import PROGRAMS, TreeUnderTest, alive
 
 STARTS = {
@@ -22,6 +22,10 @@ STARTS = {
     "fsm": Word.STARTS_FSM,
     "executor": Word.STARTS_EXECUTOR,
 }
+
+
+POLL_S = 0.9
+"""Less than supervisord itself sleeps between two looks at its children, seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +53,12 @@ def wait_for_boot(tree: TreeUnderTest, name: str, starts: dict[str, int]) -> Non
     until its heartbeat is old.
     """
     if name in STARTS:
-        wait_for(lambda: tree.word(STARTS[name]) != starts[name], f"{name} booted", 60)
+        wait_for(lambda: tree.word(STARTS[name]) != starts[name], f"{name} booted")
 
 
 def test_tree_when_started_then_programs_come_in_order_and_it_is_ready(running: TreeUnderTest) -> None:
     assert running.supervisor_log(r"spawned: '(\w+)'")[:6] == list(PROGRAMS)
-    wait_for(running.ready, "/readyz 200", 60)
+    wait_for(running.ready, "/readyz 200")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -74,14 +78,14 @@ def test_program_when_stopped_and_started_alone_then_the_others_do_not_notice(
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_when_killed_then_it_comes_back_alone_and_the_loop_goes_on(running: TreeUnderTest, name: str) -> None:
-    wait_for(lambda: all(running.word(word) for word in STARTS.values()), "every process booted", 60)
+    wait_for(lambda: all(running.word(word) for word in STARTS.values()), "every process booted")
     before, starts = running.pids(), starts_of(running)
     assert before[name] > 0
     os.kill(before[name], signal.SIGKILL)
-    wait_for(lambda: running.pids()[name] not in (0, before[name]), f"{name} back", 60)
-    wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING", 60)
+    wait_for(lambda: running.pids()[name] not in (0, before[name]), f"{name} back")
+    wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
     wait_for_boot(running, name, starts)
-    wait_for(running.ready, "/readyz 200", 60)
+    wait_for(running.ready, "/readyz 200")
     after = running.pids()
     assert {other for other in PROGRAMS if before[other] != after[other]} == {name}
     assert {process for process, count in starts_of(running).items() if count != starts[process]} == {name} - {"venue"}
@@ -94,11 +98,11 @@ def test_supervisor_when_a_child_dies_then_it_notices_at_once_and_not_at_its_nex
         wait_for(lambda: set(running.states().values()) == {"RUNNING"}, "every program RUNNING")
         before = wait_for(partial(running.word, Word.PID_METRICS), "metrics booted")
         os.kill(before, signal.SIGKILL)
-        wait_for(partial(came_back, running, before), "metrics back", 60)
+        wait_for(partial(came_back, running, before), "metrics back")
         exited = running.supervisor_log(r"(\S+) WARN exited: metrics")[-1]
         spawned = running.supervisor_log(r"(\S+) INFO spawned: 'metrics'")[-1]
         delays_s.append(seconds(spawned) - seconds(exited))
-    assert min(delays_s) < 0.5
+    assert min(delays_s) < POLL_S
 
 
 def came_back(tree: TreeUnderTest, before: int) -> bool:
@@ -115,7 +119,7 @@ def seconds(text: str) -> float:
 def test_front_door_when_a_tree_runs_already_then_75_and_nothing_happens(running: TreeUnderTest) -> None:
     before = running.pids()
     second = running.front_door()
-    said, _ = second.communicate(timeout=60)
+    said, _ = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 75
     assert f"already running as pid {running.door.pid}" in said
     assert running.pids() == before
@@ -132,17 +136,17 @@ def test_supervisor_when_reloaded_then_it_lives_and_still_restarts_the_dead_at_o
         pids = running.pids()
         return all(pids[name] not in (0, before[name]) for name in PROGRAMS)
 
-    wait_for(renewed, "every program RUNNING anew", 60)
+    wait_for(renewed, "every program RUNNING anew")
     assert running.supervisor_pid() == pid
     assert running.door.poll() is None
     victim = running.kill("metrics")
-    wait_for(lambda: running.pids()["metrics"] not in (0, victim), "metrics back", 60)
+    wait_for(lambda: running.pids()["metrics"] not in (0, victim), "metrics back")
 
 
 def test_tree_when_interrupted_then_it_stops_in_order_and_says_so(running: TreeUnderTest) -> None:
     pids = [*running.pids().values(), running.supervisor_pid()]
     running.door.send_signal(signal.SIGINT)
-    said, _ = running.door.communicate(timeout=60)
+    said, _ = running.door.communicate(timeout=PATIENCE_S)
     assert running.door.returncode == 0
     assert said.splitlines()[0].startswith(
         "GRINDER TRADING LOOP | mode=paper symbols=BTCUSDT,ETHUSDT port=noop armed=True"
@@ -156,7 +160,7 @@ def test_tree_when_supervisord_is_killed_then_nothing_survives_and_the_next_tree
     door = tree.start()
     pids = list(tree.pids().values())
     os.kill(tree.supervisor_pid(), signal.SIGKILL)
-    said, _ = door.communicate(timeout=60)
+    said, _ = door.communicate(timeout=PATIENCE_S)
     assert door.returncode == 2
     assert "supervisord ended with -9" in said
     tree.start()
@@ -175,14 +179,14 @@ def test_tree_when_the_front_door_is_killed_then_it_stops_in_order_and_the_next_
     def replaced() -> bool:
         return set(tree.states().values()) == {"RUNNING"} and not set(tree.pids().values()) & {0, *pids}
 
-    wait_for(replaced, "the next tree", 60)
+    wait_for(replaced, "the next tree")
     assert not any(alive(pid) for pid in pids)
     assert tree.supervisor_log(r"stopped: (\w+)")[:6] == list(reversed(PROGRAMS))
 
 
 def test_tree_when_its_duration_is_over_then_it_ends_with_0(tree: TreeUnderTest) -> None:
     door = tree.door = tree.front_door("--duration-s", "2")
-    said, _ = door.communicate(timeout=60)
+    said, _ = door.communicate(timeout=PATIENCE_S)
     assert door.returncode == 0
     assert said.splitlines()[-1] == "GRINDER TRADING LOOP stopped."
 
@@ -203,7 +207,7 @@ def test_front_door_when_a_setting_or_guard_is_wrong_then_1_and_nothing_is_start
 ) -> None:
     tree.environ.update(changes)
     door = tree.front_door(*flags)
-    said, _ = door.communicate(timeout=60)
+    said, _ = door.communicate(timeout=PATIENCE_S)
     assert door.returncode == 1
     assert all(word in said for word in words), said
     assert not tree.run_dir.exists()
@@ -212,7 +216,7 @@ def test_front_door_when_a_setting_or_guard_is_wrong_then_1_and_nothing_is_start
 def test_front_door_when_a_port_is_taken_then_1_and_nothing_is_started(tree: TreeUnderTest) -> None:
     with socket.create_server(("127.0.0.1", tree.metrics_port)):
         door = tree.front_door()
-        said, _ = door.communicate(timeout=60)
+        said, _ = door.communicate(timeout=PATIENCE_S)
     assert door.returncode == 1
     assert f"GRINDER_METRICS_PORT: 127.0.0.1:{tree.metrics_port} cannot be listened on" in said
     assert not (tree.run_dir / "supervisord.pid").exists()
@@ -222,7 +226,7 @@ def test_front_door_when_stopped_while_it_starts_then_nothing_is_left(tree: Tree
     door = tree.door = tree.front_door()
     supervisor = tree.supervisor_pid()
     door.send_signal(signal.SIGTERM)
-    door.communicate(timeout=60)
+    door.communicate(timeout=PATIENCE_S)
     assert door.returncode == 0
     assert not alive(supervisor)
     for slot in tree.run_dir.glob("*.lock"):
