@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.model.account import AccountState, Balance, OpenOrder, Position, PositionSide, Source
+from grinder.model.account import AccountState, Balance, OpenOrder, Position, PositionSide, Source, Transfers
 from grinder.model.control import AccountResponse
 from grinder.model.units import ZERO
 from grinder.model.venue import AccountEvent
@@ -24,6 +24,9 @@ Key = tuple[str, PositionSide]
 LIST_LAG_MS_MAX: Final = 3_000
 """How far the venue's list of positions may be behind what it has told already, milliseconds of its own time: as long
 as it may deny an order that it has taken (``core.doubt``), for both are answered from copies of its state."""
+
+
+NO_TRANSFERS: Final = Transfers()
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -145,6 +148,7 @@ def state_of(
     reconciled: bool,
     response: AccountResponse = AccountResponse.NONE,
     restricted: bool = False,
+    transfers: Transfers = NO_TRANSFERS,
 ) -> AccountState | None:
     """Return the frame of this account, or None before the first whole snapshot."""
     if account.balance is None or account.snapshot_mono_ns == 0:
@@ -162,6 +166,7 @@ def state_of(
         account.event_utc_ms,
         response,
         restricted,
+        transfers,
     )
 
 

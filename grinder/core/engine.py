@@ -15,6 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from grinder.core import drawdown, fsm
+from grinder.core.capital import take_transfers
 from grinder.core.desk import plan_symbol
 from grinder.core.engine_state import EngineConfig, EngineState, SymbolState
 from grinder.core.events import (
@@ -96,6 +97,8 @@ def step(
             _on_book(state, frame, effects)
             return state, tuple(effects)
         state.batch.clear()
+        if isinstance(frame, AccountState):
+            take_transfers(state, frame, effects)
         apply_frame(state, frame, effects)
         if isinstance(frame, AccountState):
             _refresh_risk(state, effects)

@@ -1,6 +1,7 @@
 """What was lost: today, per symbol since the session's start, and in how many closing orders in a row.
 
-The day's loss is measured on confirmed equity, so that fees and funding count and one bad sample does not. A symbol's
+The day's loss is measured on confirmed equity, so that fees and funding count and one bad sample does not; money that
+is put in or taken out does not either (``core.capital``). A symbol's
 is what its trades realised after fees, plus what its position shows. A streak counts closing orders, each by the sum
 of its trades, so that lots closed at a loss are seen while the position never gets flat. A trade that comes while
 nobody counts is in equity alone.
@@ -70,6 +71,8 @@ class RiskMemory(msgspec.Struct, frozen=True):
     ``utc_day``: days since 1970 of ``day_start``, the equity at which that day began for us; None until confirmed.
     ``breached``: symbols that used up their budget in this session, sorted. ``awaiting_resume``: a person must look
     before there is new risk, as ``Fsm.awaiting_resume``; neither a session nor a reboot ends it.
+    ``transfers_since_utc_ms`` and ``transferred``: which count of transfers was taken, and up to which sum, quote
+    currency. ``wallet``: balance at the last look, quote currency, None before the first.
     """
 
     session_open: bool = False
@@ -80,6 +83,14 @@ class RiskMemory(msgspec.Struct, frozen=True):
     breached: tuple[str, ...] = ()
     session_start: Decimal | None = None
     awaiting_resume: bool = False
+    transfers_since_utc_ms: int = 0
+    transferred: Decimal = ZERO
+    wallet: Decimal | None = None
+
+    @property
+    def urgent(self) -> tuple[bool, int, Decimal]:
+        """What must be on the disk at once when it changes."""
+        return self.awaiting_resume, self.transfers_since_utc_ms, self.transferred
 
 
 NOTHING_LOST: Final = RiskMemory()

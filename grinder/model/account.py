@@ -108,13 +108,29 @@ class Balance(msgspec.Struct, frozen=True, array_like=True):
         return self.wallet_balance + self.unrealized_pnl
 
 
+class Transfers(msgspec.Struct, frozen=True, array_like=True):
+    """Money put into the wallet (above zero) or taken out of it, net, since one start of the syncer, quote currency.
+
+    ``since_utc_ms``: when that start began to count, 0 before, and ``start_wallet`` the wallet's balance then.
+    """
+
+    since_utc_ms: int = 0
+    start_wallet: Decimal = ZERO
+    total: Decimal = ZERO
+
+    def __post_init__(self) -> None:
+        """Refuse NaN and infinity."""
+        require_finite(start_wallet=self.start_wallet, total=self.total)
+
+
 class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Account truth after the last snapshot or stream event; whole, never a difference.
 
     ``positions`` holds no zero quantity. ``snapshot_mono_ns``: when the last clean REST snapshot was *asked for*;
     0 before the first. ``event_utc_ms``: venue time of the newest part. ``hedge_mode``: position mode of the account.
     ``reconciled``: the last snapshot had no mismatch that forbids new risk. ``response``: what the mismatches that last
-    demand of the loop. ``restricted``: the venue lets the account, or a traded symbol, only reduce.
+    demand of the loop. ``restricted``: the venue lets the account, or a traded symbol, only reduce. ``transfers``: of
+    them ``balance`` shows all that are counted.
     """
 
     positions: tuple[Position, ...]
@@ -128,6 +144,7 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     event_utc_ms: int
     response: AccountResponse = AccountResponse.NONE
     restricted: bool = False
+    transfers: Transfers = Transfers()
 
     def __post_init__(self) -> None:
         """Refuse NaN and infinity."""

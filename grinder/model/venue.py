@@ -24,6 +24,7 @@ from grinder.model.instrument import Instrument
 from grinder.model.limits import BATCH_ORDERS_MAX
 from grinder.model.market import DepthSnapshot
 from grinder.model.orders import Side, TimeInForce
+from grinder.model.units import ZERO
 from grinder.model.venue_account import AccountFact, AccountQuestion, QueryDepth
 
 
@@ -311,12 +312,16 @@ class OrderEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class AccountEvent(msgspec.Struct, frozen=True):
-    """ACCOUNT_UPDATE: only what changed. A position with quantity 0 is closed. ``wallet_balance`` None: unchanged."""
+    """ACCOUNT_UPDATE: only what changed. A position with quantity 0 is closed. ``wallet_balance`` None: unchanged.
+
+    ``balance_change``: of the wallet by anything but pnl and commission, quote currency; 0 where the venue left it out.
+    """
 
     reason: str
     wallet_balance: Decimal | None
     positions: tuple[Position, ...]
     event_utc_ms: int
+    balance_change: Decimal = ZERO
 
 
 class UserStreamUp(msgspec.Struct, frozen=True, gc=False):

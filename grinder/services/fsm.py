@@ -224,8 +224,8 @@ class FsmService:
     def _decide(self, event: Event) -> None:
         outgoing = _Outgoing(self, self._ports)
         self._state, effects = engine.step(self._state, event, outgoing)
-        if self._state.memory.awaiting_resume is not self._saved.awaiting_resume:
-            # At once: the board that shows it is gone after a reboot.
+        if self._state.memory.urgent != self._saved.urgent:
+            # At once: the board that shows it is gone after a reboot, and no transfer may be taken twice.
             self._save(self._state.memory)
         if self._ports.decisions is not None:
             self._ports.decisions.record(event, effects)

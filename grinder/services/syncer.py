@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core import transfers
 from grinder.core.account import Snapshot, empty_account, on_event, on_snapshot, state_of
 from grinder.core.account_evidence import bundle, folder_name
 from grinder.core.reconcile import Finding
@@ -130,6 +131,7 @@ class SyncerService:
         )
         self._reconcile = ReconcileLoop(reconcile_ports, config.reconcile, self._comparison)
         self._account = empty_account()
+        self._wallet = transfers.WalletWatch()
         self._response = AccountResponse.NONE
         self._told = (AccountResponse.NONE, False)
         self._tripped = False
@@ -177,6 +179,7 @@ class SyncerService:
         self._seen["user_stream"] = self._ports.clock.mono_ns()
         if isinstance(event, AccountEvent):
             self._account = on_event(self._account, event)
+            self._watch_wallet(transfers.on_event(self._wallet, event))
             self._comparison.on_account_event(event)
             self._comparison.compare_positions(self._account)
             self._respond()
@@ -185,6 +188,7 @@ class SyncerService:
             self._comparison.on_order_event(event)
             self._respond()
         elif isinstance(event, UserStreamUp):
+            self._wallet = transfers.on_stream_up(self._wallet, self._ports.clock.mono_ns())
             self._comparison.on_stream_up()
             self._reader.read_soon()
         else:
@@ -305,11 +309,21 @@ class SyncerService:
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         self._seen["rest"] = self._ports.clock.mono_ns()
         self._account = on_snapshot(self._account, snapshot)
+        assert self._account.balance is not None, "a snapshot has one"
+        wallet, asked_mono_ns = self._account.balance.wallet_balance, snapshot.asked_mono_ns
+        self._watch_wallet(transfers.on_snapshot(self._wallet, wallet, asked_mono_ns, snapshot.asked_utc_ms))
         self._comparison.on_snapshot(snapshot)
         self._comparison.compare_positions(self._account)
         self._respond()
         self._measure(snapshot)
         self._publish_account()
+
+    def _watch_wallet(self, watch: transfers.WalletWatch) -> None:
+        """Take what is known of the wallet, and say what was put in or taken out."""
+        amount = watch.transfers.total - self._wallet.transfers.total
+        self._wallet = watch
+        if amount:
+            self._ports.log.event("TRANSFER", amount=str(amount), total=str(watch.transfers.total))
 
     def _tell(self, finding: Finding) -> None:
         """Tell of a mismatch that has just become certain."""
@@ -340,6 +354,7 @@ class SyncerService:
             reconciled=not self._comparison.forbids_risk and not self._facts.refused,
             response=self._response,
             restricted=bool(self._facts.restricted),
+            transfers=self._wallet.transfers,
         )
         if state is None:
             return

@@ -7,13 +7,17 @@ that the time from a fall to the trip is exact.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from decimal import Decimal
 from typing import Final
 
+import aiohttp
 import pytest
 import uvloop
+from msgspec.structs import replace
 
+from grinder.adapters.binance.codec_user import decode_user
 from grinder.adapters.binance.errors import advice_in
 from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
@@ -25,6 +29,7 @@ from grinder.model.account import AccountState
 from grinder.model.control import Override, TripReason
 from grinder.model.frames import Frame
 from grinder.model.units import NS_PER_MS
+from grinder.model.venue import AccountEvent, UserStreamUp
 from grinder.services.reconcile import ReconcileConfig
 from grinder.services.syncer import SyncerConfig, SyncerPorts, SyncerService
 from grinder.settings import OrderTransport
@@ -57,6 +62,7 @@ class Watched:
         self.clock = FakeClock(utc_ms=SystemClock().utc_ms())
         self.states: list[AccountState] = []
         self.effects: list[Effect] = []
+        self.told: list[str] = []
         real, log = SystemClock(), RecordingLog()
         signer = Signer(KEY, SECRET, venue_utc_ms=real.utc_ms, recv_window_ms=5_000)
         wire = VenueConfig(venue.http, "", OrderTransport.REST)
@@ -117,6 +123,35 @@ class Watched:
         top = {"bid": str(price), "bid_qty": "5", "ask": str(price + Decimal("0.10")), "ask_qty": "5"}
         status, answer = await self.venue.post("/sim/market", {"symbol": SYMBOL, "mark": str(price), **top})
         assert status == 200, answer
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Give the account's events to the syncer while the block runs."""
+        status, answer = await self.venue.signed("POST", "/fapi/v1/listenKey")
+        assert status == 200, answer
+        url = f"{self.venue.http.replace('http', 'ws')}/private/ws?listenKey={answer['listenKey']}"
+        async with self.venue.session.ws_connect(url) as socket:
+            listener = asyncio.create_task(self._listen(socket))
+            self.syncer.on_user_event(UserStreamUp())
+            await self.look()
+            yield
+            listener.cancel()
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in socket:
+            told = decode_user(message.data.encode())
+            if isinstance(told, AccountEvent):
+                # The services' clock is ahead of the venue's by all the intervals that passed in no time.
+                self.syncer.on_user_event(replace(told, event_utc_ms=self.clock.utc_ms()))
+                self.told.append(told.reason)
+
+    async def transfer(self, amount: str, *, heard: bool) -> None:
+        """Put money in, or take it out; ``heard``: wait until the stream has told the syncer."""
+        status, answer = await self.venue.post("/sim/transfer", {"amount": amount})
+        assert status == 200, answer
+        async with asyncio.timeout(ANSWER_S_MAX):
+            while heard and not self.told:
+                await asyncio.sleep(0.002)
 
     def trips(self) -> list[TripReason]:
         return [effect.reason for effect in self.effects if isinstance(effect, Trip)]
@@ -184,5 +219,42 @@ def test_drawdown_when_it_stays_below_the_limit_then_no_trip() -> None:
             await made.look()
         assert made.trips() == []
         assert made.state.drawdown_now == pytest.approx(0.19, abs=0.01)
+
+    run(test)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_drawdown_when_money_is_put_in_after_a_loss_then_it_stays_and_the_next_loss_trips(heard: bool) -> None:
+    async def test(made: Watched) -> None:
+        async with made.listening() if heard else nullcontext():
+            await made.mark("0.19")
+            for _ in range(CONFIRMATIONS):
+                await made.look()
+            lost = made.state.drawdown_now
+            await made.transfer("90000", heard=heard)
+            for _ in range(2 * CONFIRMATIONS):
+                await made.look()
+            assert made.state.drawdown_now == pytest.approx(lost)
+            assert made.trips() == []
+            await made.market(PRICE - (PRICE - Decimal(1)) / 2)
+            for _ in range(CONFIRMATIONS):
+                await made.look()
+            assert made.trips() == [TripReason.DRAWDOWN_LIMIT]
+
+    run(test)
+
+
+def test_drawdown_when_money_is_taken_out_and_the_stream_tells_then_it_is_no_loss() -> None:
+    async def test(made: Watched) -> None:
+        async with made.listening():
+            await made.mark("0.10")
+            for _ in range(CONFIRMATIONS):
+                await made.look()
+            lost = made.state.drawdown_now
+            await made.transfer("-4000", heard=True)
+            for _ in range(2 * CONFIRMATIONS):
+                await made.look()
+            assert made.state.drawdown_now == pytest.approx(lost)
+            assert made.trips() == []
 
     run(test)

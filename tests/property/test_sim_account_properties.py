@@ -21,6 +21,7 @@ from grinder.sim.exchange.algo_orders import AlgoStatus
 from grinder.sim.exchange.exchange import Exchange
 from grinder.sim.exchange.orders import LIVE
 from grinder.sim.exchange.snapshot import ExchangeState, restore, snapshot
+from grinder.sim.exchange.transfers import transfer
 from tests.sim_kit import KEY, OTHER_KEY, Core
 
 STEP, TICK, MIDDLE = Decimal("0.001"), Decimal("0.10"), Decimal(60_000)
@@ -48,6 +49,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("adl"), KEYS, UNITS),
     st.tuples(st.just("leverage"), KEYS, st.sampled_from([2, 20, 100])),
     st.tuples(st.just("isolate"), KEYS),
+    st.tuples(st.just("transfer"), KEYS, st.integers(-50, 50)),
     st.tuples(st.just("time"), st.sampled_from([1, 700_000, 8 * 3_600_000])),
 )
 
@@ -137,6 +139,12 @@ class World:
         for holding in self.exchange.accounts[key].held():
             self.exchange.deleverage(key, "BTCUSDT", holding.position_side, units * STEP, self.core.now)
 
+    def do_transfer(self, key: str, amount: int) -> None:
+        account = self.exchange.accounts[key]
+        at_most = max(ZERO, min(account.available(self.exchange.mark_of), account.cross_wallet))
+        if amount and -amount <= at_most:
+            transfer(self.exchange, account, Decimal(amount), self.core.now)
+
     def do_leverage(self, key: str, leverage: int) -> None:
         self.core.do("leverage.set", key, symbol="BTCUSDT", leverage=leverage)
 
@@ -154,7 +162,7 @@ class World:
     def check(self) -> None:
         for key, account in self.exchange.accounts.items():
             incomes = sum((row.amount for row in self.exchange.incomes if row.account == key), ZERO)
-            parts = account.realized - account.fees + account.funding + account.insurance
+            parts = account.realized - account.fees + account.funding + account.insurance + account.transferred
             assert account.wallet == account.start_wallet + incomes == account.start_wallet + parts
             for holding in account.holdings.values():
                 assert holding.isolated_wallet == ZERO or (holding.qty and holding.isolated)

@@ -78,6 +78,7 @@ class _OrderTradeUpdate(msgspec.Struct):
 class _AssetBalance(msgspec.Struct):
     a: str
     wb: Decimal
+    bc: Decimal = ZERO
 
 
 class _ChangedPosition(msgspec.Struct):
@@ -195,10 +196,11 @@ def _account_event(update: _AccountUpdate) -> AccountEvent:
 
     def make() -> AccountEvent:
         wallet: Decimal | None = None
+        balance_change = ZERO
         for balance in change.B:
-            require_sane(wallet_balance=balance.wb)
+            require_sane(wallet_balance=balance.wb, balance_change=balance.bc)
             if balance.a == MARGIN_ASSET:
-                wallet = balance.wb
+                wallet, balance_change = balance.wb, balance.bc
         positions = []
         for item in change.P:
             require_sane(qty=item.pa, entry_price=item.ep, unrealized_pnl=item.up)
@@ -213,6 +215,6 @@ def _account_event(update: _AccountUpdate) -> AccountEvent:
                     update_utc_ms=update.T,
                 )
             )
-        return AccountEvent(reason=change.m, wallet_balance=wallet, positions=tuple(positions), event_utc_ms=update.E)
+        return AccountEvent(change.m, wallet, tuple(positions), update.E, balance_change)
 
     return build(make)

@@ -1,7 +1,7 @@
 """One account: wallet, positions in one-way or hedge mode, margin. All money in USDT, quantities signed.
 
-Invariant: wallet = start + realised pnl - fees + funding + insurance; a position's quantity is the signed sum of its
-fills; what isolated positions set aside is part of the wallet.
+Invariant: wallet = start + realised pnl - fees + funding + insurance + transferred; a position's quantity is the signed
+sum of its fills; what isolated positions set aside is part of the wallet.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Account:
         self.realized = ZERO
         self.funding = ZERO
         self.insurance = ZERO
+        self.transferred = ZERO
         self.hedge_mode = False
         self.multi_assets = False
         self.leverage: dict[str, int] = {}
@@ -112,6 +113,11 @@ class Account:
     def pay_insurance(self, amount: Decimal, utc_ms: int) -> None:
         """Book what the insurance fund takes (below zero) or covers (above zero)."""
         self.insurance += amount
+        self._credit(amount, utc_ms)
+
+    def transfer(self, amount: Decimal, utc_ms: int) -> None:
+        """Book money that its owner put in (above zero) or took out."""
+        self.transferred += amount
         self._credit(amount, utc_ms)
 
     def _credit(self, amount: Decimal, utc_ms: int) -> None:

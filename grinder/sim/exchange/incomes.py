@@ -17,6 +17,7 @@ class IncomeKind(StrEnum):
     COMMISSION = "COMMISSION"
     FUNDING_FEE = "FUNDING_FEE"
     INSURANCE_CLEAR = "INSURANCE_CLEAR"
+    TRANSFER = "TRANSFER"
 
 
 class Income(msgspec.Struct, frozen=True, gc=False):

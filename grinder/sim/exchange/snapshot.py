@@ -14,6 +14,7 @@ from decimal import Decimal
 import msgspec
 
 from grinder.model.orders import Side
+from grinder.model.units import ZERO
 from grinder.sim.exchange.accounts import Account
 from grinder.sim.exchange.algo_orders import AlgoOrder
 from grinder.sim.exchange.exchange import Exchange
@@ -40,6 +41,7 @@ class AccountState(msgspec.Struct, frozen=True):
     margin_modes: dict[str, MarginMode]
     holdings: list[Holding]
     updated_utc_ms: int
+    transferred: Decimal = ZERO
 
 
 class MarketState(msgspec.Struct, frozen=True):
@@ -148,6 +150,7 @@ def _account_state(account: Account) -> AccountState:
         margin_modes=dict(account.margin_modes),
         holdings=[msgspec.structs.replace(each) for each in account.holdings.values()],
         updated_utc_ms=account.updated_utc_ms,
+        transferred=account.transferred,
     )
 
 
@@ -158,7 +161,7 @@ def _account(state: AccountState) -> Account:
     account.hedge_mode, account.multi_assets = state.hedge_mode, state.multi_assets
     account.leverage, account.margin_modes = dict(state.leverage), dict(state.margin_modes)
     account.holdings = {(each.symbol, each.position_side): msgspec.structs.replace(each) for each in state.holdings}
-    account.updated_utc_ms = state.updated_utc_ms
+    account.updated_utc_ms, account.transferred = state.updated_utc_ms, state.transferred
     return account
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -15,6 +16,7 @@ from grinder.sim.exchange.faults import KINDS, PASS, FaultRule
 from grinder.sim.exchange.rate_limits import LimitTable
 from grinder.sim.exchange.security import ApiKey
 from grinder.sim.exchange.stream_faults import STREAM_KINDS, USER, StreamRule
+from grinder.sim.exchange.transfers import transfer
 from grinder.sim.market.tape import Mark, TapeEvent, Top, Trade, plain_number
 from grinder.sim.wire.acts import ACTS, Act, Acts, Restart
 from grinder.sim.wire.context import Context
@@ -71,6 +73,13 @@ class _Named(msgspec.Struct):
 
     kind: str = ""
     script: list[str] = []
+
+
+class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Money that an owner puts in (above zero) or takes out, USDT as text. ``account``: the first one if empty."""
+
+    amount: str
+    account: str = ""
 
 
 class SnapshotLag(msgspec.Struct, forbid_unknown_fields=True):
@@ -142,6 +151,7 @@ class Admin:
                 "fees": str(account.fees),
                 "funding": str(account.funding),
                 "insurance": str(account.insurance),
+                "transferred": str(account.transferred),
                 "unrealized": str(account.unrealized(exchange.mark_of)),
                 "hedge_mode": account.hedge_mode,
                 "positions": [
@@ -228,6 +238,17 @@ class Admin:
         self._context.venue.register_key(key)
         return _json({"key": key.key, "account": key.owner})
 
+    async def _transfer(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=Transfer)
+        exchange = self._context.venue.exchange
+        key = wanted.account or next(iter(exchange.accounts))
+        if key not in exchange.accounts:
+            raise ValueError(f"there is no account {key}")
+        plain_number(wanted.amount.removeprefix("-"))
+        transfer(exchange, exchange.accounts[key], Decimal(wanted.amount), self._context.clock.utc_ms())
+        self._context.flush()
+        return _json({"account": key, "wallet": str(exchange.accounts[key].wallet)})
+
     async def _inject(self, request: web.Request) -> web.Response:
         """Send the body as one frame, as it is, to the subscribers of ``stream``; blanks fill it up to ``bytes``."""
         stream, size = request.query.get("stream", ""), int(request.query.get("bytes", "0"))
@@ -297,6 +318,7 @@ ENDPOINTS: Final[tuple[tuple[str, str, str, Callable[[Admin, web.Request], Await
     ("POST", "limits", "the limits in force", Admin._limits),
     ("POST", "tape", "`speed`: seconds of tape per second, 0 holds it", Admin._tape),
     ("POST", "market", "move a market: `symbol`, top, trade, `mark`", Admin._move),
+    ("POST", "transfer", "put money in, or take it out (`amount`; of `account`, else of the first)", Admin._transfer),
     ("POST", "keys", "one more key of an account there is", Admin._add_key),
     ("POST", "listen-key/expire", "end every listen key", Admin._expire_listen_keys),
 )

@@ -116,7 +116,7 @@ def test_account_event_reads_the_margin_asset_and_the_changed_positions() -> Non
         )
     )
     assert isinstance(event, AccountEvent)
-    assert event.wallet_balance == Decimal("122624.1")
+    assert (event.wallet_balance, event.balance_change) == (Decimal("122624.1"), Decimal(50))
     assert [(item.symbol, item.qty) for item in event.positions] == [
         ("BTCUSDT", Decimal("-1.5")),
         ("ETHUSDT", Decimal(0)),
@@ -137,6 +137,15 @@ def test_account_event_of_funding_without_positions_is_read() -> None:
     event = decode_user(message)
     assert isinstance(event, AccountEvent)
     assert (event.reason, event.wallet_balance, event.positions) == ("FUNDING_FEE", Decimal(9), ())
+    assert event.balance_change == -1
+
+
+def test_account_event_without_the_change_of_the_balance_says_zero_and_one_out_of_range_is_refused() -> None:
+    event = decode_user(account([{"a": "USDT", "wb": "9"}], []))
+    assert isinstance(event, AccountEvent)
+    assert event.balance_change == 0
+    with pytest.raises(PayloadError):
+        decode_user(account([{"a": "USDT", "wb": "9", "bc": "NaN"}], []))
 
 
 @pytest.mark.parametrize(
