@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,8 @@ BANNER: Final = "GRINDER TRADING LOOP"
 _POLL_S: Final = 0.2
 READY_S: Final = 15.0
 """Time after which somebody who waits for the loop to be ready is told where to look, seconds."""
+COUNT_S_MAX: Final = 5.0
+"""Longest wait for the number of ticks while the tree stops, seconds: the page ends after the executor."""
 _NETS: Final = {MAINNET.rest_url: "mainnet", TESTNET.rest_url: "testnet"}
 
 
@@ -122,11 +125,14 @@ def _watch(tree: Tree, settings: Settings) -> int:
             told = True
             _say(f"/readyz does not return 200 after {READY_S:.0f} s; `grinder status` says why")
         time.sleep(_POLL_S)
-    # After `grinder stop` nobody answers any more, and no number is better than a wrong one.
-    ticks = totals(*where).get("grinder_ticks_received_total")
-    if tree.exit_code is None:
-        _say(f"{BANNER} stopping: the executor first, then the rest.")
-    code = tree.stop()
+    # Beside the stop, which waits for no number. After `grinder stop` nobody answers any more: better none than a wrong
+    # one.
+    with ThreadPoolExecutor(1) as beside:
+        counted = beside.submit(totals, *where, COUNT_S_MAX)
+        if tree.exit_code is None:
+            _say(f"{BANNER} stopping: the executor first, then the rest.")
+        code = tree.stop()
+    ticks = counted.result().get("grinder_ticks_received_total")
     if code != Exit.OK:
         return _refused(
             Exit.FAILURE, f"supervisord ended with {code}; see {settings.log_dir.absolute()}/supervisord.log"

@@ -16,9 +16,9 @@ BODY_BYTES_MAX: Final = 1 << 22
 _HTTP_OK: Final = 200
 
 
-def fetch(host: str, port: int, path: str) -> bytes | None:
-    """Return the body of a page that answers 200 within ANSWER_S_MAX seconds, or None."""
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S_MAX)
+def fetch(host: str, port: int, path: str, within_s: float = ANSWER_S_MAX) -> bytes | None:
+    """Return the body of a page that answers 200 within so many seconds, or None."""
+    connection = http.client.HTTPConnection(host, port, timeout=within_s)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -29,9 +29,9 @@ def fetch(host: str, port: int, path: str) -> bytes | None:
         connection.close()
 
 
-def totals(host: str, port: int) -> dict[str, float]:
+def totals(host: str, port: int, within_s: float = ANSWER_S_MAX) -> dict[str, float]:
     """Return the sum over all labels of every sample of ``/metrics`` by name; empty where nobody answers."""
-    body = fetch(host, port, "/metrics")
+    body = fetch(host, port, "/metrics", within_s)
     sums: defaultdict[str, float] = defaultdict(float)
     try:
         for family in text_string_to_metric_families((body or b"").decode()):
