@@ -20,6 +20,8 @@ from tests.latch_hosts import RealHost
 from tests.smoke.conditions import wait_for
 
 _NUMBERS = itertools.count(1)
+OPERATOR_MS = 900
+"""What one request of the operator may take, milliseconds: as much as may be set, for a host may be busy with tests."""
 
 
 class Pair:
@@ -35,6 +37,8 @@ class Pair:
         for name, value in {
             "GRINDER_CLUSTER": self.name,
             "GRINDER_ETCD_ENDPOINTS": etcd.endpoints,
+            "GRINDER_HA_REQUEST_TIMEOUT_MS": str(OPERATOR_MS),
+            "GRINDER_HA_RENEW_INTERVAL_MS": "100",
             "GRINDER_RUN_DIR": str(folder / "operator" / "run"),
             "GRINDER_STATE_DIR": str(folder / "operator" / "state"),
             "GRINDER_ARTIFACT_DIR": str(folder / "operator" / "artifacts"),
@@ -46,9 +50,13 @@ class Pair:
         return explain(os.environ, read_file=lambda path: path.read_text())[2]
 
     def view(self) -> ClusterView:
-        with reach(self.settings) as cluster:
-            view = cluster.read()
-        assert isinstance(view, ClusterView)
+        def read() -> ClusterView | None:
+            with reach(self.settings) as cluster:
+                view = cluster.read()
+            return view if isinstance(view, ClusterView) else None
+
+        view = wait_for(read, "etcd answers")
+        assert view is not None
         return view
 
     def key(self, name: str) -> str:

@@ -38,7 +38,7 @@ TIMEOUT_S = 0.5
 CALM_TIMEOUT_S = 10.0
 """The same where none hangs: a host may be busy with other tests."""
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 ME = LeaderRecord(node="a", host="host-a", boot_id="boot", pid=7, utc_ms=1, ttl_s=5)
 SHARED = SharedSettings("grd", "BTCUSDT", "live_trade", "futures", "https://fapi.binance.com")
 OTHER = LeaderRecord(node="b", host="host-b", boot_id="boot", pid=8, utc_ms=2, ttl_s=5, settings=SHARED)

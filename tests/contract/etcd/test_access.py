@@ -27,9 +27,9 @@ from grinder.model.cluster import (
 )
 from grinder.model.errors import SettingsError
 from grinder.settings import load
-from tests.contract.etcd.rig import CALM_TIMEOUT_S, Clients, Node, access, trip_record, until
+from tests.contract.etcd.rig import CALM_TIMEOUT_S, PATIENCE_S, Clients, Node, access, trip_record, until
 from tests.etcd_certificates import Authority, Identity
-from tests.etcd_kit import Cluster
+from tests.etcd_kit import Cluster, wait_until
 
 OVER = datetime.timedelta(hours=-1)
 MINE, THEIRS = "mine", "theirs"
@@ -158,7 +158,7 @@ def test_settings_when_files_are_named_then_they_are_the_way_in(etcd: Cluster, s
         }
     )
     clients = Clients(access_of(settings))
-    assert isinstance(clients.leases.perform(GrantLease(5)), Granted)
+    wait_until(lambda: isinstance(clients.leases.perform(GrantLease(5)), Granted), PATIENCE_S, "a lease")
     clients.connection.close()
 
 
@@ -175,10 +175,10 @@ def test_watch_when_its_role_is_taken_away_then_the_silence_has_a_name_and_ends(
         await asyncio.to_thread(etcd.ctl, "user", "revoke-role", "node", "grinder", identity=secured.root)
         try:
             await until(lambda: ("read", "not_done") in node.notes.errors)
-            (fails,) = [fields for name, fields in node.notes.events if name == "ETCD_FAILS"]
-            assert "permission denied" in str(fails["why"])
-            node.stores.close()
+            fails = {fields["operation"]: fields for name, fields in node.notes.events if name == "ETCD_FAILS"}
+            assert "permission denied" in str(fails["read"]["why"])
         finally:
+            node.stores.close()
             await asyncio.to_thread(etcd.ctl, "user", "grant-role", "node", "grinder", identity=secured.root)
 
     asyncio.run(main())

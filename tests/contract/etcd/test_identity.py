@@ -11,7 +11,7 @@ import pytest
 
 from grinder.adapters.etcd.identity import MEANINGS, Files, meaning_of, problem_of, read_identity, renewed
 from grinder.model.cluster import Granted, GrantLease, NoAnswer, NotDone, ReadCluster
-from tests.contract.etcd.rig import Clients, access
+from tests.contract.etcd.rig import CALM_TIMEOUT_S, Clients, access
 from tests.etcd_certificates import Authority, Identity
 from tests.etcd_kit import Cluster
 
@@ -57,7 +57,7 @@ def test_pair_when_replaced_in_place_then_the_next_connection_shows_the_new_one(
     etcd: Cluster, authority: Authority, own: Identity
 ) -> None:
     put(own, authority.identity("node", OVER))
-    clients = Clients(access(etcd, identity=own))
+    clients = Clients(access(etcd, identity=own, timeout_s=CALM_TIMEOUT_S))
     refused = clients.leases.perform(GrantLease(5))
     assert isinstance(refused, NoAnswer)
     assert f"our certificate {own.cert} ended " in refused.why
@@ -71,7 +71,7 @@ def test_pair_when_half_of_it_is_replaced_then_the_old_one_is_shown_until_it_is_
     etcd: Cluster, authority: Authority, own: Identity
 ) -> None:
     put(own, authority.identity("node"))
-    clients = Clients(access(etcd, identity=own))
+    clients = Clients(access(etcd, identity=own, timeout_s=CALM_TIMEOUT_S))
     own.key.write_bytes(authority.identity("node").key.read_bytes())
     clients.connection.next_member()
     assert isinstance(clients.leases.perform(GrantLease(5)), Granted)
@@ -87,7 +87,7 @@ def test_authority_when_replaced_in_place_then_the_members_are_believed_by_the_n
     put(own, authority.identity("node"))
     mine = own._replace(ca=own.cert.with_name("ca.pem"))
     mine.ca.write_bytes(Authority(folder, "former").ca.read_bytes())
-    clients = Clients(access(etcd, identity=mine))
+    clients = Clients(access(etcd, identity=mine, timeout_s=CALM_TIMEOUT_S))
     unknown = clients.leases.perform(GrantLease(5))
     assert isinstance(unknown, NoAnswer)
     assert f"is of no authority in {mine.ca}" in unknown.why
@@ -109,7 +109,7 @@ def test_certificate_when_of_another_authority_or_with_anothers_key_then_said(
         ),
     ):
         put(own, made)
-        clients = Clients(access(etcd, identity=own))
+        clients = Clients(access(etcd, identity=own, timeout_s=CALM_TIMEOUT_S))
         refused = clients.latches.perform(ReadCluster())
         assert isinstance(refused, NoAnswer | NotDone)
         assert said in refused.why

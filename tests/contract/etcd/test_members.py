@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from math import inf
 
 import grpc
 import pytest
@@ -25,12 +27,17 @@ from grinder.model.cluster import (
     TripCluster,
 )
 from grinder.model.limits import ETCD_MEMBERS_TRIED_MAX
-from tests.contract.etcd.rig import PATIENCE_S, TIMEOUT_S, Clients, access, trip_record
-from tests.etcd_kit import Cluster, wait_until
+from grinder.model.units import NS_PER_S
+from tests.contract.etcd.rig import CALM_TIMEOUT_S, PATIENCE_S, TIMEOUT_S, Clients, access, trip_record
+from tests.etcd_kit import Cluster, Member, wait_until
 from tests.etcd_relay import HOST, Relays
 
-BOUND_S = ETCD_MEMBERS_TRIED_MAX * 2 * TIMEOUT_S + 1.0
+BOUND_S = ETCD_MEMBERS_TRIED_MAX * 2 * TIMEOUT_S + 5.0
 """Each member is asked for its version and then for what is wanted; the rest is for a loaded machine."""
+
+
+LATE_S = 1.0
+"""What one request may take where an answer never comes and the next member's must, seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +86,25 @@ def test_request_when_a_member_hangs_then_the_next_one_is_asked_once_and_from_th
         clients.view()
     hung = etcd.members[first_of(etcd, clients)]
     hung.pause()
-    assert isinstance(clients.latches.perform(TripCluster(trip_record())), Done)
+    wait_until(lambda: done_beside(clients, hung), PATIENCE_S, "the next one does it")
+    wait_until(lambda: three_reads_s(clients) < 2 * TIMEOUT_S, PATIENCE_S, "the hung one is not asked again")
+
+
+def done_beside(clients: Clients, hung: Member) -> bool:
+    """Tell whether a trip is done though a member hangs; where it is not, another one was asked and was slow."""
+    reply = clients.latches.perform(TripCluster(trip_record()))
+    if isinstance(reply, Done):
+        return True
+    assert isinstance(reply, NoAnswer)
+    assert any(end in reply.why for end in clients.way.endpoints if end != hung.endpoint), reply.why
+    return False
+
+
+def three_reads_s(clients: Clients) -> float:
+    """Return how long it was from the first to the third of three reads, seconds: a slow host makes it longer."""
     after = [clients.latches.perform(ReadCluster()) for _ in range(3)]
-    assert all(isinstance(reply, ClusterView) for reply in after)
     asked = [reply.asked_boot_ns for reply in after if isinstance(reply, ClusterView)]
-    assert asked[-1] - asked[0] < 2 * TIMEOUT_S * 1e9, "the hung one is not asked again"
+    return (asked[-1] - asked[0]) / NS_PER_S if len(asked) == len(after) else inf
 
 
 def test_request_when_the_leader_of_etcd_dies_then_answered_again_once_there_is_another(
@@ -127,7 +148,9 @@ def test_permit_when_the_member_we_ask_leads_but_is_cut_off_then_no_permit_by_it
 ) -> None:
     leader = etcd.leader()
     alone = Clients(access(etcd, endpoints=leader.endpoint))
-    leading = alone.lead().leader
+    calm = Clients(access(etcd, endpoints=leader.endpoint, cluster=alone.way.cluster, timeout_s=CALM_TIMEOUT_S))
+    leading = calm.lead().leader
+    calm.connection.close()
     etcd.wire.isolate(leader.name, tuple(member.name for member in etcd.followers()))
     assert isinstance(alone.leases.perform(AskPermit(leading.create_revision, 0, leading.lease_id)), NoAnswer)
     assert isinstance(alone.latches.perform(ReadCluster()), NoAnswer)
@@ -137,17 +160,22 @@ def test_permit_when_the_member_we_ask_leads_but_is_cut_off_then_no_permit_by_it
 def test_grant_when_its_first_answer_is_late_then_one_lease_and_not_two(etcd: Cluster) -> None:
     """The first member does what it is asked and its answer never comes; the next is asked for the same lease."""
     leader, follower = etcd.leader(), etcd.followers()[0]
-    before = len(etcd.ctl("lease", "list").splitlines())
+    before = leases_of(etcd)
     with Relays() as relays:
         port = relays.add("deaf", leader.client_port)
-        clients = Clients(access(etcd, endpoints=f"{HOST}:{port},{follower.endpoint}"))
+        clients = Clients(access(etcd, endpoints=f"{HOST}:{port},{follower.endpoint}", timeout_s=LATE_S))
         clients.view()
         relays.wire.cut(("deaf", ""))
         reply = clients.leases.perform(GrantLease(7))
         assert isinstance(reply, Granted)
         assert reply.ttl_s == 7
         clients.connection.close()
-    assert len(etcd.ctl("lease", "list").splitlines()) == before + 1
+    assert len(leases_of(etcd) - before) == 1
+
+
+def leases_of(etcd: Cluster) -> set[str]:
+    """Return the ids of all leases; those of other tests run out meanwhile."""
+    return set(re.findall(r"^[0-9a-f]+$", etcd.ctl("lease", "list"), re.MULTILINE))
 
 
 class TestVersion:
@@ -176,7 +204,7 @@ class TestVersion:
 
     @pytest.mark.parametrize("old_port", ["3.5.15", "3.4.34", "2.3.8", "", "unknown"], indirect=True)
     def test_member_when_too_old_then_refused_by_its_version(self, etcd: Cluster, old_port: int) -> None:
-        clients = Clients(access(etcd, endpoints=f"{HOST}:{old_port}"))
+        clients = Clients(access(etcd, endpoints=f"{HOST}:{old_port}", timeout_s=CALM_TIMEOUT_S))
         reply = clients.leases.perform(GrantLease(5))
         assert isinstance(reply, NoAnswer)
         assert "which is unsafe for leases; 3.5.16 or newer is needed" in reply.why
@@ -184,19 +212,20 @@ class TestVersion:
 
     @pytest.mark.parametrize("old_port", ["3.5.15"], indirect=True)
     def test_member_when_too_old_beside_a_new_one_then_that_one_is_used(self, etcd: Cluster, old_port: int) -> None:
-        clients = Clients(access(etcd, endpoints=f"{HOST}:{old_port},{etcd.members[0].endpoint}"))
+        ends = f"{HOST}:{old_port},{etcd.members[0].endpoint}"
+        clients = Clients(access(etcd, endpoints=ends, timeout_s=CALM_TIMEOUT_S))
         assert isinstance(clients.leases.perform(GrantLease(5)), Granted)
         clients.connection.close()
 
     @pytest.mark.parametrize("old_port", ["3.5.16", "3.5.30", "3.6.0-rc.1", "3.10.0+git"], indirect=True)
     def test_member_when_new_enough_then_asked(self, etcd: Cluster, old_port: int) -> None:
-        clients = Clients(access(etcd, endpoints=f"{HOST}:{old_port}"))
+        clients = Clients(access(etcd, endpoints=f"{HOST}:{old_port}", timeout_s=CALM_TIMEOUT_S))
         assert "UNIMPLEMENTED" in why(clients)
         clients.connection.close()
 
     def test_member_when_replaced_by_an_older_one_then_refused(self, etcd: Cluster) -> None:
         with self.serving("3.5.16", 0) as port:
-            clients = Clients(access(etcd, endpoints=f"{HOST}:{port}"))
+            clients = Clients(access(etcd, endpoints=f"{HOST}:{port}", timeout_s=CALM_TIMEOUT_S))
             assert "UNIMPLEMENTED" in why(clients)
         assert "UNAVAILABLE" in why(clients)
         with self.serving("3.5.15", port):
