@@ -143,6 +143,16 @@ def test_wallet_when_it_shrank_while_nobody_counted_then_that_is_lost() -> None:
     assert after.drawdown == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(("wallet", "drawdown"), [(14_000, 0.1), (8_000, 0.2)])
+def test_syncer_when_it_begins_anew_before_the_same_fsm_then_a_gain_is_put_in_and_a_drop_is_lost(
+    wallet: int, drawdown: float
+) -> None:
+    desk = lost_a_tenth()
+    desk.transfers = Transfers(2, D(wallet))
+    desk.show(wallet, times=2 * CONFIRMED)
+    assert desk.drawdown == pytest.approx(drawdown)
+
+
 def test_session_when_ended_in_order_then_the_next_begins_at_its_own_equity_and_the_day_goes_on() -> None:
     ended = replace(lost_a_tenth().state.memory, session_open=False)
     after = Desk(ended, since_utc_ms=2, start_wallet=14_000)
@@ -160,8 +170,14 @@ def test_memory_when_nothing_was_ever_counted_then_nothing_was_put_in() -> None:
 
 @pytest.mark.parametrize(
     ("before", "amount", "peak"),
-    [("1", "1000", "10010000"), ("0.000000001", "1000", "11000"), ("-5", "1000", "11000"), ("100", "-100", "10000")],
-    ids=["scaled", "nothing to scale by", "below nothing", "all of it taken out"],
+    [
+        ("1", "1000", "10010000"),
+        ("3", "4", "23333.33333334"),
+        ("0.000000001", "1000", "11000"),
+        ("-5", "1000", "11000"),
+        ("100", "-100", "10000"),
+    ],
+    ids=["scaled", "rounded up", "nothing to scale by", "below nothing", "all of it taken out"],
 )
 def test_peak_when_nearly_nothing_is_left_then_it_only_grows_by_what_is_put_in(
     before: str, amount: str, peak: str
