@@ -41,6 +41,7 @@ class CommandModule(Protocol):
 
 COMMANDS: Final = (
     Command("status", "status", "is it ready, and if not, why"),
+    Command("top", "top", "the status, the account, orders and fills, on a screen that renews itself"),
     Command("stop", "stop", "stop the tree in order, the executor first", acts=True),
     Command("kill", "kill", "trip the kill switch: no new risk, in whatever state the tree is", acts=True),
     Command("reset", "reset", "clear the kill switch, once nothing demands it any more", acts=True),

@@ -31,7 +31,7 @@ from grinder.services.standing import HaStanding, ha_standing
 from grinder.services.venue_stop import venue_stop
 from grinder.settings import Settings
 
-READYZ_TIMEOUT_S: Final = 2.0
+ANSWER_TIMEOUT_S: Final = 2.0
 _ANSWER_BYTES_MAX: Final = 1 << 20
 
 STOPPED: Final = "stopped"
@@ -117,7 +117,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(status)
     else:
-        print("\n".join(_lines(status)))
+        print("\n".join(lines_of(status)))
+    return exit_code(status)
+
+
+def exit_code(status: Status) -> int:
+    """Return 0 where the tree is ready, 1 where something runs but is not ready, 2 where nothing runs here."""
     if status.ready:
         return Exit.OK
     return Exit.GATE if _runs(status) else Exit.FAILURE
@@ -128,7 +133,7 @@ def collect(settings: Settings) -> Status:
     where = scene_of(settings)
     board, board_error, latch, overrides = _board(where)
     programs, supervisor_error = _programs(settings)
-    readyz, readyz_error = _readyz(settings)
+    readyz, readyz_error = answer_of(settings, "readyz")
     ready = bool(readyz and readyz.get("ready"))
     reasons = tuple(str(reason) for reason in (readyz or {}).get("reasons", ()))
     tripped = True if latch.trip_id else None if board is None else False
@@ -245,14 +250,14 @@ def _programs(settings: Settings) -> tuple[dict[str, str] | None, str]:
     return {program.name: f"{program.state} {program.description}".strip() for program in programs}, ""
 
 
-def _readyz(settings: Settings) -> tuple[Any, str]:
-    """Return the JSON of ``/readyz``, whatever its status, and why there is none."""
+def answer_of(settings: Settings, path: str) -> tuple[Any, str]:
+    """Return the JSON object that the metrics process gives at a path, whatever its status, and why there is none."""
     host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
-    url = f"http://{host}:{settings.metrics_port}/readyz"
+    url = f"http://{host}:{settings.metrics_port}/{path}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         try:
-            with opener.open(url, timeout=READYZ_TIMEOUT_S) as answer:
+            with opener.open(url, timeout=ANSWER_TIMEOUT_S) as answer:
                 body = answer.read(_ANSWER_BYTES_MAX)
         except urllib.error.HTTPError as answer:
             body = answer.read(_ANSWER_BYTES_MAX)
@@ -262,7 +267,8 @@ def _readyz(settings: Settings) -> tuple[Any, str]:
     return (value, "") if isinstance(value, dict) else (None, f"{url} answers something else")
 
 
-def _lines(status: Status) -> list[str]:
+def lines_of(status: Status) -> list[str]:
+    """Return the status as lines for people."""
     lines = ["ready" if status.ready else "NOT READY" if _runs(status) else "NOT READY: no tree runs here"]
     lines += [f"  {reason}" for reason in status.reasons]
     lines += [f"  {error}" for error in (status.readyz_error, status.supervisor_error, status.board_error) if error]

@@ -221,6 +221,16 @@ def test_override_emergency_when_the_account_is_in_hedge_mode_then_the_executor_
     trades(running)
 
 
+def test_top_when_the_tree_trades_then_the_screen_has_its_orders_and_the_account(running: TreeUnderTest) -> None:
+    trades(running)
+
+    def shown() -> bool:
+        code, said = grinder(running, "top", "--once")
+        return code == Exit.OK and all(part in said for part in ("kill switch clear", "equity", "  GRID  "))
+
+    wait_for(shown, "one screen with all of it")
+
+
 def test_latch_when_the_tree_ends_and_the_run_folder_is_wiped_then_the_next_tree_is_latched_and_paused(
     running: TreeUnderTest,
 ) -> None:
