@@ -20,7 +20,7 @@ from grinder.model.control import TRIP_CODES, Process, TripReason
 from grinder.model.errors import SettingsError
 from procs._boot import next_incarnation
 from tests.disks import failing_disk, fill, small_disk
-from tests.smoke.conditions import events_of, wait_for
+from tests.smoke.conditions import PATIENCE_S, events_of, wait_for
 
 STAND_IN = (sys.executable, "-m", "tests.smoke.stand_in")
 
@@ -82,7 +82,7 @@ def host() -> Iterator[Host]:
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, str]:
-    _, errors = child.communicate(timeout=60)
+    _, errors = child.communicate(timeout=PATIENCE_S)
     return child.returncode, errors
 
 
@@ -228,7 +228,7 @@ def test_stop_when_it_comes_right_after_the_start_then_still_an_orderly_end(host
             [sys.executable, "-m", "procs.metrics"], env=host.environ, stderr=subprocess.PIPE, text=True
         )
         host.children.append(child)
-        wait_for(partial(catches, child.pid, signal.SIGTERM), "the handler", 30)
+        wait_for(partial(catches, child.pid, signal.SIGTERM), "the handler")
         child.send_signal(signal.SIGTERM)
         assert ended(child) == (0, "")
 

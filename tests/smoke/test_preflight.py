@@ -20,7 +20,7 @@ from grinder.model.control import TRIP_CODES, HaRole, TripReason
 from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.truth import processes_of
-from tests.smoke.venues import OwnVenue
+from tests.smoke.venues import ANSWER_S, OwnVenue
 
 SIGNS_OF_A_BAD_END = re.compile(r"Task was destroyed|was never awaited|Traceback|CRASHED|Unclosed")
 QUIET_TICKS = 200
@@ -114,7 +114,7 @@ def untidy(tree: TreeUnderTest) -> list[str]:
 
 
 def readyz(tree: TreeUnderTest) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection("127.0.0.1", tree.metrics_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", tree.metrics_port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -156,8 +156,8 @@ def futures_objections(tree: TreeUnderTest, venue: OwnVenue) -> list[str]:
 
 def let_the_market_move(tree: TreeUnderTest, venue: OwnVenue) -> None:
     """Wait until the feed has taken so much of the market that an order would have been due."""
-    wait_for(lambda: tree.answers() and tree.count("grinder_live_engine_initialized") == 1, "the loop runs", 60)
-    wait_for(lambda: tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data", 60)
+    wait_for(lambda: tree.answers() and tree.count("grinder_live_engine_initialized") == 1, "the loop runs")
+    wait_for(lambda: tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data")
 
 
 def futures(venue: OwnVenue, **changes: str) -> dict[str, str]:
@@ -176,7 +176,7 @@ def futures(venue: OwnVenue, **changes: str) -> dict[str, str]:
 def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_ready_and_the_host_leads_alone(
     sound: TreeUnderTest,
 ) -> None:
-    wait_for(sound.ready, "ready", 90)
+    wait_for(sound.ready, "ready")
     ours = ("grinder_live_engine_initialized", "grinder_readyz_ready", "grinder_ha_is_leader")
     wait_for(lambda: [sound.count(name) for name in ours] == [1, 1, 1], "initialized, ready, leading")
     assert sound.count("grinder_ha_role", role=HaRole.ACTIVE.value) == 1
@@ -186,14 +186,14 @@ def test_page_when_a_process_stops_then_the_loop_is_neither_initialized_nor_read
 
 
 def test_stop_when_asked_then_nothing_is_left_behind(sound: TreeUnderTest) -> None:
-    wait_for(sound.answers, "the metrics page", 60)
+    wait_for(sound.answers, "the metrics page")
     assert untidy(sound) == []
 
 
 def test_stop_when_a_task_is_lost_then_it_is_noticed(make: Make) -> None:
     tree = make(BROKEN_END)
     tree.start()
-    wait_for(tree.answers, "the metrics page", 60)
+    wait_for(tree.answers, "the metrics page")
     assert set(untidy(tree)) == {"Task was destroyed", "was never awaited"}
 
 
@@ -203,24 +203,25 @@ def test_metrics_when_ha_is_on_and_nobody_can_prove_to_lead_then_all_say_so_and_
 ) -> None:
     tree = make(broken, GRINDER_HA_ENABLED="true")
     tree.start()
-    wait_for(tree.venue.answers, "the venue answers", 60)
+    wait_for(tree.venue.answers, "the venue answers")
     tree.venue.post("tape", {"speed": FAST})
-    wait_for(lambda: tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data", 60)
-    found = ha_objections(tree)
+    wait_for(lambda: tree.count("grinder_ticks_received_total") > QUIET_TICKS, "market data")
+    # What counts orders never goes back; what else is said may be late on a busy host.
     if broken:
-        assert {"its role is not ACTIVE", "the host does not lead"} <= set(found)
+        false = {"its role is not ACTIVE", "the host does not lead"}
+        wait_for(lambda: false <= set(ha_objections(tree)), "a false leader is noticed")
     else:
-        assert found == []
+        wait_for(lambda: ha_objections(tree) == [], "nothing speaks against it")
 
 
 def test_risk_computation_when_it_has_a_defect_then_the_tree_ends_safe_and_says_why(make: Make) -> None:
     tree = make(BROKEN_RISK)
     tree.start()
-    wait_for(lambda: tree.ready() and tree.venue.live(), "orders in the market", 90)
+    wait_for(lambda: tree.ready() and tree.venue.live(), "orders in the market")
     (tree.run_dir / "defect").touch()
-    wait_for(lambda: tree.word(Word.TRIP_EXECUTOR), "tripped", 90)
+    wait_for(lambda: tree.word(Word.TRIP_EXECUTOR), "tripped")
     assert tree.word(Word.TRIP_EXECUTOR) == TRIP_CODES[TripReason.CRASH_LOOP]
-    wait_for(lambda: not tree.venue.live() and not tree.venue.positions(), "no order and no position", 60)
+    wait_for(lambda: not tree.venue.live() and not tree.venue.positions(), "no order and no position")
     assert not tree.ready()
     crashes = [event for event in events_of(tree.root / "log" / "fsm.log") if event["ev"] == "CRASHED"]
     assert crashes
