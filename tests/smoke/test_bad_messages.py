@@ -23,7 +23,7 @@ from grinder.model.market import BookTop
 from grinder.model.orders import OrderKind, Place, Side, TimeInForce
 from grinder.model.reasons import PlanReason
 from grinder.model.units import NS_PER_S
-from tests.smoke.conditions import wait_for
+from tests.smoke.conditions import PATIENCE_S, wait_for
 from tests.smoke.trees import TreeUnderTest
 from tests.smoke.truth import believed, require_agreement, require_sound
 from tests.smoke.venues import VenueView
@@ -73,7 +73,7 @@ USER = [
 def tree() -> Iterator[TreeUnderTest]:
     busy = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="2", GRINDER_PAPER_COOLDOWN_MS="0")
     busy.start()
-    wait_for(lambda: busy.ready() and busy.state() is FsmState.ACTIVE and believed(busy), "ACTIVE with orders", 60)
+    wait_for(lambda: busy.ready() and busy.state() is FsmState.ACTIVE and believed(busy), "ACTIVE with orders")
     yield busy
     busy.remove()
 
@@ -81,7 +81,7 @@ def tree() -> Iterator[TreeUnderTest]:
 def require_alive(tree: TreeUnderTest, pids: dict[str, int]) -> None:
     """Require that the loop is ready, no process was started anew, and orders go on moving."""
     before = tree.venue.counts()["amended"]
-    wait_for(lambda: tree.ready() and tree.venue.counts()["amended"] > before, "ready, and orders move", 60)
+    wait_for(lambda: tree.ready() and tree.venue.counts()["amended"] > before, "ready, and orders move")
     assert tree.pids() == pids
 
 
@@ -215,7 +215,7 @@ def test_channel_when_a_message_is_beyond_every_bound_then_only_its_sender_is_cu
     socket = push(INTENTS)
     with socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as cut:
         socket.send(bytes(FRAME_BYTES_DISCONNECT + 1))
-        assert cut.poll(10_000), "the executor keeps the connection"
+        assert cut.poll(int(PATIENCE_S * 1_000)), "the executor keeps the connection"
         socket.disable_monitor()
     require_alive(tree, pids)
 

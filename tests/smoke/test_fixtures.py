@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from grinder.model.control import FsmState
-from tests.smoke.conditions import events_of, wait_for
+from tests.smoke.conditions import PATIENCE_S, events_of, wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 
 LINES = PROJECT / "tests" / "fixtures" / "trading_loop" / "bookticker_5tick.jsonl"
 RECORDED = Path(os.environ.get("GRINDER_TEST_DATA", PROJECT.parent / "shared" / "data")) / "binance_usdm"
-RECORDED_LINES = 4_000
+RECORDED_LINES = 11_000
 """Longer than a tree takes to start on a busy host: it is not played again."""
 CREDENTIALS = ("BINANCE_API_KEY", "BINANCE_API_SECRET")
 
@@ -58,7 +58,7 @@ def inet_sockets(pid: int) -> list[str]:
 
 def require_played(tree: TreeUnderTest, at_least: int) -> None:
     """Require that the feed delivers the file, without a socket to anywhere and without a word of an error."""
-    wait_for(lambda: tree.count("grinder_ticks_received_total", connector="bookTicker") >= at_least, "ticks", 40)
+    wait_for(lambda: tree.count("grinder_ticks_received_total", connector="bookTicker") >= at_least, "ticks")
     assert inet_sockets(tree.pids()["feed"]) == []
     names = [event["ev"] for event in events_of(tree.root / "log" / "feed.log")]
     assert "CRASHED" not in names
@@ -84,10 +84,10 @@ def test_tree_when_the_fixture_is_a_recording_then_the_loop_is_active_on_it_and_
     tree.start("--fixture", str(recorded))
     wait_for(tree.answers, "the metrics process answers")
     require_played(tree, 100)
-    wait_for(lambda: tree.state() is FsmState.ACTIVE, "ACTIVE", 60)
+    wait_for(lambda: tree.state() is FsmState.ACTIVE, "ACTIVE")
     assert tree.door is not None
     tree.door.send_signal(signal.SIGTERM)
-    said, _ = tree.door.communicate(timeout=90)
+    said, _ = tree.door.communicate(timeout=PATIENCE_S)
     assert tree.door.returncode == 0, said
     tree.door = None
 

@@ -17,7 +17,7 @@ BLOCK = re.compile(
     r"^(?:On (?P<where>[a-z ]+):\n\n)?(?:<!-- not run: (?P<why>.+?) -->\n)?```bash\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-BLOCK_S_MAX = 120
+BLOCK_S_MAX = 240
 PAGE = (PROJECT / "runbooks" / CLUSTER_PAGE).read_text()
 
 WHERE: dict[str, Callable[[ClusterUnderTest], Sequence[Node]]] = {

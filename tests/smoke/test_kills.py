@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from grinder.model.control import FsmState
-from tests.smoke.conditions import wait_for
+from tests.smoke.conditions import PATIENCE_S, wait_for
 from tests.smoke.trees import TreeUnderTest, alive
 from tests.smoke.truth import Watch, processes_of, require_agreement, require_sound
 from tests.soak.progress import situation
 
 LEVELS = 5
-AGAIN_S = 60.0
-"""Bound of each wait. An executor that was killed waits some 5 s for what it sent and nobody answered; then the market
+AGAIN_S = PATIENCE_S
+"""Bound of each wait, seconds. An executor that was killed waits some 5 s for what nobody answered; then the market
 has to move, and a budget of orders per minute that a burst has used up comes back within a minute."""
 
 OURS = ("feed", "fsm", "executor", "syncer", "metrics")
@@ -83,10 +83,10 @@ def test_tree_when_each_process_is_killed_under_load_then_it_trades_on_with_the_
         pids = [*tree.pids().values()]
         os.kill(tree.supervisor_pid(), signal.SIGKILL)
         assert tree.door is not None
-        said, _ = tree.door.communicate(timeout=60)
+        said, _ = tree.door.communicate(timeout=PATIENCE_S)
         assert (tree.door.returncode, "supervisord ended with -9" in said) == (2, True)
         wait_for(lambda: not any(alive(pid) for pid in pids), "nothing left of the tree")
-        assert processes_of(tree, "-m") == []
+        wait_for(lambda: processes_of(tree, "-m") == [], "nor any other process of it")
         tree.start()
         trades_on(tree)
         require_agreement(tree, venue)

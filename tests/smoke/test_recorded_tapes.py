@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grinder.model.control import FsmState
-from tests.smoke.conditions import wait_for
+from tests.smoke.conditions import PATIENCE_S, wait_for
 from tests.smoke.trees import TreeUnderTest
 from tests.smoke.truth import believed, require_agreement, require_sound
 from tests.smoke.venues import VenueView
@@ -91,7 +91,7 @@ def test_tree_when_the_tape_is_a_recording_then_it_trades_all_of_it_and_agrees_w
     recorded, speed, tree = case
     venue = tree.venue
     tree.start()
-    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders", 60)
+    wait_for(lambda: tree.ready() and tree.state() is FsmState.ACTIVE and believed(tree), "ACTIVE with orders")
     venue.post("tape", {"speed": speed})
     tape_s = recorded.seconds / speed
     peak = 0
@@ -102,10 +102,10 @@ def test_tree_when_the_tape_is_a_recording_then_it_trades_all_of_it_and_agrees_w
         peak = max(peak, state["open_orders"])
         return bool(state["tape"]["ended"])
 
-    wait_for(ended, "the end of the tape", 2 * tape_s + 30, every_s=0.2)
+    wait_for(ended, "the end of the tape", 2 * tape_s + PATIENCE_S, every_s=0.2)
     counts = venue.counts()
     # A market that has ended is stale: the loop takes its entries back and leaves its take-profits.
-    wait_for(lambda: tree.state() is FsmState.DEGRADED and only_reducing(venue), "DEGRADED, no entry rests", 60)
+    wait_for(lambda: tree.state() is FsmState.DEGRADED and only_reducing(venue), "DEGRADED, no entry rests")
     require_agreement(tree, venue)
     require_sound(tree, venue)
     late_ms = venue.get("state")["tape"]["late_ns_max"] / 1e6
@@ -115,7 +115,8 @@ def test_tree_when_the_tape_is_a_recording_then_it_trades_all_of_it_and_agrees_w
     assert counts["filled"] > 0
     # Grid slots on both sides of each symbol, and one take-profit for each slot that holds a lot.
     assert peak <= 2 * 2 * LEVELS * len(recorded.symbols)
-    assert tree.count("grinder_ticks_received_total", connector="bookTicker") == venue.get("state")["ticks"]
+    ticks = venue.get("state")["ticks"]
+    wait_for(lambda: tree.count("grinder_ticks_received_total", connector="bookTicker") == ticks, f"{ticks} ticks")
     assert {name: value for name, value in figures(tree).items() if value and name in FAULTS} == {}
 
 

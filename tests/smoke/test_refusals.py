@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from grinder.model.control import Exit
+from tests.smoke.conditions import PATIENCE_S
 from tests.smoke.trees import PROJECT, TreeUnderTest
 from tests.smoke.truth import processes_of
 
@@ -48,7 +49,7 @@ def test_make_run_when_something_is_wrong_then_it_is_said_on_stderr_and_nothing_
         env=tree.environ | changes,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == Exit.GATE
@@ -69,7 +70,7 @@ def test_executor_when_the_journal_is_of_another_format_then_78_and_the_journal_
         env=tree.environ,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == Exit.CONFIGURATION, done.stderr

@@ -12,9 +12,10 @@ import pytest
 from grinder.adapters.lock import SlotLock
 from grinder.model.control import Exit
 from tests.free_ports import free_ports
+from tests.smoke.conditions import PATIENCE_S
 from tests.smoke.trees import PROJECT
 
-BOUND_S = 60
+BOUND_S = PATIENCE_S
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NEEDS_TREE = re.compile(r"grinder (?!settings|doctor)|curl|supervisorctl")
-BLOCK_S_MAX = 90
+BLOCK_S_MAX = 180
 TRADING = {FsmState.READY, FsmState.ACTIVE, FsmState.THROTTLED}
 
 
@@ -69,7 +69,7 @@ class Kept:
             self.tree = new_tree()
             self.tree.start()
         tree = self.tree
-        wait_for(lambda: tree.ready() and tree.state() in TRADING and tree.venue.live(), "the tree trades", 60)
+        wait_for(lambda: tree.ready() and tree.state() in TRADING and tree.venue.live(), "the tree trades")
         return tree
 
 

@@ -17,8 +17,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from grinder.adapters.parent import PARENT_VARIABLE
+from tests.smoke.conditions import PATIENCE_S
 
-WAIT_S = 20.0
+WAIT_S = PATIENCE_S
 
 
 def start(*options: str, **environment: str) -> subprocess.Popen[str]:
