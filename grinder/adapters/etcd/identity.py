@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from grinder.model.errors import SettingsError
 
-_UNREADABLE: Final = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
+_UNREADABLE: Final = (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What a damaged file raises; a version that there is none of is no ValueError."""
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -152,12 +153,16 @@ def _pair_problem(files: Files, identity: Identity, now: datetime.datetime) -> s
         return f"our certificate {path} ended {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
     if now < certificate.not_valid_before_utc:
         return f"our certificate {path} begins {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    try:
+        named = certificate.public_key().public_bytes(*form)
+    except _UNREADABLE as error:
+        return f"our certificate {path} cannot be read: {error}"
     try:
         own = load_pem_private_key(identity.key, None).public_key()
     except _UNREADABLE as error:
         return f"our key {files.key} cannot be read: {error}"
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    if own.public_bytes(*form) != certificate.public_key().public_bytes(*form):
+    if own.public_bytes(*form) != named:
         return f"our key {files.key} does not belong to our certificate {path}"
     return ""
 
@@ -167,7 +172,10 @@ def _authority_problem(files: Files, identity: Identity) -> str:
         authorities = x509.load_pem_x509_certificates(identity.authority)
     except _UNREADABLE as error:
         return f"our authority {files.authority} cannot be read: {error}"
-    chain = x509.load_pem_x509_certificates(identity.certificate)
+    try:
+        chain = x509.load_pem_x509_certificates(identity.certificate)
+    except _UNREADABLE as error:
+        return f"our certificate {files.certificate} cannot be read: {error}"
     if any(_issued(each, authority) for each in chain for authority in authorities):
         return ""
     return f"our certificate {files.certificate} is of no authority in {files.authority}"

@@ -368,5 +368,9 @@ def test_question_when_its_answer_is_older_than_what_made_us_ask_then_asked_once
     assert [reply for _, reply in world.venue.replies if isinstance(reply, Confirmed) and reply.value == ()]
     world.venue.rest(entry(order_id(9)))
     world.send(Mismatch(MismatchRule.ORPHAN_ORDER, SYMBOL, "", 0))
+    asked = len(world.venue.sent(QueryOpenOrders))
     world.run(200)
     assert world.state(order_id(9)) is OrderState.OPEN
+    assert not world.service.readiness(), "the second answer counts"
+    world.run(5_000)
+    assert len(world.venue.sent(QueryOpenOrders)) == asked + 1
