@@ -24,10 +24,11 @@ from grinder.model.conditional import CancelConditional, ConditionalOrder
 from grinder.model.control import FoundOrders
 from grinder.model.instrument import Instrument
 from grinder.model.orders import OrderState
+from grinder.model.units import NS_PER_MS
 from grinder.model.venue import Advice, Answer, Exchange
 from grinder.services.lead import Lead
 from grinder.services.order_store import ExecutorPorts, OrderStore
-from grinder.services.questions import READING, RETRY_MS_MAX, Questions
+from grinder.services.questions import READING, Questions
 from grinder.services.settling import Settling
 
 CLOCK_MS_MAX: Final = 60_000
@@ -43,6 +44,10 @@ HEDGE_MODE: Final = (
 RULES_APART_MS: Final = 10_000
 """Rules that a refusal shows to be old are asked for once in this long, milliseconds: they are the longest answer there
 is, and an order refused for a limit that moves with the price says nothing of them."""
+
+MODE_APART_MS: Final = 10_000
+"""The position mode is asked for once in this long while orders are refused for it, milliseconds: of the venue's limit
+an answer takes as much as thirty cancels."""
 
 OF_THE_RULES: Final = frozenset({Advice.FILTER, Advice.RESTRICTED})
 """Refusals after which the rules are asked for: a symbol that is suspended or delisted shows there, too."""
@@ -88,6 +93,7 @@ class Recovery:
         self._unwanted: dict[str, Origin] = {}
         self._unrecorded: dict[str, None] = {}
         self._hedge_mode = False
+        self._doubt_mode_mono_ns = 0
         self._newer_term = ""
         self._origins: Counter[Origin] = Counter()
         self.exchange: Exchange | None = None
@@ -168,15 +174,22 @@ class Recovery:
         """Ask anew for what refused commands of ours show to be old."""
         for advice in advices:
             if advice is Advice.MODE:
-                self.read_mode_again()
+                self._doubt_mode()
             elif advice in OF_THE_RULES:
                 self.read_rules_soon()
+
+    def _doubt_mode(self) -> None:
+        """Ask for the position mode once more, but not with every order of an exit that is refused for it."""
+        now = self._ports.clock.mono_ns()
+        if not self._hedge_mode and now >= self._doubt_mode_mono_ns:
+            self._doubt_mode_mono_ns = now + MODE_APART_MS * NS_PER_MS
+            self.read_mode_again()
 
     def on_timer(self) -> None:
         """Send the questions that are open and due."""
         if self._hedge_mode:
             # Somebody who puts a wrong mode right waits for us to see it.
-            self._questions.ask_sooner(MODE, RETRY_MS_MAX)
+            self._questions.ask_sooner(MODE, MODE_APART_MS)
         self._questions.on_timer()
         self._restored = {
             name

@@ -32,7 +32,7 @@ from grinder.model.venue import (
     VenueReply,
 )
 from grinder.services.questions import RETRY_MS_MAX, STEPS
-from grinder.services.recovery import RULES_APART_MS
+from grinder.services.recovery import MODE_APART_MS, RULES_APART_MS
 from tests.account_world import ExecutorWorld, MemoryJournal, order_id
 from tests.fake_venue import SYMBOL, FakeVenue, Outcome
 from tests.fakes import FakeClock
@@ -297,6 +297,26 @@ def test_order_when_refused_for_the_position_mode_then_the_mode_is_asked_for_and
     world.venue.hedge_mode = False
     world.run(RETRY_MS_MAX + 200)
     assert world.service.readiness() == ""
+
+
+@pytest.mark.parametrize("hedge_mode", [True, False])
+def test_exit_when_its_orders_are_refused_for_the_position_mode_then_the_mode_is_asked_for_seldom(
+    hedge_mode: bool,
+) -> None:
+    class Refusing(FakeVenue):
+        def _place(self, request: PlaceOrder) -> VenueReply:
+            return Rejected(400, -4061, "Order's position side does not match user's setting.", Advice.MODE)
+
+    world = ExecutorWorld(venue=Refusing(FakeClock()))
+    world.run(1_000)
+    world.venue.hedge_mode = hedge_mode
+    world.venue.positions[SYMBOL] = D("1.2")
+    asked = len(world.venue.sent(QueryPositionMode))
+    world.board.write(Word.TRIP_FSM, 1)
+    world.run(3 * MODE_APART_MS - 1_000)
+    assert len(world.venue.sent(PlaceOrder)) > 10
+    assert len(world.venue.sent(QueryPositionMode)) == asked + 3
+    assert bool(world.service.readiness()) is hedge_mode
 
 
 FILTER = Rejected(400, -4023, "Qty not increased by step size.", Advice.FILTER)
