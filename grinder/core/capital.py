@@ -67,11 +67,12 @@ def untaken(memory: RiskMemory, account: AccountState) -> Decimal:
 
 def taken(memory: RiskMemory, account: AccountState) -> RiskMemory:
     """Return the memory with everything taken that the account shows."""
-    transfers, wallet = account.transfers, account.balance.wallet_balance
-    looked = (transfers.since_utc_ms, transfers.total, wallet)
-    if looked == (memory.transfers_since_utc_ms, memory.transferred, memory.wallet):
+    transfers = account.transfers
+    # Not the balance: what it shows and the syncer had not counted, its next start must find.
+    since_utc_ms, total, wallet = transfers.since_utc_ms, transfers.total, transfers.explained
+    if (since_utc_ms, total, wallet) == (memory.transfers_since_utc_ms, memory.transferred, memory.wallet):
         return memory
-    return replace(memory, transfers_since_utc_ms=looked[0], transferred=looked[1], wallet=wallet)
+    return replace(memory, transfers_since_utc_ms=since_utc_ms, transferred=total, wallet=wallet)
 
 
 def moved(
@@ -98,7 +99,8 @@ def moved(
         drawdown,
         session_start=_scaled(drawdown.session_start, before, amount),
         high_water_mark=_scaled(drawdown.high_water_mark, before, amount),
-        accepted=shifted if is_confirmed else (),
+        # Where nothing is left, there is nothing to measure either.
+        accepted=shifted if is_confirmed and before + amount >= EQUITY_MIN else (),
         suspects=(),
     )
     day_start = memory.day_start

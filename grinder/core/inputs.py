@@ -243,7 +243,7 @@ def _account(state: EngineState, account: AccountState, effects: list[Effect]) -
 
 
 def _sample(account: AccountState) -> EquitySample:
-    return EquitySample(account.balance.equity, bool(account.positions), account.snapshot_mono_ns)
+    return EquitySample(account.accounted_equity, bool(account.positions), account.snapshot_mono_ns)
 
 
 def _losses(state: EngineState, account: AccountState) -> dict[str, Decimal]:

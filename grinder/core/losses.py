@@ -72,7 +72,7 @@ class RiskMemory(msgspec.Struct, frozen=True):
     ``breached``: symbols that used up their budget in this session, sorted. ``awaiting_resume``: a person must look
     before there is new risk, as ``Fsm.awaiting_resume``; neither a session nor a reboot ends it.
     ``transfers_since_utc_ms`` and ``transferred``: which count of transfers was taken, and up to which sum, quote
-    currency. ``wallet``: balance at the last look, quote currency, None before the first.
+    currency. ``wallet``: balance up to which that count explains all, quote currency, None before the first look.
     """
 
     session_open: bool = False

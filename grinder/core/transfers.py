@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from grinder.core.account import LIST_LAG_MS_MAX
 from grinder.model.account import Transfers
 from grinder.model.units import ZERO
 from grinder.model.venue import AccountEvent
@@ -22,12 +23,13 @@ from grinder.model.venue import AccountEvent
 _TRADING: Final = frozenset({"ORDER", "FUNDING_FEE", "MARGIN_TRANSFER", "MARGIN_TYPE_CHANGE"})
 """Reasons of changes that trading makes, or that leave the wallet's sum as it is."""
 
-_TAKEN_OUT: Final = frozenset({"WITHDRAW", "ADMIN_WITHDRAW", "ASSET_TRANSFER", "COIN_SWAP_WITHDRAW"})
-"""Reasons under which money that leaves is no loss; under any other one it is."""
+_TAKEN_OUT: Final = frozenset({"WITHDRAW", "ASSET_TRANSFER"})
+"""Reasons under which money that leaves is no loss: its owner moved it. Under any other one it is, also where the venue
+took it or swapped it, for what those two mean it does not say."""
 
 
 class WalletWatch(msgspec.Struct, frozen=True, gc=False):
-    """What is known of the wallet. ``explained``: its balance up to which everything is accounted for, quote currency.
+    """What is known of the wallet.
 
     ``doubted``: the last snapshot showed another balance, and no event has come since. ``unheard_mono_ns``: the stream
     was built anew then and no snapshot was asked for since, 0 if one was. ``settled_utc_ms``: venue time up to which
@@ -35,7 +37,6 @@ class WalletWatch(msgspec.Struct, frozen=True, gc=False):
     """
 
     transfers: Transfers = Transfers()
-    explained: Decimal = ZERO
     doubted: bool = False
     unheard_mono_ns: int = 0
     settled_utc_ms: int = 0
@@ -53,13 +54,12 @@ def on_event(watch: WalletWatch, event: AccountEvent) -> WalletWatch:
         return watch
     if event.event_utc_ms < watch.settled_utc_ms:
         # Told before, or accounted for by a snapshot that may have been from just before it: the next one decides.
-        return watch if wallet == watch.explained else replace(watch, unheard_mono_ns=1)
-    if event.event_utc_ms == watch.settled_utc_ms and wallet == watch.explained:
+        return watch if wallet == watch.transfers.explained else replace(watch, unheard_mono_ns=1)
+    if event.event_utc_ms == watch.settled_utc_ms and wallet == watch.transfers.explained:
         return watch
     return replace(
         watch,
-        transfers=_plus(watch.transfers, _moved(event, wallet - watch.explained)),
-        explained=wallet,
+        transfers=_plus(watch.transfers, _moved(event, wallet - watch.transfers.explained), wallet),
         doubted=False,
         settled_utc_ms=event.event_utc_ms,
     )
@@ -76,19 +76,22 @@ def on_snapshot(watch: WalletWatch, wallet: Decimal, asked_mono_ns: int, asked_u
     """
     if not watch.transfers.since_utc_ms:
         unheard_mono_ns = 0 if asked_mono_ns >= watch.unheard_mono_ns else watch.unheard_mono_ns
-        return WalletWatch(Transfers(max(1, asked_utc_ms), wallet), wallet, False, unheard_mono_ns, asked_utc_ms)
+        begun = Transfers(max(1, asked_utc_ms), wallet, explained=wallet)
+        return WalletWatch(begun, False, unheard_mono_ns, asked_utc_ms)
+    if asked_utc_ms < watch.settled_utc_ms + LIST_LAG_MS_MAX:
+        # It may be from before what was told last: the venue answers from copies of its state.
+        return watch
     if watch.unheard_mono_ns:
         if asked_mono_ns < watch.unheard_mono_ns:
             return watch
-    elif wallet == watch.explained:
+    elif wallet == watch.transfers.explained:
         return replace(watch, doubted=False)
     elif not watch.doubted:
         # The event may be on its way.
         return replace(watch, doubted=True)
     return replace(
         watch,
-        transfers=_plus(watch.transfers, max(ZERO, wallet - watch.explained)),
-        explained=wallet,
+        transfers=_plus(watch.transfers, max(ZERO, wallet - watch.transfers.explained), wallet),
         doubted=False,
         unheard_mono_ns=0,
         settled_utc_ms=max(watch.settled_utc_ms, asked_utc_ms),
@@ -97,7 +100,8 @@ def on_snapshot(watch: WalletWatch, wallet: Decimal, asked_mono_ns: int, asked_u
 
 def _moved(event: AccountEvent, wallet_change: Decimal) -> Decimal:
     """Return what an event says was put in (above zero) or taken out, quote currency."""
-    if event.reason in _TRADING:
+    if event.reason in _TRADING or not wallet_change:
+        # Without a change: a snapshot showed it before its event came.
         return ZERO
     told = event.balance_change
     if told < ZERO:
@@ -105,5 +109,6 @@ def _moved(event: AccountEvent, wallet_change: Decimal) -> Decimal:
     return told if told > ZERO else max(ZERO, wallet_change)
 
 
-def _plus(transfers: Transfers, amount: Decimal) -> Transfers:
-    return replace(transfers, total=transfers.total + amount) if amount else transfers
+def _plus(transfers: Transfers, amount: Decimal, wallet: Decimal) -> Transfers:
+    """Return the count with an amount more, and with everything up to a balance accounted for."""
+    return replace(transfers, total=transfers.total + amount, explained=wallet)

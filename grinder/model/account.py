@@ -112,15 +112,17 @@ class Transfers(msgspec.Struct, frozen=True, array_like=True):
     """Money put into the wallet (above zero) or taken out of it, net, since one start of the syncer, quote currency.
 
     ``since_utc_ms``: when that start began to count, 0 before, and ``start_wallet`` the wallet's balance then.
+    ``explained``: the balance up to which all is accounted for; what the wallet has beyond it may yet be counted.
     """
 
     since_utc_ms: int = 0
     start_wallet: Decimal = ZERO
     total: Decimal = ZERO
+    explained: Decimal = ZERO
 
     def __post_init__(self) -> None:
         """Refuse NaN and infinity."""
-        require_finite(start_wallet=self.start_wallet, total=self.total)
+        require_finite(start_wallet=self.start_wallet, total=self.total, explained=self.explained)
 
 
 class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -149,6 +151,13 @@ class AccountState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     def __post_init__(self) -> None:
         """Refuse NaN and infinity."""
         require_finite(pending_notional=self.pending_notional)
+
+    @property
+    def accounted_equity(self) -> Decimal:
+        """Equity less what the wallet has and nobody accounted for yet: it may be money put in. Quote currency."""
+        if not self.transfers.since_utc_ms:
+            return self.balance.equity
+        return self.balance.equity - max(ZERO, self.balance.wallet_balance - self.transfers.explained)
 
     @property
     def position_notional(self) -> Decimal:

@@ -33,9 +33,10 @@ class Desk:
         settings = replace(config(), losses=LossConfig(daily_limit=D(1_000)))
         self.state: EngineState = engine.initial_state(settings, START_NS, memory=memory)
 
-    def show(self, equity: int, *, put_in: int = 0, times: int = CONFIRMED) -> None:
+    def show(self, equity: int, *, put_in: int = 0, times: int = CONFIRMED, explained: int | None = None) -> None:
         """Show the same account in ``times`` snapshots, the first of which shows money that was moved."""
-        self.transfers = replace(self.transfers, total=self.transfers.total + put_in)
+        accounted = D(equity if explained is None else explained)
+        self.transfers = replace(self.transfers, total=self.transfers.total + put_in, explained=accounted)
         for _ in range(times):
             self.now_ns += 2 * S
             balance = Balance(D(equity), ZERO, ZERO)
@@ -151,6 +152,37 @@ def test_syncer_when_it_begins_anew_before_the_same_fsm_then_a_gain_is_put_in_an
     desk.transfers = Transfers(2, D(wallet))
     desk.show(wallet, times=2 * CONFIRMED)
     assert desk.drawdown == pytest.approx(drawdown)
+
+
+def test_syncer_when_it_ends_before_it_counted_what_the_balance_shows_then_its_next_start_hides_no_loss() -> None:
+    desk = lost_a_tenth()
+    desk.show(9_400, times=1, explained=9_000)
+    desk.transfers = Transfers(2, D(9_400))
+    desk.show(9_400)
+    assert desk.drawdown == pytest.approx(0.1)
+
+
+def test_balance_when_it_shows_more_than_is_accounted_for_then_that_hides_no_loss_meanwhile() -> None:
+    desk = lost_a_tenth()
+    desk.show(14_000, times=2 * CONFIRMED, explained=9_000)
+    assert desk.drawdown == pytest.approx(0.1)
+    assert desk.state.day_loss == 1_000
+    desk.show(14_000, put_in=5_000)
+    assert desk.drawdown == pytest.approx(0.1)
+    assert desk.state.drawdown.high_water_mark == pytest.approx(D(10_000) * 14_000 / 9_000)
+
+
+def test_balance_when_it_shows_less_than_is_accounted_for_then_that_is_lost_at_once() -> None:
+    desk = lost_a_tenth()
+    desk.show(8_000, times=2 * CONFIRMED, explained=9_000)
+    assert desk.drawdown == pytest.approx(0.2)
+
+
+def test_withdrawal_when_nothing_is_left_then_there_is_no_drawdown_of_it() -> None:
+    desk = lost_a_tenth()
+    desk.show(0, put_in=-9_000)
+    assert desk.drawdown is None
+    assert not desk.state.tripped
 
 
 def test_session_when_ended_in_order_then_the_next_begins_at_its_own_equity_and_the_day_goes_on() -> None:

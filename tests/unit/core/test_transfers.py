@@ -30,7 +30,7 @@ def snapshots(watch: WalletWatch, *wallets: int, since_ms: int = 5_000) -> Walle
 
 def test_count_when_the_first_snapshot_comes_then_it_begins_there() -> None:
     assert on_event(WalletWatch(), event("DEPOSIT", "10500", "500")).transfers == Transfers()
-    assert BEGUN.transfers == Transfers(START_MS, D(10_000), ZERO)
+    assert BEGUN.transfers == Transfers(START_MS, D(10_000), ZERO, D(10_000))
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,10 @@ def test_count_when_the_first_snapshot_comes_then_it_begins_there() -> None:
         ("DEPOSIT", "10500", "0", "500"),
         ("WITHDRAW_REJECT", "10500", "500", "500"),
         ("WITHDRAW", "9500", "-500", "-500"),
-        ("ADMIN_WITHDRAW", "9500", "-500", "-500"),
+        ("ADMIN_WITHDRAW", "9500", "-500", "0"),
+        ("AUTO_EXCHANGE", "9500", "-500", "0"),
         ("ASSET_TRANSFER", "9500", "-500", "-500"),
-        ("COIN_SWAP_WITHDRAW", "9500", "-500", "-500"),
+        ("COIN_SWAP_WITHDRAW", "9500", "-500", "0"),
         ("WITHDRAW", "9500", "0", "0"),
         ("WITHDRAW", "9700", "-500", "-300"),
         ("WITHDRAW", "10000", "-500", "0"),
@@ -117,3 +118,24 @@ def test_event_when_older_than_what_a_snapshot_settled_and_not_in_it_then_the_ne
     late = on_event(settled, event("DEPOSIT", "10500", "500", at_ms=4_900))
     traded = on_event(late, event("ORDER", "10490", at_ms=6_000))
     assert snapshots(traded, 10_490, since_ms=10_000).transfers.total == D(490)
+
+
+def test_snapshot_when_asked_for_so_soon_that_it_may_be_older_than_the_last_event_then_it_says_nothing() -> None:
+    lost = on_event(BEGUN, event("ORDER", "9500", at_ms=6_000))
+    behind = lost
+    for asked_ms in (6_100, 8_100):
+        behind = on_snapshot(behind, D(10_000), asked_ms * MS, asked_ms)
+    assert behind == lost
+    renewed = on_stream_up(lost, 7_000 * MS)
+    assert on_snapshot(renewed, D(10_000), 7_100 * MS, 7_100) == renewed
+    assert snapshots(renewed, 9_500, since_ms=10_000).transfers.total == ZERO
+
+
+def test_event_when_its_money_was_in_the_snapshot_that_settled_the_count_then_counted_once() -> None:
+    settled = snapshots(on_stream_up(BEGUN, 4_900 * MS), 10_500)
+    assert on_event(settled, event("DEPOSIT", "10500", "500", at_ms=5_100)).transfers.total == D(500)
+
+
+def test_count_when_a_snapshot_shows_what_is_not_accounted_for_yet_then_it_says_up_to_where_it_is() -> None:
+    assert snapshots(BEGUN, 10_500).transfers.explained == D(10_000)
+    assert snapshots(BEGUN, 10_500, 10_500).transfers.explained == D(10_500)

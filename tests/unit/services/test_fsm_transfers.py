@@ -26,7 +26,7 @@ def show(bench: Bench, wallet: int, put_in: int) -> None:
             Source.REST,
             now,
             0,
-            transfers=Transfers(1, D(10_000), D(put_in)),
+            transfers=Transfers(1, D(10_000), D(put_in), D(wallet)),
         )
     )
 

@@ -32,7 +32,7 @@ class World(SyncerWorld):
 
     def __init__(self) -> None:
         super().__init__(venue=Purse)
-        self.run(3_000)
+        self.run(9_000)
 
     def spend(self, amount: int) -> None:
         assert isinstance(self.venue, Purse)
