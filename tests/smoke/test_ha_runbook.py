@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
+from tests.smoke.commands import perform
 from tests.smoke.ha_cluster import ClusterUnderTest, Node
 from tests.smoke.test_runbooks import CLUSTER_PAGE, PROJECT
 
@@ -55,17 +55,9 @@ def cluster() -> Iterator[ClusterUnderTest]:
 
 
 def run(block: Block, node: Node) -> None:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.text],
-        cwd=PROJECT,
-        env={**node.settings, "HA": str(node.folder), "HOME": str(node.folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BLOCK_S_MAX,
-        check=False,
-    )
-    assert done.returncode == 0, f"{CLUSTER_PAGE}:{block.line} on {node.name}\n{block.text}\n{done.stdout}"
+    environ = {**node.settings, "HA": str(node.folder), "HOME": str(node.folder)}
+    code, said = perform(block.text, environ, BLOCK_S_MAX)
+    assert code == 0, f"{CLUSTER_PAGE}:{block.line} on {node.name}\n{block.text}\n{said}"
 
 
 @pytest.mark.timeout(600)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from grinder.model.control import FsmState
+from tests.smoke.commands import perform
 from tests.smoke.conditions import wait_for
 from tests.smoke.trees import PROJECT, TreeUnderTest
 
@@ -91,17 +91,8 @@ def test_page_when_its_commands_are_run_in_order_then_each_does_what_it_says(kep
     needed = any(NEEDS_TREE.search(block.text) for block in blocks)
     environment = environment_of(kept.trading() if needed else kept.tree)
     for block in blocks:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.text],
-            cwd=PROJECT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=BLOCK_S_MAX,
-            check=False,
-        )
-        assert done.returncode == 0, f"{page}:{block.line}\n{block.text}\n{done.stdout}"
+        code, said = perform(block.text, environment, BLOCK_S_MAX)
+        assert code == 0, f"{page}:{block.line}\n{block.text}\n{said}"
 
 
 def test_pages_when_read_then_blocks_are_found_and_each_left_out_says_why() -> None:
