@@ -27,6 +27,10 @@ _TAKEN_OUT: Final = frozenset({"WITHDRAW", "ASSET_TRANSFER"})
 """Reasons under which money that leaves is no loss: its owner moved it. Under any other one it is, also where the venue
 took it or swapped it, for what those two mean it does not say."""
 
+AHEAD_MS_MAX: Final = 60_000
+"""How far what was settled may be ahead of a snapshot, milliseconds: it takes 10 s at most. Further, and one
+of the two times was wrong, as the host's clock may be before the venue's is known."""
+
 
 class WalletWatch(msgspec.Struct, frozen=True, gc=False):
     """What is known of the wallet.
@@ -78,6 +82,8 @@ def on_snapshot(watch: WalletWatch, wallet: Decimal, asked_mono_ns: int, asked_u
         unheard_mono_ns = 0 if asked_mono_ns >= watch.unheard_mono_ns else watch.unheard_mono_ns
         begun = Transfers(max(1, asked_utc_ms), wallet, explained=wallet)
         return WalletWatch(begun, False, unheard_mono_ns, asked_utc_ms)
+    if watch.settled_utc_ms > asked_utc_ms + AHEAD_MS_MAX:
+        watch = replace(watch, settled_utc_ms=0)
     if asked_utc_ms < watch.settled_utc_ms + LIST_LAG_MS_MAX:
         # It may be from before what was told last: the venue answers from copies of its state.
         return watch

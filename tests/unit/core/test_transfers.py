@@ -139,3 +139,13 @@ def test_event_when_its_money_was_in_the_snapshot_that_settled_the_count_then_co
 def test_count_when_a_snapshot_shows_what_is_not_accounted_for_yet_then_it_says_up_to_where_it_is() -> None:
     assert snapshots(BEGUN, 10_500).transfers.explained == D(10_000)
     assert snapshots(BEGUN, 10_500, 10_500).transfers.explained == D(10_500)
+
+
+def test_count_when_it_began_by_a_clock_that_was_hours_ahead_then_the_next_snapshot_puts_that_right() -> None:
+    hour_ms = 3_600_000
+    begun = on_snapshot(WalletWatch(), D(10_000), START_MS * MS, START_MS + hour_ms)
+    right = snapshots(begun, 10_000)
+    told = on_event(right, event("WITHDRAW", "9500", "-500", at_ms=6_000))
+    assert told.transfers.total == D(-500)
+    late = on_event(begun, event("DEPOSIT", "10500", "500", at_ms=2_000))
+    assert snapshots(late, 10_500).transfers.total == D(500)
