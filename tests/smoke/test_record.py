@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -34,17 +35,22 @@ def venue() -> Iterator[OwnVenue]:
     venue.close()
 
 
-def recorder(port: int, *words: str) -> subprocess.Popen[str]:
-    """Start `grinder record`."""
+@contextmanager
+def recorder(port: int, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `grinder record` while the test is in here, and no longer."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "grinder.cli", "record", *words],
         cwd=PROJECT,
         env=clean | addresses(port) | {"GRINDER_SYMBOLS": "BTCUSDT"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize(("name", "number"), [("plain.dat", signal.SIGINT), ("packed.gz", signal.SIGTERM)])
@@ -52,15 +58,15 @@ def test_record_when_ended_by_a_signal_then_every_stream_is_there_and_can_be_fed
     venue: OwnVenue, tmp_path: Path, name: str, number: signal.Signals
 ) -> None:
     file = tmp_path / name
-    program = recorder(venue.port, str(file), "--json")
 
     def kinds() -> set[type]:
         lines = list(read_lines(file)) if file.exists() else []
         return {type(decode_market(line.payload, 1, 1)) for line in lines if line.payload.endswith(b"}}")}
 
-    wait_for(lambda: kinds() >= {BookTop, MarkPrice, TradeTick}, "every stream is on the disk while it runs")
-    program.send_signal(number)
-    said, noted = program.communicate(timeout=ENDS_S)
+    with recorder(venue.port, str(file), "--json") as program:
+        wait_for(lambda: kinds() >= {BookTop, MarkPrice, TradeTick}, "every stream is on the disk while it runs")
+        program.send_signal(number)
+        said, noted = program.communicate(timeout=ENDS_S)
     assert program.returncode == Exit.OK, noted
     report = msgspec.json.decode(said)
     assert sorted(report["messages"]) == NAMES
@@ -76,8 +82,8 @@ def test_record_when_ended_by_a_signal_then_every_stream_is_there_and_can_be_fed
 
 def test_record_when_nobody_answers_then_it_names_what_is_missing_and_fails(tmp_path: Path) -> None:
     file = tmp_path / "none.gz"
-    program = recorder(free_port(), str(file), "--seconds", "1")
-    _, noted = program.communicate(timeout=ENDS_S)
+    with recorder(free_port(), str(file), "--seconds", "1") as program:
+        _, noted = program.communicate(timeout=ENDS_S)
     assert program.returncode == Exit.GATE
     assert "MARKET_CONNECT_FAILED" in noted
     assert "nothing came of btcusdt@bookTicker, btcusdt@markPrice@1s, btcusdt@aggTrade" in noted
@@ -86,8 +92,8 @@ def test_record_when_nobody_answers_then_it_names_what_is_missing_and_fails(tmp_
 def test_record_when_the_file_is_there_already_then_it_stays_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "kept"
     file.write_bytes(b"kept")
-    program = recorder(free_port(), str(file))
-    _, noted = program.communicate(timeout=ENDS_S)
+    with recorder(free_port(), str(file)) as program:
+        _, noted = program.communicate(timeout=ENDS_S)
     assert program.returncode == Exit.FAILURE
     assert "choose another name" in noted
     assert file.read_bytes() == b"kept"
@@ -111,9 +117,9 @@ def test_record_when_its_settings_are_wrong_then_nothing_is_recorded_of_another_
 
 @pytest.mark.parametrize("words", [("--seconds", "0"), ("--seconds", "soon"), ()])
 def test_record_when_called_wrongly_then_refused(words: tuple[str, ...]) -> None:
-    program = recorder(1, *words)
-    assert program.wait(timeout=ENDS_S) == Exit.FAILURE
-    program.communicate()
+    with recorder(1, *words) as program:
+        program.communicate(timeout=ENDS_S)
+    assert program.returncode == Exit.FAILURE
 
 
 def test_tape_when_the_disk_is_full_then_it_says_so_and_goes_on_without_writing(tmp_path: Path) -> None:
