@@ -330,9 +330,9 @@ class ExecutorService:
             return "no account snapshot yet"
         if now_mono_ns - account.snapshot_mono_ns > ACCOUNT_STALE_MS * NS_PER_MS:
             return "account snapshot is old"
-        begun_ns = self._recovery.begun_mono_ns + LIST_LAG_MS_MAX * NS_PER_MS
-        if self._config.limits.max_position_usd is not None and account.snapshot_mono_ns < begun_ns:
-            # Of what filled before, an earlier executor or leader knew; only an account that shows it can tell us.
+        shows_mono_ns = self._recovery.listed_mono_ns + LIST_LAG_MS_MAX * NS_PER_MS
+        if self._config.limits.max_position_usd is not None and account.snapshot_mono_ns < shows_mono_ns:
+            # What filled before we knew what rests, only an account that shows it can tell us.
             return "account snapshot may be older than the last fills from before the start"
         return "" if account.reconciled else "account differs from what we believe"
 

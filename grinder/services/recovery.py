@@ -98,8 +98,9 @@ class Recovery:
         self._origins: Counter[Origin] = Counter()
         self.exchange: Exchange | None = None
         self.instruments: dict[str, Instrument] = {}
-        self.begun_mono_ns = 0
-        """When it was begun last: what the venue did before that may be new to everybody here."""
+        self._listing = True
+        self.listed_mono_ns = 0
+        """When what rests was read first since the last beginning: what filled before may be new to everybody here."""
         take: dict[str, Callable[[Answer], bool]] = {
             MODE: self._take_position_mode,
             RULES: self._take_instruments,
@@ -123,7 +124,7 @@ class Recovery:
             if not order.reduce_only and (origin := self._unwanted_as(order)) is not None
         }
         self._newer_term = ""
-        self.begun_mono_ns = self._ports.clock.mono_ns()
+        self._listing = True
         self._questions.begin_stages_of_leader()
         self._settling.ask_all_now()
         self.on_timer()
@@ -191,6 +192,8 @@ class Recovery:
             # Somebody who puts a wrong mode right waits for us to see it.
             self._questions.ask_sooner(MODE, MODE_APART_MS)
         self._questions.on_timer()
+        # An answer that was outdated comes once more, and only that one counts.
+        self._listing = self._listing and not self.orders_known
         self._restored = {
             name
             for name in self._restored
@@ -243,6 +246,8 @@ class Recovery:
         if not _all_are(value, OpenOrder):
             return False
         assert isinstance(value, tuple)
+        if self._listing:
+            self.listed_mono_ns = self._ports.clock.mono_ns()
         self._sort(tuple(item for item in value if isinstance(item, OpenOrder)))
         return True
 

@@ -12,9 +12,10 @@ from grinder.model.frames import Envelope
 from grinder.model.orders import Amend, CommandRefused, OrderState, Side
 from grinder.model.reasons import DenyReason, PlanReason
 from grinder.model.units import NS_PER_MS, ZERO
-from grinder.model.venue import PlaceOrder, UserStreamUp
+from grinder.model.venue import PlaceOrder, QueryOpenOrders, UserStreamUp
 from tests.account_world import ExecutorWorld, limits, order_id
-from tests.fake_venue import MARK, SYMBOL, Outcome
+from tests.fake_venue import MARK, SYMBOL, FakeVenue, Outcome
+from tests.fakes import FakeClock
 
 D = Decimal
 CAP = 4 * MARK
@@ -170,3 +171,24 @@ def test_start_when_a_cap_is_set_then_new_risk_waits_for_an_account_that_shows_w
     assert not world.service.readiness()
     if capped:
         assert place(world, 4, "3") == EXCEEDED
+
+
+def test_start_when_what_rests_is_not_read_at_once_then_the_wait_for_the_account_counts_from_the_reading() -> None:
+    """What an older leader left may fill until then, and nobody here would know of it."""
+    venue = FakeVenue(FakeClock())
+    venue.outcomes[QueryOpenOrders] = [Outcome.LOST_BEFORE] * 3
+    world = ExecutorWorld(rules=limits(max_position_usd=CAP), exits=False, venue=venue)
+    waited_ms = 0
+    while world.service.readiness().startswith("OPEN_ORDERS"):
+        world.run(100)
+        waited_ms += 100
+        assert waited_ms < 10_000
+    assert waited_ms > LIST_LAG_MS_MAX
+    world.run(LIST_LAG_MS_MAX - 200)
+    assert world.service.readiness().startswith("account snapshot may be older")
+    assert place(world, 1, "1") == DenyReason.NOT_RECONCILED.value
+    world.run(400)
+    assert not world.service.readiness()
+    world.service.on_user_event(UserStreamUp())
+    world.run(200)
+    assert not world.service.readiness(), "what is read once more later begins no new wait"
