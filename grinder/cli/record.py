@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record; 0 every stream gave something, 1 one did not, 2 the file could not be made or written to its end.
+    """Record; 0 every stream gave something, 1 one did not, 2 the file could not be made, written or kept.
 
     Raises:
         SettingsError: what the feed is told is wrong, so that nobody records the market of another venue.
@@ -71,7 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         tape.close()
     silent = [name for plan in plans for name in plan.names if not tape.counts[name]]
-    _report(arguments, tape, silent, time.monotonic() - began_s)
+    try:
+        size = arguments.file.stat().st_size
+    except OSError as error:
+        print(f"{arguments.file}: {error.strerror}; somebody has taken it away meanwhile", file=sys.stderr)
+        return Exit.FAILURE
+    _report(arguments, tape, silent, size, time.monotonic() - began_s)
     if tape.failure is not None:
         print(f"{arguments.file}: {tape.failure.strerror}; what was written before is good", file=sys.stderr)
         return Exit.FAILURE
@@ -106,8 +111,7 @@ def _progress(tape: MarketTape) -> None:
         print(f"\r{tape.counts.total()} messages, Ctrl-C ends it ", end="", file=sys.stderr, flush=True)
 
 
-def _report(arguments: argparse.Namespace, tape: MarketTape, silent: Sequence[str], took_s: float) -> None:
-    size = arguments.file.stat().st_size
+def _report(arguments: argparse.Namespace, tape: MarketTape, silent: Sequence[str], size: int, took_s: float) -> None:
     if arguments.json:
         print_json(
             {
