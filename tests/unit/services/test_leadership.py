@@ -22,7 +22,7 @@ WORDS = (Word.ROLE, Word.TERM, Word.LEAD_DEADLINE_BOOT_NS, Word.RISK_DEADLINE_BO
 WELL_MS = 2_500
 """Long enough well to be elected, milliseconds."""
 
-GRD, ABC = SharedSettings(order_prefix="grd"), SharedSettings(order_prefix="abc")
+GRD = SharedSettings(order_prefix="grd")
 
 
 class WatchedBoard(FakeBoard):
@@ -281,45 +281,6 @@ def test_health_when_the_leader_cannot_reach_the_venue_then_it_has_time_to_conne
     node.unfit = "venue order path is down"
     node.run(UNFIT_MS_MAX + 4_000)
     assert node.told[-1] == ("hand_over", "not well: venue order path is down")
-
-
-# Settings of the leader before ---------------------------------------------------------------------
-
-
-def standby_of_another(cluster: FakeCluster, clock: FakeClock) -> Node:
-    node = Node(cluster, clock, "node-b", settings=ABC)
-    node.start()
-    node.run(WELL_MS)
-    return node
-
-
-def test_standby_when_the_leader_has_another_prefix_then_it_says_so_and_does_not_succeed_it() -> None:
-    first, cluster = leader()
-    second = standby_of_another(cluster, first.clock)
-    differs = "its settings are not those of node-a: GRINDER_ORDER_PREFIX: only here abc, only there grd"
-    assert second.leadership.why.endswith(differs)
-    assert ("SETTINGS_DIFFER", {"why": differs}) in second.log.events
-    second.run(20_000)
-    assert cluster.leader is None
-    assert "who led last" in second.leadership.why
-    assert not [request for request in second.store.asked if isinstance(request, Campaign)]
-    third = Node(cluster, first.clock, "node-c")
-    third.start()
-    third.run(WELL_MS + 6_000)
-    assert third.leads
-
-
-def test_standby_when_the_leader_with_another_prefix_resigned_then_it_succeeds_it_and_stays() -> None:
-    first, cluster = leader()
-    second = standby_of_another(cluster, first.clock)
-    first.leadership.stop()
-    first.leadership.release(clean=True)
-    first.store.pump()
-    second.run(WELL_MS + 1_000)
-    assert second.leads
-    second.run(20_000)
-    assert second.leads
-    assert [what for what, _ in second.told] == ["won"]
 
 
 # The way out --------------------------------------------------------------------------------------
