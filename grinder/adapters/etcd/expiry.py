@@ -1,6 +1,6 @@
 """When our certificates towards etcd end, for the metrics: looked at now and then, for they are replaced while we run.
 
-A thread of its own: the folder may be on a disk that hangs, and nothing else must wait for it.
+A thread of its own: the folder may be on a disk that hangs, and nothing must wait for it, nor end because it fell.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class EtcdStores:
             self._lane("trip", trips, LatchClient(trips, cluster, clock).perform),
             self._lane("latch", others, LatchClient(others, cluster, clock).perform),
         )
-        self._expiry = ExpiryWatch(access.files, self._tell_end, self._mourn) if access.ca_file else None
+        self._expiry = ExpiryWatch(access.files, self._tell_end, self._forgo) if access.ca_file else None
         self.leases = EtcdLeaseStore(self._lanes[0])
         self.latches = EtcdLatchStore(self._lanes[1], self._lanes[2], self._begin_watch)
 
@@ -221,6 +221,11 @@ class EtcdStores:
 
     def _mourn(self, thread: str, error: BaseException) -> None:
         self._post(partial(self._end, thread, error))
+
+    def _forgo(self, thread: str, error: BaseException) -> None:
+        """Go on without a thread that nobody waits for: its gauge shows that nobody knows."""
+        self._post(lambda: self._log.event("ETCD_THREAD_FELL", thread=thread, why=repr(error)))
+        self._tell_end(0.0)
 
     def _end(self, thread: str, error: BaseException) -> NoReturn:
         self._log.event("ETCD_THREAD_FELL", thread=thread, why=repr(error))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ import uvloop
 
 from grinder.adapters.clock import SystemClock
 from grinder.adapters.etcd.connection import Access, KnownRevision
+from grinder.adapters.etcd.identity import Files
 from grinder.adapters.etcd.stores import EtcdStores
 from grinder.adapters.etcd.watch import Doorbell
 from grinder.adapters.etcd.worker import Worker
@@ -22,6 +25,7 @@ from grinder.adapters.telemetry import Recorder
 from grinder.model.cluster import NoAnswer, ReadCluster
 from grinder.model.control import Process
 from grinder.services.loop import Identity, ServiceLoop
+from tests.etcd_certificates import Authority
 from tests.fakes import FakeBoard
 from tests.free_ports import HOST, free_ports
 from tests.market import RecordingLog, RecordingPublisher, RecordingTelemetry
@@ -112,6 +116,30 @@ def test_doorbell_when_its_thread_falls_then_it_is_told() -> None:
     bell.close(PATIENCE_S)
     ((name, error),) = fell
     assert (name, str(error)) == ("etcd-watch", "nobody counts")
+
+
+def test_expiry_when_its_thread_falls_then_the_gauge_shows_that_nobody_knows_and_the_process_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall(files: Files) -> None:
+        raise LookupError("no such certificate")
+
+    monkeypatch.setattr("grinder.adapters.etcd.expiry.ending_of", fall)
+    log, telemetry = RecordingLog(), RecordingTelemetry()
+    own = Authority(tmp_path, "ca", datetime.timedelta(days=1)).identity("node", datetime.timedelta(days=1))
+
+    async def main() -> None:
+        (port,) = free_ports(1)
+        files = (str(own.ca), str(own.cert), str(own.key))
+        with EtcdStores(Access((f"{HOST}:{port}",), "c", 0.2, *files), SystemClock(), telemetry, log):
+            while not (log.events and telemetry.gauges):
+                await asyncio.sleep(0.001)
+
+    uvloop.run(asyncio.wait_for(main(), PATIENCE_S))
+    assert log.events == [
+        ("ETCD_THREAD_FELL", {"thread": "etcd-certificate", "why": "LookupError('no such certificate')"})
+    ]
+    assert telemetry.gauges == {("grinder_etcd_certificate_end_seconds",): 0.0}
 
 
 def test_worker_when_its_work_ends_then_nobody_is_told() -> None:
