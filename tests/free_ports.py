@@ -8,7 +8,7 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 LOWEST, HIGHEST = 12_000, 32_000
-"""Outgoing connections take theirs above these, so none is taken by chance while the program that has it is down."""
+"""Below those of outgoing connections on most hosts."""
 
 TRIES_MAX: Final = 1000
 _random: Final = SystemRandom()
@@ -31,18 +31,19 @@ def free_ports(count: int) -> list[int]:
 
 
 def _keep(ports: list[int]) -> bool:
-    """Take the ports among tests, by names that the kernel frees with this process; tell whether all were free."""
-    marks: list[socket.socket] = []
+    """Take the ports, until this process ends; tell whether all were free."""
+    taken: list[socket.socket] = []
     for port in ports:
-        mark = socket.socket(socket.AF_UNIX)
-        marks.append(mark)
+        mark = socket.socket()
+        taken.append(mark)
         try:
-            mark.bind(f"\0grinder-test-port-{port}")
-            with socket.socket() as probe:
-                probe.bind((HOST, port))
+            mark.bind((HOST, port))
         except OSError:
-            for each in marks:
+            for each in taken:
                 each.close()
             return False
-    _kept.extend(marks)
+        # Taken alone; from here on a server, which binds in this way, may listen there beside us. No test takes it so,
+        # and no outgoing connection is given a port that somebody holds.
+        mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _kept.extend(taken)
     return True

@@ -75,9 +75,12 @@ class TreeUnderTest:
         )
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
-        """Start the tree and wait until every program of ``programs`` runs."""
+        """Start the tree and wait until every program of ``programs`` runs; where one does not, end it and say why."""
         self.door = self.front_door(*flags)
-        wait_for(lambda: self.running() == self.programs, "every program RUNNING", START_S)
+        try:
+            wait_for(self._started, "every program RUNNING", START_S)
+        except AssertionError as error:
+            raise AssertionError(self._account()) from error
         return self.door
 
     def states(self) -> dict[str, str]:
@@ -179,6 +182,21 @@ class TreeUnderTest:
         """Close, and remove the directories."""
         self.close()
         shutil.rmtree(self.root)
+
+    def _started(self) -> bool:
+        assert self.door is not None
+        assert self.door.poll() is None, "the front door ended"
+        return self.running() == self.programs
+
+    def _account(self) -> str:
+        """End a tree that did not start; return what is known of it, what tells most on the first line."""
+        assert self.door is not None
+        states, code = self.states(), self.door.poll()
+        said = self.close()
+        logs = {path.name: path.read_text(errors="replace").splitlines() for path in (self.root / "log").glob("*.*")}
+        lame = {name: (state, logs.get(f"{name}.out", [])[-1:]) for name, state in states.items() if state != "RUNNING"}
+        first = f"the tree did not start: front door {code} {said.splitlines()[-1:]}, not running {lame or states}"
+        return "\n".join([first, said, *(f"{name}: {line}" for name, lines in logs.items() for line in lines[-20:])])
 
     def _programs(self) -> tuple[Program, ...]:
         try:
