@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 from functools import partial
-from math import inf
 from typing import Final
 
 from grinder.cli.acts import Scene, conclude, keep_evidence, scene_of
 from grinder.cli.beside import Beside
+from grinder.cli.host import positive_seconds
 from grinder.cli.kill import kill_evidence, tell_cluster, trip_board, trip_host
 from grinder.core.emergency import Result
 from grinder.core.exit_record import ExitReport, exit_file
@@ -43,24 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, and every option of run_trading: what the tree was started with says which account it is."""
     parser.add_argument("--yes", action="store_true", help="do it; without, only show what would be done")
     parser.add_argument(
-        "--timeout-s", type=_seconds, default=TIMEOUT_S, metavar="S", help="give up after this, seconds"
+        "--timeout-s", type=positive_seconds, default=TIMEOUT_S, metavar="S", help="give up after this, seconds"
     )
     add_flags(parser.add_argument_group("options of run_trading"))
-
-
-def _seconds(text: str) -> float:
-    """Return a time to wait.
-
-    Raises:
-        ArgumentTypeError: it is no finite number above 0.
-    """
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
-    return seconds
 
 
 def run(arguments: argparse.Namespace) -> int:

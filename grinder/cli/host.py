@@ -1,9 +1,12 @@
-"""What every command of a host needs: the settings as far as they can be read, and JSON or lines on stdout."""
+"""What the commands of a host share: settings as far as they can be read, arguments, JSON and tables to print."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -25,3 +28,24 @@ def lenient_settings() -> Settings:
 def print_json(value: Any) -> None:
     """Print one value as indented JSON."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def positive_seconds(text: str) -> float:
+    """Return a time that an argument names, seconds.
+
+    Raises:
+        ArgumentTypeError: it is no finite number above 0.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
+
+
+def padded(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of equal length as lines, their columns one below the other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

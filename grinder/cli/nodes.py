@@ -13,6 +13,7 @@ import msgspec
 
 from grinder.adapters.board import attach_reader
 from grinder.adapters.scrape import fetch
+from grinder.cli.host import padded
 from grinder.cli.status import read_board
 from grinder.model.board import Word
 from grinder.model.control import HaRole, Process
@@ -22,7 +23,6 @@ from grinder.ports import Board, Clock
 
 DOWN: Final = "down"
 _HEAD: Final = ("node", "role", "term", "loop", "lead s", "risk s", "orders", "not ready because")
-_WHY: Final = len(_HEAD) - 1
 
 
 class Seat(msgspec.Struct, frozen=True):
@@ -75,12 +75,7 @@ def look_at(seat: Seat, clock: Clock) -> NodeLook:
 
 def table(looks: Sequence[NodeLook], width: int) -> list[str]:
     """Return a head line and one line per node, none longer than ``width`` characters."""
-    rows = [_HEAD, *(_row(look) for look in looks)]
-    widths = [max(len(row[column]) for row in rows) for column in range(_WHY)]
-    lines = (
-        "  ".join((*(cell.ljust(size) for cell, size in zip(row, widths, strict=False)), row[_WHY])) for row in rows
-    )
-    return [line.rstrip()[:width] for line in lines]
+    return [line[:width].rstrip() for line in padded([_HEAD, *(_row(look) for look in looks)])]
 
 
 def _look(seat: Seat, board: Board, clock: Clock) -> NodeLook:

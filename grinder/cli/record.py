@@ -20,7 +20,7 @@ from typing import Final
 from grinder.adapters.binance.market_stream import MarketStream, StreamPlan, plan_streams
 from grinder.adapters.binance.market_tape import MarketTape
 from grinder.adapters.clock import SystemClock
-from grinder.cli.host import print_json
+from grinder.cli.host import positive_seconds, print_json
 from grinder.model.control import Exit, Process
 from grinder.model.market import StreamKind
 from grinder.settings import Settings, StreamMode, load
@@ -45,7 +45,7 @@ class _Notes:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the file, how long, and ``--json``."""
     parser.add_argument("file", type=Path, help="where to; must not be there yet; packed if the name ends in .gz")
-    parser.add_argument("--seconds", type=_seconds, help="end after so many; otherwise Ctrl-C ends it")
+    parser.add_argument("--seconds", type=positive_seconds, help="end after so many; otherwise Ctrl-C ends it")
     parser.add_argument("--json", action="store_true", help="print what was recorded as JSON")
 
 
@@ -132,10 +132,3 @@ def _report(arguments: argparse.Namespace, tape: MarketTape, silent: Sequence[st
     print(f"{tape.counts.total()} messages in {took_s:.1f} s, {size / _MIB:.2f} MiB: {arguments.file}{gaps}")
     if silent:
         print(f"nothing came of {', '.join(silent)}", file=sys.stderr)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no time; a number of seconds above 0")
-    return value

@@ -7,7 +7,7 @@ import os
 import sys
 
 from grinder.cli.documents import settings_document
-from grinder.cli.host import print_json
+from grinder.cli.host import padded, print_json
 from grinder.model.control import Exit
 from grinder.settings import add_flags, explain, flag_values, missing_files, notes, read_secret_file
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems += missing_files(settings)
     remarks = () if problems else notes(settings)
     if arguments.json:
-        rows = [
+        values = [
             {
                 "name": entry.name,
                 "value": entry.value,
@@ -39,15 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
             for entry in entries
         ]
         facts: dict[str, object] = {"ok": not problems, "problems": problems, "notes": remarks}
-        print_json({"settings": rows} | facts if arguments.action == "show" else facts)
+        print_json({"settings": values} | facts if arguments.action == "show" else facts)
     else:
         if arguments.action == "show":
-            _print_table(
-                [
-                    (entry.name, _shown(entry.value, entry.unit), _origin(entry.name, entry.origin, flags))
-                    for entry in entries
-                ]
-            )
+            rows = [
+                (entry.name, _shown(entry.value, entry.unit), _origin(entry.name, entry.origin, flags))
+                for entry in entries
+            ]
+            print("\n".join(padded(rows)))
         print("\n".join([*(f"note: {remark}" for remark in remarks)]), end="\n" if remarks else "")
         print("\n".join(problems) if problems else "settings are right", file=sys.stderr if problems else sys.stdout)
     return Exit.CONFIGURATION if problems else Exit.OK
@@ -61,9 +60,3 @@ def _shown(value: str, unit: str) -> str:
     if not value:
         return "-"
     return f"{value} {unit}" if unit else value
-
-
-def _print_table(rows: list[tuple[str, str, str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for name, value, origin in rows:
-        print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}")

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.cli.host import lenient_settings
+from grinder.cli.host import lenient_settings, padded, positive_seconds
 from grinder.cli.status import Status, answer_of, collect, exit_code, lines_of
 from grinder.model.control import Exit
 from grinder.settings import Settings
@@ -113,7 +113,9 @@ class Details(msgspec.Struct, frozen=True):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how often, and ``--once``."""
     parser.add_argument("--once", action="store_true", help="print one screen and end, as where there is no terminal")
-    parser.add_argument("--seconds", type=_seconds, default=PERIOD_S, help="time between two looks (default 1)")
+    parser.add_argument(
+        "--seconds", type=positive_seconds, default=PERIOD_S, help="time between two looks (default 1, at least 0.2)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -130,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
             size = shutil.get_terminal_size()
             sys.stdout.write(painted(lines, size.columns, size.lines))
             sys.stdout.flush()
-            if key_within(arguments.seconds):
+            if key_within(max(arguments.seconds, PERIOD_S_MIN)):
                 break
     return Exit.OK
 
@@ -184,14 +186,15 @@ def _account(details: Details) -> list[str]:
         f"synced {account.age_s:.1f} s ago{doubt}",
     ]
     rows = [(each.symbol, each.qty, f"{each.entry:.2f}", f"{each.pnl:.2f}") for each in account.positions]
-    return [*lines, *_table(("position", "quantity", "entry", "unrealized"), rows, "flat")]
+    return [*lines, *(padded([("position", "quantity", "entry", "unrealized"), *rows]) if rows else ["flat"])]
 
 
 def _orders(orders: Sequence[Order]) -> list[str]:
     """Return the orders as in a book: the highest price of each symbol first."""
     book = sorted(orders, key=lambda each: (each.symbol, -each.price))
     rows = [(each.symbol, each.side, each.kind, each.state, f"{each.price:f}", each.qty, each.filled) for each in book]
-    return _table(("order", "side", "kind", "state", "price", "quantity", "filled"), rows, "no orders")
+    head = ("order", "side", "kind", "state", "price", "quantity", "filled")
+    return padded([head, *rows]) if rows else ["no orders"]
 
 
 def _fills(fills: Sequence[Fill]) -> list[str]:
@@ -207,16 +210,8 @@ def _fills(fills: Sequence[Fill]) -> list[str]:
         )
         for each in fills[:FILLS_SHOWN]
     ]
-    return _table(("fill", "symbol", "side", "kind", "price", "quantity", "realised"), rows, "no fills yet")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> list[str]:
-    if not rows:
-        return [empty]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    return [
-        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
-    ]
+    head = ("fill", "symbol", "side", "kind", "price", "quantity", "realised")
+    return padded([head, *rows]) if rows else ["no fills yet"]
 
 
 @contextlib.contextmanager
@@ -239,10 +234,3 @@ def _terminal() -> Iterator[Callable[[float], bool]]:
         termios.tcsetattr(keys, termios.TCSADRAIN, before)
         sys.stdout.write(_LEAVE)
         sys.stdout.flush()
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not PERIOD_S_MIN <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: at least {PERIOD_S_MIN} seconds")
-    return value
