@@ -6,7 +6,7 @@ import http.client
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ EVERY_S = (0.01, 0.1)
 
 GROWTH = 0.05
 """By how much of the time waited so far the pause grows."""
+
+CLUES: Final[list[Callable[[], str]]] = []
+"""What tells in one line how something stands that tests wait for; asked when a wait was in vain."""
 
 NOT_YET = (OSError, http.client.HTTPException, GrinderError)
 """What a question to a process raises that has just been started, or has no time to answer: it is asked again."""
@@ -41,7 +44,8 @@ def wait_for(condition: Callable[[], T], what: str, bound_s: float = PATIENCE_S,
             unanswered = error
         waited_s = time.monotonic() - began
         if waited_s > bound_s:
-            raise AssertionError(f"not within {bound_s} s: {what}") from unanswered
+            clues = "".join(f"; {clue()}" for clue in CLUES)
+            raise AssertionError(f"not within {bound_s} s: {what}{clues}") from unanswered
         time.sleep(every_s or min(EVERY_S[0] + GROWTH * waited_s, EVERY_S[1]))
 
 

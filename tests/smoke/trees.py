@@ -22,7 +22,7 @@ from grinder.adapters.supervisor_client import Program, SupervisorClient, Superv
 from grinder.model.board import Word
 from grinder.model.control import FsmState
 from tests.free_ports import free_ports
-from tests.smoke.conditions import PATIENCE_S, wait_for
+from tests.smoke.conditions import CLUES, PATIENCE_S, wait_for
 from tests.smoke.venues import ANSWER_S, VenueView
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -81,7 +81,22 @@ class TreeUnderTest:
             wait_for(self._started, "every program RUNNING", START_S)
         except AssertionError as error:
             raise AssertionError(self._account()) from error
+        CLUES.append(self.status_line)
         return self.door
+
+    def status_line(self) -> str:
+        """Return what `grinder status` says of this tree, in one line."""
+        done = subprocess.run(
+            [sys.executable, "-m", "grinder.cli", "status"],
+            cwd=PROJECT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=ANSWER_S,
+            check=False,
+        )
+        return f"{self.run_dir}: {' | '.join(done.stdout.splitlines())}"
 
     def states(self) -> dict[str, str]:
         """Return the state of each program; empty while supervisord does not answer."""
@@ -167,6 +182,8 @@ class TreeUnderTest:
     def close(self) -> str:
         """End whatever still lives, and return what the front door printed."""
         said = ""
+        if self.status_line in CLUES:
+            CLUES.remove(self.status_line)
         if self.door is not None:
             if self.door.poll() is None:
                 self.door.send_signal(signal.SIGTERM)
