@@ -24,7 +24,7 @@ from grinder.adapters.evidence_writer import EvidenceWriter
 from grinder.adapters.journal_files import NO_ROOM
 from grinder.adapters.latch import host_latch
 from grinder.adapters.latch_watch import LatchWatch
-from grinder.adapters.lock import SlotLock
+from grinder.adapters.lock import LOOK_S_MAX, SlotLock
 from grinder.adapters.log import EventLog
 from grinder.adapters.override import restore_override
 from grinder.adapters.parent import end_with_supervisor
@@ -210,7 +210,8 @@ def _assemble(process: Process, settings: Settings) -> Boot:
 def _take_slot(process: Process, settings: Settings) -> None:
     """Hold the process's slot in the run directory and in the state directory: neither may have a second owner."""
     directories = dict.fromkeys((settings.run_dir, settings.state_dir))
-    _held.extend(SlotLock(directory / f"{process}.lock", f"{process} ({directory})") for directory in directories)
+    # `grinder status` looks at the slots, and `grinder reset` holds those of the dead: a start outlasts both.
+    _held.extend(SlotLock(path / f"{process}.lock", f"{process} ({path})", LOOK_S_MAX) for path in directories)
 
 
 def _refuse(code: Exit, *problems: str) -> NoReturn:

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from grinder.adapters.lock import SlotLock, require_free
+from grinder.adapters.lock import LOOK_S_MAX, SlotLock, require_free
 from grinder.model.errors import AlreadyRunningError
 
 HOLDER = """
@@ -43,3 +44,14 @@ def test_lock_when_released_then_free_again_and_the_pid_is_ours(tmp_path: Path) 
     assert path.read_text() == f"{os.getpid()}\n"
     lock.release()
     require_free(path, "slot")
+
+
+def test_lock_when_somebody_only_looks_then_a_start_outlasts_the_look(tmp_path: Path) -> None:
+    path = tmp_path / "slot.lock"
+    look = SlotLock(path, "slot")
+    with pytest.raises(AlreadyRunningError):
+        SlotLock(path, "slot")
+    ends = threading.Timer(LOOK_S_MAX / 10, look.release)
+    ends.start()
+    SlotLock(path, "slot", 100 * LOOK_S_MAX).release()
+    ends.join()
