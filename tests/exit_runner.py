@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grinder.core.closing import Dust
 from grinder.core.emergency import Exit, ExitPlan, Result, Step, answered, start, wake
 from grinder.model.venue import VenueReply
 from tests.engine_world import instrument
@@ -19,6 +20,7 @@ class Runner:
         self.results: list[Result] = []
         self.cancelled = 0
         self.closed = 0
+        self.dust: tuple[Dust, ...] = ()
         self.exit = Exit()
         self.apply(start(self.exit, plan))
 
@@ -28,6 +30,7 @@ class Runner:
             self.results.append(step.result)
             self.cancelled += step.cancelled
             self.closed += step.closed
+            self.dust = step.dust
         for request in step.requests:
             replies: list[VenueReply] = []
             self.venue.submit(request, replies.append)

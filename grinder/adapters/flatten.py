@@ -16,17 +16,19 @@ from grinder.adapters.binance.sign import Signer
 from grinder.adapters.binance.stops import Stops
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
 from grinder.adapters.binance.venue_time import OwnTime, TimedVenue
-from grinder.core.emergency import Exit, ExitPlan, Request, Result, Step, abandon, answered, start, wake
+from grinder.core.emergency import ENDED, Exit, ExitPlan, Request, Step, abandon, answered, start, wake
 from grinder.core.exit_record import ExitRecord, ExitReport
 from grinder.model.instrument import Instrument
 from grinder.model.orders import INTENTS_PER_INCARNATION
 from grinder.model.units import MS_PER_S, NS_PER_MS, NS_PER_S
 from grinder.model.venue import (
+    Advice,
     Confirmed,
     Exchange,
     PlaceOrder,
     QueryInstruments,
     QueryServerTime,
+    Rejected,
     VenueReply,
     VenueRequest,
 )
@@ -82,6 +84,7 @@ class Flatten:
         self._say = say
         self._time = OwnTime(clock)
         self._instruments: dict[str, Instrument] = {}
+        self._asks_rules = False
         self._exit = Exit()
         self._generation = 0
         self._moved_mono_ns = 0
@@ -102,13 +105,13 @@ class Flatten:
         self._sequence_base = seconds * INTENTS_PER_INCARNATION + INTENTS_PER_INCARNATION // 2
 
     async def run(self, timeout_s: float) -> ExitReport:
-        """Leave the market; try again until it is proved or ``timeout_s`` is over."""
+        """Leave the market; try again until it is proved, or nothing is left that an order closes, or time is over."""
         deadline_mono_ns = self._clock.mono_ns() + int(timeout_s * NS_PER_S)
         await self._wire.start()
         try:
             await self._prepare()
             self._apply(start(self._exit, self._plan()))
-            while self._record.report().result is not Result.SUCCESS and self._clock.mono_ns() < deadline_mono_ns:
+            while self._record.report().result not in ENDED and self._clock.mono_ns() < deadline_mono_ns:
                 await asyncio.sleep(_TICK_S)
                 self._on_tick()
         finally:
@@ -124,10 +127,25 @@ class Flatten:
         time, rules = await asyncio.gather(self._ask(QueryServerTime()), self._ask(QueryInstruments()))
         if time is None or not self._time.take(asked_boot_ns, time):
             self._say("note: the venue's clock is not known; ours is taken for it")
-        if isinstance(rules, Confirmed) and isinstance(rules.value, Exchange):
-            self._instruments = {each.symbol: each for each in rules.value.instruments}
-        else:
+        if rules is None or not self._take_rules(rules):
             self._say("note: the venue's order sizes are not known; positions are closed in one order each")
+
+    def _take_rules(self, reply: VenueReply) -> bool:
+        """Take the order sizes in force; return whether the reply has them."""
+        if not isinstance(reply, Confirmed) or not isinstance(reply.value, Exchange):
+            return False
+        self._instruments = {each.symbol: each for each in reply.value.instruments}
+        return True
+
+    def _ask_rules(self) -> None:
+        """Ask for the order sizes again, for the next attempt; one question at a time."""
+        if not self._asks_rules:
+            self._asks_rules = True
+            self._venue.submit(QueryInstruments(), self._on_rules)
+
+    def _on_rules(self, reply: VenueReply) -> None:
+        self._asks_rules = False
+        self._take_rules(reply)
 
     async def _ask(self, request: VenueRequest) -> VenueReply | None:
         reply: asyncio.Future[VenueReply] = asyncio.get_running_loop().create_future()
@@ -152,7 +170,7 @@ class Flatten:
         now = self._clock.mono_ns()
         if self._exit.awaiting and now - self._moved_mono_ns > SILENCE_MS_MAX * NS_PER_MS:
             self._generation += 1
-            self._apply(abandon(self._exit, now))
+            self._apply(abandon(self._exit, self._plan(), now))
         self._apply(wake(self._exit, self._plan(), now))
 
     def _apply(self, step: Step) -> None:
@@ -165,11 +183,15 @@ class Flatten:
                 f"attempt {self._record.report().attempts}: {step.result}, {step.cancelled} orders cancelled, "
                 f"{step.closed} positions closed"
             )
+            for dust in step.dust:
+                self._say(f"left: {dust.text}, which no order closes")
         for request in step.requests:
             self._venue.submit(request, partial(self._on_reply, self._generation, request))
 
     def _on_reply(self, generation: int, request: Request, reply: VenueReply) -> None:
         if isinstance(request, PlaceOrder):
             self._say(self._record.answered(request, reply))
+            if isinstance(reply, Rejected) and reply.advice is Advice.FILTER:
+                self._ask_rules()
         if generation == self._generation:
             self._apply(answered(self._exit, request, reply, self._plan(), self._clock.mono_ns()))

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave; 0 flat and no order open, 1 refused, 2 not proved in time."""
+    """Leave; 0 flat and no order open, 1 refused, 2 not proved in time, or dust is left that no order closes."""
     environ = os.environ | flag_values(arguments)
     _, problems, settings = explain(environ, read_file=read_secret_file)
     for problem in problems:
@@ -92,11 +92,18 @@ def _verdict(outcome: ExitReport) -> tuple[Exit, str]:
             f"FLAT: no position and no open order; {outcome.cancelled} orders cancelled, "
             f"{outcome.closed} positions closed"
         )
+    dust = "; ".join(each.text for each in outcome.left_dust)
+    if outcome.result is Result.DUST:
+        return Exit.FAILURE, (
+            f"NOT FLAT: left is {dust}, which no order closes; no order is open and every other position is closed; "
+            f"close it on the venue's own page"
+        )
     looked = outcome.left_orders is not None and outcome.left_conditional is not None
     orders = len((outcome.left_orders or ()) + (outcome.left_conditional or ())) if looked else "unknown"
     positions = "unknown" if outcome.left_positions is None else len(outcome.left_positions)
     rows = f", unreadable rows {outcome.left_unreadable}" if outcome.left_unreadable else ""
-    text = f"NOT PROVED FLAT: orders left {orders}, positions left {positions}{rows}; go to the venue's own page"
+    small = f", of which no order closes {dust}" if dust else ""
+    text = f"NOT PROVED FLAT: orders left {orders}, positions left {positions}{small}{rows}; go to the venue's own page"
     return Exit.FAILURE, text
 
 

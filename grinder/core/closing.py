@@ -1,5 +1,9 @@
 """Orders that close positions: MARKET first, and IOC orders within a slippage cap where MARKET does not do it.
 
+Quantities are whole steps of the rules in force, never more than is held. What is less than the smallest order, as
+where the venue made a step coarser meanwhile, is dust: no order closes it. An order for more than is held, which
+reduce-only would cut, and a conditional order that closes all are not used: nothing says that either lifts the step.
+
 Must never make an order that could open or grow a position: one-way orders are reduce-only, hedged ones name the side
 of the position.
 
@@ -42,16 +46,51 @@ class ClosingPlan(msgspec.Struct, frozen=True):
     slippage_bps_max: int
 
 
+class Dust(msgspec.Struct, frozen=True):
+    """A position that no order closes. ``qty``: as held, signed; ``smallest_qty``: of an order; base units."""
+
+    symbol: str
+    position_side: PositionSide
+    qty: Decimal
+    smallest_qty: Decimal
+
+    @property
+    def text(self) -> str:
+        """What people are told."""
+        return f"{self.symbol} {self.qty} {self.position_side} (smallest order {self.smallest_qty})"
+
+
+def dust_of(positions: tuple[Position, ...], instruments: dict[str, Instrument]) -> tuple[Dust, ...]:
+    """Return those of the positions of which no order closes any part, be it MARKET or LIMIT.
+
+    None whose symbol has no known rules is one: the venue judges.
+    """
+    dust = []
+    for position in positions:
+        rules = instruments.get(position.symbol)
+        if rules is not None and abs(position.qty) < (smallest := smallest_order(rules)):
+            dust.append(Dust(position.symbol, position.position_side, position.qty, smallest))
+    return tuple(dust)
+
+
+def smallest_order(rules: Instrument) -> Decimal:
+    """Return the least quantity that a closing order may have, base units: of MARKET or LIMIT, whichever is less."""
+    steps = ((rules.step_size, rules.min_qty), (rules.market_step_size, rules.market_min_qty))
+    return min(max(step, ceil_to(least, step)) for step, least in steps)
+
+
 def market_orders(positions: tuple[Position, ...], plan: ClosingPlan) -> tuple[PlaceOrder, ...]:
     """Return the MARKET orders that close positions, in chunks of what the venue takes at once.
 
-    Without known rules a position is closed in one order, for the venue to judge.
+    Without known rules a position is closed in one order, for the venue to judge; dust makes none.
     """
 
     def chunks(position: Position) -> tuple[Decimal, ...]:
         rules = plan.instruments.get(position.symbol)
         qty = abs(position.qty)
-        return (qty,) if rules is None else _chunks(qty, rules.market_max_qty, rules.market_step_size)
+        if rules is None:
+            return (qty,)
+        return _chunks(qty, rules.market_max_qty, rules.market_step_size, rules.market_min_qty)
 
     return _orders(positions, plan, OrderType.MARKET, chunks, lambda position: ZERO)
 
@@ -73,7 +112,7 @@ def ladder_orders(positions: tuple[Position, ...], plan: ClosingPlan, rung: int)
 
     def chunks(position: Position) -> tuple[Decimal, ...]:
         rules = plan.instruments[position.symbol]
-        return _chunks(abs(position.qty), rules.max_qty, rules.step_size)
+        return _chunks(abs(position.qty), rules.max_qty, rules.step_size, rules.min_qty)
 
     orders = _orders(priced, plan, OrderType.LIMIT, chunks, price)
     blind = tuple(each for each in positions if each not in priced)
@@ -116,11 +155,10 @@ def _orders(
     )
 
 
-def _chunks(qty: Decimal, most: Decimal, step: Decimal) -> tuple[Decimal, ...]:
-    """Split a quantity at the venue's maximum."""
-    if qty <= most:
-        return (qty,)
+def _chunks(qty: Decimal, most: Decimal, step: Decimal, least: Decimal) -> tuple[Decimal, ...]:
+    """Split the whole steps of a quantity at the venue's maximum; what is less than its minimum is left out."""
+    qty = floor_to(qty, step)
     chunk = max(step, floor_to(most, step))
     whole = min(int(qty / chunk), CHUNKS_MAX)
     rest = qty - whole * chunk
-    return (chunk,) * whole + ((rest,) if ZERO < rest < chunk else ())
+    return (chunk,) * whole + ((rest,) if max(step, least) <= rest < chunk else ())

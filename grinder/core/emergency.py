@@ -2,12 +2,12 @@
 
 Everything is regular and conditional orders, and positions. What MARKET orders do not close (refused with -4131, or
 expired with a remainder) goes to IOC orders within a slippage cap, a few rungs of them per attempt. Each attempt ends
-in success, partial or error; anything but success is tried again for ever with a bounded backoff. Must never take a
-query that failed for *flat* or *no orders*, and never call it done while something is left. Rows that cannot be read
-keep it from success and from nothing else: what is known is cancelled and closed.
+in success, dust, partial or error; the last two are tried again for ever with a bounded backoff. Must never take a
+query that failed for *flat* or *no orders*, and never call it done while something is left that an order closes. Rows
+that cannot be read keep it from success and from nothing else: what is known is cancelled and closed.
 
 Invariant: ``success`` is returned only after a confirmed empty position list and, later, confirmed empty lists of
-regular and of conditional orders.
+regular and of conditional orders; ``dust`` after the same with positions that are smaller than any order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.closing import RUNGS_MAX, ClosingPlan, ladder_orders, market_orders
+from grinder.core.closing import RUNGS_MAX, ClosingPlan, Dust, dust_of, ladder_orders, market_orders
 from grinder.model.account import OpenOrder, Position, UnreadableRows
 from grinder.model.conditional import CancelAllConditional, ConditionalOrder, QueryOpenConditional
 from grinder.model.instrument import Instrument
@@ -78,8 +78,13 @@ class Result(StrEnum):
     """How an attempt ended."""
 
     SUCCESS = "success"
+    DUST = "dust"
     PARTIAL = "partial"
     ERROR = "error"
+
+
+ENDED: Final = frozenset({Result.SUCCESS, Result.DUST})
+"""Results after which an exit only looks from time to time: nothing is left, or nothing that an order closes."""
 
 
 class ExitPlan(msgspec.Struct, frozen=True):
@@ -154,7 +159,8 @@ _POSITIONS: Final = QueryPositions(for_exit=True)
 class Step(msgspec.Struct, frozen=True):
     """The exit after an input, what to send, and how the attempt ended if it did.
 
-    ``cancelled`` and ``closed``: orders and positions that the attempt found and proved gone.
+    ``cancelled`` and ``closed``: orders and positions that the attempt found and proved gone; ``dust``: what is left at
+    its end that no order closes.
     """
 
     exit: Exit
@@ -162,6 +168,7 @@ class Step(msgspec.Struct, frozen=True):
     result: Result | None = None
     cancelled: int = 0
     closed: int = 0
+    dust: tuple[Dust, ...] = ()
 
 
 def start(exit: Exit, plan: ExitPlan) -> Step:
@@ -169,29 +176,14 @@ def start(exit: Exit, plan: ExitPlan) -> Step:
     requests: tuple[Request, ...] = (*_ORDERS, _POSITIONS)
     if not exit.quiet:
         requests += _cancel_all(set(plan.symbols))
-    return Step(
-        msgspec.structs.replace(
-            exit,
-            phase=Phase.SURVEY,
-            attempt=exit.attempt + 1,
-            awaiting=len(requests),
-            tries=0,
-            failed=False,
-            rung=0,
-            market_refused=False,
-            held_ms=0,
-            heard=False,
-            orders=None,
-            conditional=None,
-            positions=None,
-            hidden_orders=0,
-            hidden_conditional=0,
-            hidden_positions=0,
-            found_orders=0,
-            found_positions=0,
-        ),
-        requests,
+    begun = Exit(
+        phase=Phase.SURVEY,
+        attempt=exit.attempt + 1,
+        awaiting=len(requests),
+        quiet=exit.quiet,
+        orders_sent=exit.orders_sent,
     )
+    return Step(begun, requests)
 
 
 def wake(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
@@ -217,9 +209,9 @@ def answered(exit: Exit, request: Request, reply: VenueReply, plan: ExitPlan, no
     return _AFTER[exit.phase](exit, plan, now_mono_ns)
 
 
-def abandon(exit: Exit, now_mono_ns: int) -> Step:
+def abandon(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     """End an attempt whose replies do not come; the caller must not pass on replies of it that come late."""
-    return _end(msgspec.structs.replace(exit, awaiting=0, failed=True, quiet=False), now_mono_ns)
+    return _end(msgspec.structs.replace(exit, awaiting=0, failed=True, quiet=False), plan, now_mono_ns)
 
 
 def _note(exit: Exit, reply: VenueReply) -> Exit:
@@ -281,13 +273,14 @@ def _ask(exit: Exit, *requests: Request) -> Step:
 
 def _after_survey(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
     if held_ms := _held_ms(exit):
-        return Step(_pause(_enter(exit, Phase.DONE), held_ms, now_mono_ns)) if exit.quiet else _end(exit, now_mono_ns)
+        later = _pause(_enter(exit, Phase.DONE), held_ms, now_mono_ns)
+        return Step(later) if exit.quiet else _end(exit, plan, now_mono_ns)
     if exit.quiet:
-        if exit.no_orders and exit.flat:
+        if exit.no_orders and _closed(exit, plan):
             looked = msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0)
             return Step(_pause(looked, RECHECK_MS, now_mono_ns))
         # No answer is no finding: look again soon, so that one lost reply is not counted as a failed exit.
-        if not _found_on(exit) and not exit.positions and exit.attempt < QUIET_LOOKS_MAX:
+        if not _found_on(exit) and not _closable(exit, plan) and exit.attempt < QUIET_LOOKS_MAX:
             return Step(_pause(_enter(exit, Phase.DONE), STEP_MS, now_mono_ns))
         return start(msgspec.structs.replace(exit, quiet=False), plan)
     exit = msgspec.structs.replace(exit, found_orders=len(exit.orders or ()) + len(exit.conditional or ()))
@@ -319,12 +312,28 @@ def _after_confirm(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
 
 
 def _after_read(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
-    if exit.flat:
-        return _ask(_enter(exit, Phase.RECHECK), *_ORDERS)
+    exit = msgspec.structs.replace(exit, found_positions=len(exit.positions or ()))
+    if _closed(exit, plan):
+        return _recheck(exit)
     if not exit.positions:
-        return _end(exit, now_mono_ns)
-    closing = market_orders(exit.positions, _closing_plan(exit, plan))
-    return _send(msgspec.structs.replace(exit, found_positions=len(exit.positions)), closing)
+        return _end(exit, plan, now_mono_ns)
+    return _send(exit, market_orders(exit.positions, _closing_plan(exit, plan)), now_mono_ns)
+
+
+def _closable(exit: Exit, plan: ExitPlan) -> bool:
+    """Tell whether the last look showed a position that an order closes."""
+    held = exit.positions or ()
+    return len(dust_of(held, plan.instruments)) < len(held)
+
+
+def _closed(exit: Exit, plan: ExitPlan) -> bool:
+    """Tell whether the last look confirmed that no position is left, or none that an order closes."""
+    return exit.positions is not None and not exit.hidden_positions and not _closable(exit, plan)
+
+
+def _recheck(exit: Exit) -> Step:
+    """Look at the orders again, as if they had never been looked at."""
+    return _ask(_enter(msgspec.structs.replace(exit, orders=None, conditional=None), Phase.RECHECK), *_ORDERS)
 
 
 def _closing_plan(exit: Exit, plan: ExitPlan) -> ClosingPlan:
@@ -332,26 +341,25 @@ def _closing_plan(exit: Exit, plan: ExitPlan) -> ClosingPlan:
     return ClosingPlan(plan.instruments, plan.prefix, plan.term, sequence, plan.slippage_bps_max)
 
 
-def _send(exit: Exit, orders: tuple[PlaceOrder, ...]) -> Step:
-    sent = msgspec.structs.replace(exit, orders_sent=exit.orders_sent + len(orders), market_refused=False)
+def _send(exit: Exit, orders: tuple[PlaceOrder, ...], now_mono_ns: int) -> Step:
+    """Send closing orders; where there are none to be made, the next look goes on with the next rung."""
+    sent = msgspec.structs.replace(exit, orders_sent=exit.orders_sent + len(orders), market_refused=not orders)
+    if not orders:
+        return Step(_pause(_enter(sent, Phase.FLAT), STEP_MS, now_mono_ns))
     return _ask(_enter(sent, Phase.CLOSE), *orders)
 
 
 def _after_flat(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
-    """Flat: look at the orders again. Not flat: give the orders a moment, then go on with IOC orders, then end."""
-    if exit.flat:
-        return _ask(_enter(exit, Phase.RECHECK), *_ORDERS)
+    """Closed: look at the orders again. Else: give the orders a moment, then go on with IOC orders, then end."""
+    if _closed(exit, plan):
+        return _recheck(exit)
     if exit.positions and exit.rung < RUNGS_MAX and (exit.market_refused or exit.tries >= RUNG_TRIES):
         rung = exit.rung + 1
         orders = ladder_orders(exit.positions, _closing_plan(exit, plan), rung)
-        return _send(msgspec.structs.replace(exit, rung=rung), orders)
+        return _send(msgspec.structs.replace(exit, rung=rung), orders, now_mono_ns)
     if exit.tries < FLAT_TRIES_MAX:
         return Step(_pause(exit, STEP_MS, now_mono_ns))
-    return _end(exit, now_mono_ns)
-
-
-def _after_recheck(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
-    return _end(exit, now_mono_ns)
+    return _end(exit, plan, now_mono_ns)
 
 
 _AFTER: Final[dict[Phase, Callable[[Exit, ExitPlan, int], Step]]] = {
@@ -361,28 +369,28 @@ _AFTER: Final[dict[Phase, Callable[[Exit, ExitPlan, int], Step]]] = {
     Phase.READ: _after_read,
     Phase.CLOSE: _after_close,
     Phase.FLAT: _after_flat,
-    Phase.RECHECK: _after_recheck,
+    Phase.RECHECK: lambda exit, plan, now_mono_ns: _end(exit, plan, now_mono_ns),
 }
 """What follows when the last reply of a phase is in; the other phases ask for nothing."""
 
 
-def _result(exit: Exit) -> Result:
+def _result(exit: Exit, plan: ExitPlan) -> Result:
     """Success is proved flat and proved without orders; partial: all was accepted, and something is left."""
-    if exit.phase is Phase.RECHECK and exit.no_orders and exit.flat:
-        return Result.SUCCESS
+    if exit.phase is Phase.RECHECK and exit.no_orders and _closed(exit, plan):
+        return Result.SUCCESS if exit.flat else Result.DUST
     if exit.failed or exit.unreadable or exit.orders is None or exit.conditional is None or exit.positions is None:
         return Result.ERROR
     return Result.PARTIAL
 
 
-def _end(exit: Exit, now_mono_ns: int) -> Step:
-    result = _result(exit)
+def _end(exit: Exit, plan: ExitPlan, now_mono_ns: int) -> Step:
+    result = _result(exit, plan)
     left = len(exit.positions) if exit.positions is not None else exit.found_positions
     closed = max(0, exit.found_positions - left)
     cancelled = exit.found_orders if exit.no_orders else 0
-    if result is Result.SUCCESS:
+    if result in ENDED:
         after = _pause(msgspec.structs.replace(_enter(exit, Phase.DONE), attempt=0), RECHECK_MS, now_mono_ns)
     else:
         backoff_ms = min(BACKOFF_MS_MAX, BACKOFF_MS_MIN << min(exit.attempt - 1, 10))
         after = _pause(_enter(exit, Phase.WAIT), max(backoff_ms, _held_ms(exit)), now_mono_ns)
-    return Step(after, (), result, cancelled, closed)
+    return Step(after, (), result, cancelled, closed, dust_of(exit.positions or (), plan.instruments))

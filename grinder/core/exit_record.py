@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from grinder.core.closing import Dust
 from grinder.core.emergency import Exit, Result, Step
 from grinder.model.account import OpenOrder, Position
 from grinder.model.conditional import ConditionalOrder
@@ -31,7 +32,8 @@ class ExitReport(msgspec.Struct, frozen=True):
     """How an exit went so far. ``found_*``: the first looks that were answered; ``left_*``: the last ones; None: no
     answer. ``cancelled``, ``closed``: proved gone, over all attempts. ``sent``: the newest closing orders, each with
     what the venue said to it. ``left_unreadable``: rows that could not be read, of the looks of the last
-    attempt that ended or of this one, whichever are more.
+    attempt that ended or of this one, whichever are more. ``left_dust``: what no order closes of what the last attempt
+    that ended has left.
     """
 
     result: Result | None
@@ -46,6 +48,7 @@ class ExitReport(msgspec.Struct, frozen=True):
     left_positions: tuple[Position, ...] | None
     sent: tuple[tuple[str, str], ...]
     left_unreadable: int = 0
+    left_dust: tuple[Dust, ...] = ()
 
 
 class ExitRecord:
@@ -60,6 +63,7 @@ class ExitRecord:
         self._found_orders: tuple[OpenOrder, ...] | None = None
         self._found_conditional: tuple[ConditionalOrder, ...] | None = None
         self._found_positions: tuple[Position, ...] | None = None
+        self._dust: tuple[Dust, ...] = ()
         self._sent: deque[tuple[str, str]] = deque(maxlen=EXIT_ORDERS_RECORDED_MAX)
 
     def stepped(self, step: Step) -> None:
@@ -77,6 +81,7 @@ class ExitRecord:
             self._cancelled += step.cancelled
             self._closed += step.closed
             self._unreadable = step.exit.unreadable
+            self._dust = step.dust
 
     def answered(self, request: PlaceOrder, reply: VenueReply) -> str:
         """Take what the venue said to a closing order; return it as one line."""
@@ -101,6 +106,7 @@ class ExitRecord:
             self._exit.positions,
             tuple(self._sent),
             max(self._exit.unreadable, self._unreadable),
+            self._dust,
         )
 
 
@@ -131,6 +137,7 @@ def exit_file(report: ExitReport, who: str, reason: str, began_utc_ms: int, ende
         "positions_remaining": None if report.left_positions is None else len(report.left_positions),
         "found": _three(report.found_orders, report.found_conditional, report.found_positions),
         "left": _three(report.left_orders, report.left_conditional, report.left_positions),
+        "dust": _rows(report.left_dust),
         "rows_unreadable": report.left_unreadable,
         "sent": [{"order": order, "answer": answer} for order, answer in report.sent],
     }

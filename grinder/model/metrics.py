@@ -63,7 +63,7 @@ RUNBOOK_WATCHLIST: Final = (
         _C,
         "Emergency exit attempts by result",
         ("result",),
-        (("success", "partial", "error"),),
+        (("success", "dust", "partial", "error"),),
     ),
     Metric("grinder_emergency_exit_orders_cancelled_total", _C, "Orders cancelled by emergency exits"),
     Metric("grinder_emergency_exit_positions_closed_total", _C, "Positions closed by emergency exits"),

@@ -17,6 +17,9 @@ from grinder.model.units import require_not_negative
 REMEDY_LEVEL: Final = "x2"
 """Level in the ids of closing orders of remedies; those of the emergency exit have another."""
 
+BELOW_SMALLEST_ORDER: Final = "below_smallest_order"
+"""Reason of an executor that closes nothing, for the venue takes no order that is so small."""
+
 
 class Stage(StrEnum):
     """How far the reconcile loop goes: look, plan, plan and be blocked, cancel orders, close what is unexpected."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from grinder.core.emergency import Exit, ExitPlan, Phase, Request, Result, Step, abandon, answered, start, wake
+from grinder.core.emergency import ENDED, Exit, ExitPlan, Phase, Request, Result, Step, abandon, answered, start, wake
 from grinder.core.exit_record import ExitRecord, exit_file
 from grinder.core.interlocks import override_of, state_of
 from grinder.model.board import TRIP_WORDS, Word
@@ -32,6 +32,7 @@ SILENCE_MS_MAX: Final = 15_000
 _OVERRIDES: Final = (Word.OVERRIDE, Word.CLUSTER_OVERRIDE)
 _EVENTS: Final = {
     Result.SUCCESS: "EMERGENCY EXIT COMPLETE",
+    Result.DUST: "EMERGENCY EXIT LEAVES DUST",
     Result.PARTIAL: "EMERGENCY EXIT PARTIAL",
     Result.ERROR: "EMERGENCY EXIT ERROR",
 }
@@ -91,7 +92,7 @@ class EmergencyExit:
         now = self._ports.clock.mono_ns()
         if self._exit.awaiting and now - self._moved_mono_ns > SILENCE_MS_MAX * NS_PER_MS:
             self._generation += 1
-            self._apply(abandon(self._exit, now))
+            self._apply(abandon(self._exit, self._plan(), now))
         if not reason:
             if self._exit.awaiting == 0 and self._exit.phase is not Phase.IDLE:
                 self._ports.log.event("EMERGENCY EXIT STANDS DOWN", phase=self._exit.phase)
@@ -150,7 +151,7 @@ class EmergencyExit:
             self._send(request)
 
     def _conclude(self, result: Result, step: Step) -> None:
-        """Tell how an attempt ended; one that comes after a success is another exit."""
+        """Tell how an attempt ended; one that comes after the end of an exit is of another."""
         telemetry = self._ports.telemetry
         telemetry.count("grinder_emergency_exit_total", result.value)
         if result is Result.ERROR:
@@ -161,6 +162,7 @@ class EmergencyExit:
             cancelled=step.cancelled,
             closed=step.closed,
             rows_unreadable=step.exit.unreadable,
+            dust="; ".join(each.text for each in step.dust),
         )
         telemetry.count("grinder_emergency_exit_orders_cancelled_total", by=step.cancelled)
         telemetry.count("grinder_emergency_exit_positions_closed_total", by=step.closed)
@@ -169,7 +171,7 @@ class EmergencyExit:
             self._record.report(), Process.EXECUTOR.value, self._trigger, self._record.began_utc_ms, now_utc_ms
         )
         self._ports.evidence.write(file.folder, file.name, file.text)
-        if result is Result.SUCCESS:
+        if result in ENDED:
             self._record = ExitRecord(now_utc_ms)
         for order in self._store.live():
             self._settling.verify(order.client_order_id)

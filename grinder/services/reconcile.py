@@ -23,7 +23,15 @@ from grinder.core.remedy_budget import BudgetState, rolled, spent
 from grinder.model.board import Word
 from grinder.model.limits import ACCOUNT_STALE_MS
 from grinder.model.reasons import MismatchRule
-from grinder.model.remedy import AuditEvent, Remedy, RemedyAction, RemedyBlock, RemedyResult, Stage
+from grinder.model.remedy import (
+    BELOW_SMALLEST_ORDER,
+    AuditEvent,
+    Remedy,
+    RemedyAction,
+    RemedyBlock,
+    RemedyResult,
+    Stage,
+)
 from grinder.model.units import BPS, NS_PER_MS, ZERO
 from grinder.ports import AuditSink, BudgetStore, Clock, Log, PriceBoard, Publisher, Telemetry
 from grinder.services.comparison import Comparison
@@ -80,6 +88,7 @@ class ReconcileLoop:
         self._runs = 0
         self._run = Run("", self._live)
         self._waiting: dict[int, Call] = {}
+        self._dust: dict[str, Decimal] = {}
         self._answer_by_mono_ns = 0
 
     def on_start(self) -> None:
@@ -125,6 +134,8 @@ class ReconcileLoop:
         call = self._waiting.pop(result.number)
         telemetry = self._ports.telemetry
         utc_ms = self._ports.clock.utc_ms()
+        if result.reason == BELOW_SMALLEST_ORDER:
+            self._dust[call.symbol] = call.qty
         if result.done:
             telemetry.count("grinder_reconcile_action_executed_total", call.action.value)
             telemetry.gauge("grinder_reconcile_last_remediation_ts_ms", float(utc_ms))
@@ -157,6 +168,8 @@ class ReconcileLoop:
             telemetry.count("grinder_reconcile_runs_with_mismatch_total")
         self._ports.audit.write(run_line(self._run, utc_ms, self._config.policy.stage.value, findings))
         self._roll_budget(utc_ms)
+        differing = {finding.symbol for finding in findings}
+        self._dust = {symbol: qty for symbol, qty in self._dust.items() if symbol in differing}
         moment = Moment(
             clock.mono_ns(),
             self._ports.board.read(Word.ROLE) == ROLE_ACTIVE,
@@ -183,6 +196,10 @@ class ReconcileLoop:
         telemetry = self._ports.telemetry
         if planned:
             telemetry.count("grinder_reconcile_action_planned_total", call.action.value)
+        told: dict[str, object] = {}
+        if block is None and call.action is RemedyAction.FLATTEN and self._dust.get(call.symbol) == call.qty:
+            # The executor has said that no order closes it: to ask again would only spend the budget.
+            block, told = RemedyBlock.PORT_ERROR, {"reason": BELOW_SMALLEST_ORDER}
         if block is None and not self._pay(call, utc_ms):
             block = RemedyBlock.MAX_CALLS_PER_DAY
         if block is not None:
@@ -190,7 +207,7 @@ class ReconcileLoop:
         if number < ATTEMPTS_TOLD_MAX and self._config.policy.stage is not Stage.DETECT_ONLY:
             status = "requested" if block is None else "planned" if block is RemedyBlock.MODE_PLAN_ONLY else "blocked"
             reason = block.value if block is not None else ""
-            line = call_line(AuditEvent.REMEDIATE_ATTEMPT, self._run, utc_ms, call, status, reason, {})
+            line = call_line(AuditEvent.REMEDIATE_ATTEMPT, self._run, utc_ms, call, status, reason, told)
             self._ports.audit.write(line)
         if block is None:
             self._waiting[number] = call

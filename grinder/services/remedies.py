@@ -27,7 +27,7 @@ from grinder.model.orders import (
     format_order_id,
     parse_order_id,
 )
-from grinder.model.remedy import REMEDY_LEVEL, Remedy, RemedyAction, RemedyResult
+from grinder.model.remedy import BELOW_SMALLEST_ORDER, REMEDY_LEVEL, Remedy, RemedyAction, RemedyResult
 from grinder.model.units import NS_PER_MS, ZERO, floor_to
 from grinder.model.venue import Advice, CancelOrder, Confirmed, OrderType, PlaceOrder, Rejected, VenueReply
 from grinder.ports import PriceBoard
@@ -105,7 +105,8 @@ class RemedyDesk:
                 del self._ending[name]
                 closes = remedy.action is RemedyAction.FLATTEN
                 done = order.state is OrderState.FILLED or not closes
-                self._answer(remedy, done, order.state.value.lower())
+                dust = done and closes and order.qty < remedy.qty
+                self._answer(remedy, done, "filled_but_dust" if dust else order.state.value.lower())
             elif now >= by_mono_ns:
                 del self._ending[name]
                 self._answer(remedy, False, "not_confirmed")
@@ -173,7 +174,7 @@ class RemedyDesk:
         self._desk.exit(request, price, partial(self._on_close_reply, request.client_order_id))
 
     def _closing_order(self, remedy: Remedy, conditions: Conditions) -> PlaceOrder | str:
-        """Return the order that closes what was asked for, or why it must not be."""
+        """Return the order that closes what was asked for, in whole steps, or why it must not be."""
         account, rules = conditions.account, conditions.instruments.get(remedy.symbol)
         if account is None or rules is None:
             return "account_unknown"
@@ -184,9 +185,11 @@ class RemedyDesk:
         held = sum((item.qty for item in account.positions if item.symbol == remedy.symbol), ZERO)
         if abs(held) < remedy.qty or (held > ZERO) is not (remedy.side is Side.SELL):
             return "position_changed"
-        qty = floor_to(min(remedy.qty, rules.market_max_qty), rules.market_step_size)
-        if qty <= ZERO or qty < remedy.qty:
+        qty = floor_to(remedy.qty, rules.market_step_size)
+        if qty > rules.market_max_qty:
             return "not_one_market_order"
+        if qty < max(rules.market_step_size, rules.market_min_qty):
+            return BELOW_SMALLEST_ORDER
         price = self._price(remedy.symbol, account)
         if price <= ZERO or price * qty > self._config.notional_max:
             return "notional_exceeds_limit"

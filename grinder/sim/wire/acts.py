@@ -156,7 +156,7 @@ class Acts:
                 if act.symbol not in ("", holding.symbol) or act.account not in ("", account.key):
                     continue
                 step = exchange.market(holding.symbol).rules.step
-                qty = max(step, (abs(holding.qty) * act.share).quantize(step, ROUND_DOWN))
+                qty = min(abs(holding.qty), max(step, (abs(holding.qty) * act.share).quantize(step, ROUND_DOWN)))
                 now = self._context.clock.utc_ms()
                 exchange.deleverage(account.key, holding.symbol, holding.position_side, qty, now)
                 met += 1

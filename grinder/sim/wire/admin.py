@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from grinder.model.units import is_multiple
 from grinder.sim.exchange.events import described
 from grinder.sim.exchange.faults import KINDS, PASS, FaultRule
 from grinder.sim.exchange.rate_limits import LimitTable
@@ -21,6 +22,9 @@ from grinder.sim.market.tape import Mark, TapeEvent, Top, Trade, plain_number
 from grinder.sim.wire.acts import ACTS, Act, Acts, Restart
 from grinder.sim.wire.context import Context
 from grinder.sim.wire.player import Player
+
+ATOM: Final = Decimal("0.00000001")
+"""Finest step that a symbol can get, base units."""
 
 ROWS_MAX: Final = 100_000
 LAG_MS_MAX: Final = 15_000
@@ -60,6 +64,13 @@ class MarketMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     qty: str = ""
     buyer_is_maker: bool = False
     mark: str = ""
+
+
+class StepChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``step``: of a symbol's quantities from now on, as text; what is held or rests already stays as it is."""
+
+    symbol: str
+    step: str
 
 
 class TapeControl(msgspec.Struct, forbid_unknown_fields=True):
@@ -233,6 +244,16 @@ class Admin:
             self._player.apply(event)
         return _json({"events": len(events)})
 
+    async def _change_step(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=StepChange)
+        market = self._context.venue.exchange.market(wanted.symbol)
+        step = Decimal(plain_number(wanted.step))
+        if not ATOM <= step <= market.rules.market_max_qty or not is_multiple(step, ATOM):
+            raise ValueError(f"step must be a multiple of {ATOM}, up to the largest market order")
+        precision = max(0, -int(step.normalize().as_tuple().exponent))
+        market.rules = msgspec.structs.replace(market.rules, step=step, qty_precision=precision)
+        return _json({"symbol": wanted.symbol, "step": str(step)})
+
     async def _add_key(self, request: web.Request) -> web.Response:
         key = msgspec.json.decode(await request.read(), type=ApiKey)
         self._context.venue.register_key(key)
@@ -318,6 +339,7 @@ ENDPOINTS: Final[tuple[tuple[str, str, str, Callable[[Admin, web.Request], Await
     ("POST", "limits", "the limits in force", Admin._limits),
     ("POST", "tape", "`speed`: seconds of tape per second, 0 holds it", Admin._tape),
     ("POST", "market", "move a market: `symbol`, top, trade, `mark`", Admin._move),
+    ("POST", "step", "`symbol` has another quantity `step`, whatever is held", Admin._change_step),
     ("POST", "transfer", "put money in, or take it out (`amount`; of `account`, else of the first)", Admin._transfer),
     ("POST", "keys", "one more key of an account there is", Admin._add_key),
     ("POST", "listen-key/expire", "end every listen key", Admin._expire_listen_keys),

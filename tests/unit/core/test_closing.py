@@ -6,10 +6,14 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from grinder.core.closing import CHUNKS_MAX, RUNGS_MAX, ClosingPlan, ladder_orders, market_orders
+from grinder.core.closing import CHUNKS_MAX, RUNGS_MAX, ClosingPlan, dust_of, ladder_orders, market_orders
 from grinder.model.account import PositionSide
+from grinder.model.instrument import Instrument
 from grinder.model.orders import Side, TimeInForce
+from grinder.model.units import is_multiple
 from grinder.model.venue import OrderType
 from tests.engine_world import instrument
 from tests.fake_venue import MARK, SYMBOL, position
@@ -78,3 +82,56 @@ def test_ladder_when_rules_or_mark_price_are_not_known_then_market_again_under_i
 def test_ladder_when_the_rest_is_larger_than_the_maximum_then_in_chunks() -> None:
     orders = ladder_orders((position(SYMBOL, D("2500.5"), 0),), PLAN, 1)
     assert [order.qty for order in orders] == [D(1_000), D(1_000), D("500.5")]
+
+
+COARSE = msgspec.structs.replace(instrument(SYMBOL), step_size=D("0.01"), min_qty=D("0.01"))
+"""Rules whose LIMIT step is ten times their MARKET step."""
+
+COARSER = msgspec.structs.replace(COARSE, market_step_size=D("0.01"), market_min_qty=D("0.02"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "qty", "market", "limit"),
+    [
+        (instrument(SYMBOL), "0.0047", ["0.004"], ["0.004"]),
+        (instrument(SYMBOL), "-0.0047", ["0.004"], ["0.004"]),
+        (instrument(SYMBOL), "0.0009", [], []),
+        (instrument(SYMBOL), "240.0005", ["120", "120"], ["240"]),
+        (COARSE, "0.0047", ["0.004"], []),
+        (COARSER, "0.0147", [], ["0.01"]),
+        (COARSER, "0.0347", ["0.03"], ["0.03"]),
+    ],
+)
+def test_orders_when_the_quantity_is_no_multiple_of_the_step_then_rounded_down_to_what_the_venue_takes(
+    rules: Instrument, qty: str, market: list[str], limit: list[str]
+) -> None:
+    plan = msgspec.structs.replace(PLAN, instruments={SYMBOL: rules})
+    held = (position(SYMBOL, D(qty), 0),)
+    assert [order.qty for order in market_orders(held, plan)] == [D(each) for each in market]
+    assert [order.qty for order in ladder_orders(held, plan, 1)] == [D(each) for each in limit]
+    assert bool(dust_of(held, plan.instruments)) is not bool(market or limit)
+
+
+def test_dust_when_told_then_what_is_held_and_the_smallest_order_of_either_kind() -> None:
+    held = (position(SYMBOL, D("-0.0047"), 0), position("ETHUSDT", D("0.0009"), 0), position("XRPUSDT", D("0.1"), 0))
+    rules = {SYMBOL: COARSER, "ETHUSDT": msgspec.structs.replace(COARSE, market_min_qty=D("0.0011"))}
+    (bitcoin, ether) = dust_of(held, rules)
+    assert (bitcoin.text, bitcoin.qty) == ("BTCUSDT -0.0047 BOTH (smallest order 0.01)", D("-0.0047"))
+    assert ether.smallest_qty == D("0.002"), "a minimum between two steps needs the upper one"
+
+
+@given(
+    qty=st.decimals("0.0001", "500", places=4),
+    step=st.sampled_from([D("0.0001"), D("0.001"), D("0.005"), D("0.25"), D(1)]),
+    least=st.decimals("0", "2", places=3),
+    most=st.decimals("0.1", "200", places=3),
+)
+def test_orders_when_made_for_any_rules_then_on_the_step_and_together_never_more_than_is_held(
+    qty: Decimal, step: Decimal, least: Decimal, most: Decimal
+) -> None:
+    rules = msgspec.structs.replace(
+        instrument(SYMBOL), market_step_size=step, market_min_qty=least, market_max_qty=max(most, step)
+    )
+    orders = market_orders((position(SYMBOL, qty, 0),), msgspec.structs.replace(PLAN, instruments={SYMBOL: rules}))
+    assert sum(order.qty for order in orders) <= qty
+    assert all(is_multiple(order.qty, step) and order.qty > 0 for order in orders)

@@ -12,8 +12,18 @@ from grinder.model.account import UnreadableRows
 from grinder.model.board import Word
 from grinder.model.control import FsmState
 from grinder.model.orders import Fill, OrderKind, OrderState
-from grinder.model.venue import CancelAllOrders, Confirmed, QueryPositions, VenueReply, VenueRequest
+from grinder.model.venue import (
+    Advice,
+    CancelAllOrders,
+    Confirmed,
+    PlaceOrder,
+    QueryPositions,
+    Rejected,
+    VenueReply,
+    VenueRequest,
+)
 from tests.account_world import ExecutorWorld
+from tests.engine_world import instrument
 from tests.fake_venue import SYMBOL
 
 D = Decimal
@@ -115,6 +125,39 @@ def test_exit_when_a_row_cannot_be_read_then_closed_what_is_known_and_the_rows_a
     assert (said["success"], said["rows_unreadable"], said["positions_closed"]) == (False, 2, 1)
     (event, *_) = [fields for name, fields in world.log.events if name == "EMERGENCY EXIT ERROR"]
     assert event["rows_unreadable"] == 2
+
+
+def test_exit_when_dust_is_left_then_named_in_log_and_evidence_once_and_never_called_a_success() -> None:
+    world = ExecutorWorld()
+    world.venue.positions[SYMBOL] = D("-0.0047")
+    world.board.write(Word.TRIP_FSM, 1)
+    world.run(60_000)
+    assert world.venue.positions[SYMBOL] == D("-0.0007")
+    counts = world.telemetry.counts
+    assert counts["grinder_emergency_exit_total", "dust"] == 1
+    assert sum(number for key, number in counts.items() if key[0] == "grinder_emergency_exit_total") == 1
+    assert world.board.read(Word.EXIT_ERRORS) == 0
+    ((path, text),) = world.evidence.files.items()
+    said = json.loads(text)
+    assert path.endswith("_dust.json")
+    assert (said["result"], said["success"], said["positions_remaining"]) == ("dust", False, 1)
+    assert said["dust"] == [
+        {"symbol": SYMBOL, "position_side": "BOTH", "qty": "-0.0007", "smallest_qty": "0.001"},
+    ]
+    (event,) = [fields for name, fields in world.log.events if name == "EMERGENCY EXIT LEAVES DUST"]
+    assert event["dust"] == "BTCUSDT -0.0007 BOTH (smallest order 0.001)"
+
+
+def test_exit_when_the_venue_made_the_step_coarser_unnoticed_then_read_anew_and_what_can_be_closed_is() -> None:
+    world = ExecutorWorld()
+    world.run(60_000)
+    world.venue.positions[SYMBOL] = D("0.014")
+    world.venue.instruments = (instrument(SYMBOL, step="0.01"),)
+    world.venue.outcomes[PlaceOrder] = [Rejected(400, -1111, "Precision is over the maximum.", Advice.FILTER)]
+    world.board.write(Word.TRIP_FSM, 1)
+    world.run(3_000)
+    assert world.venue.positions[SYMBOL] == D("0.004")
+    assert world.telemetry.counts["grinder_emergency_exit_total", "dust"] == 1
 
 
 def test_exit_when_paused_only_then_nothing_is_closed() -> None:

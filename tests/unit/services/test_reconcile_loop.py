@@ -132,6 +132,25 @@ def test_stage_flatten_when_a_position_is_unexpected_then_the_excess_is_closed_a
     assert len(world.remedies()) == 1
 
 
+def test_stage_flatten_when_no_order_is_so_small_then_asked_for_once_and_the_budget_kept_until_it_changes() -> None:
+    world = SyncerWorld(policy=policy(FLATTENING, cooldown_ms=1), interval_ms=1_000, qty="1")
+    world.run(3_000)
+    world.move_by_hand("1.0004")
+    world.run(6_000)
+    (remedy,) = world.remedies()
+    world.answer(remedy, done=False, reason="below_smallest_order")
+    world.run(10_000)
+    assert len(world.remedies()) == 1
+    assert world.budget.state is not None
+    assert world.budget.state.calls_today == 1
+    attempts = [dict(line["details"]) for line in world.audit.of("REMEDIATE_ATTEMPT")]  # type: ignore[call-overload]
+    assert len(attempts) > 2
+    assert {each.get("reason") for each in attempts[1:]} == {"below_smallest_order"}
+    world.move_by_hand("1.5")
+    world.run(6_000)
+    assert len(world.remedies()) == 2
+
+
 def test_answer_when_the_executor_refuses_or_is_silent_then_port_error_and_the_loop_goes_on() -> None:
     world = with_orphan(policy(cooldown_ms=1), interval_ms=1_000)
     (first,) = world.remedies()

@@ -131,6 +131,18 @@ def test_close_when_asked_for_twice_in_one_run_then_two_orders_with_names_of_the
     assert len(names) == 2
 
 
+def test_close_when_the_quantity_is_no_multiple_of_the_step_then_whole_steps_of_it_and_the_answer_says_so() -> None:
+    world = World()
+    world.hold("-0.0047")
+    close(world, "0.0047", Side.BUY)
+    (request,) = world.venue.sent(PlaceOrder)
+    assert isinstance(request, PlaceOrder)
+    assert (request.qty, request.reduce_only) == (D("0.004"), True)
+    world.run(500)
+    assert world.answers() == [(True, "filled_but_dust")]
+    assert world.venue.positions[SYMBOL] == D("-0.0007")
+
+
 @pytest.mark.parametrize(
     ("held", "qty", "side", "reason"),
     [
@@ -139,7 +151,8 @@ def test_close_when_asked_for_twice_in_one_run_then_two_orders_with_names_of_the
         ("0", "2", Side.SELL, "position_changed"),
         ("3", "2", Side.BUY, "position_changed"),
         ("30", "20", Side.SELL, "notional_exceeds_limit"),
-        ("3", "0.00001", Side.SELL, "not_one_market_order"),
+        ("3", "0.00001", Side.SELL, "below_smallest_order"),
+        ("300", "121", Side.SELL, "not_one_market_order"),
     ],
 )
 def test_close_when_it_is_not_what_the_account_bears_then_refused(held: str, qty: str, side: Side, reason: str) -> None:
