@@ -227,7 +227,8 @@ def user_events(desk: Desk) -> None:
         assert (event["order_id"], Decimal(event["qty"])) == (facts["order_id"], Decimal(qty))
 
     told("NEW", asked["price"], asked["qty"])
-    change = str(desk.low(steps=7))
+    # By its own price, not by the market's: that may have moved back by just as much, and events are told by price.
+    change = str(Decimal(asked["price"]) - 7 * TICK)
     desk.say("amend", **by(facts), side="BUY", qty="0.006", price=change)
     told("NEW", change, "0.006")
     desk.say("cancel", **by(facts))
