@@ -246,7 +246,9 @@ class Cluster:
             try:
                 wait_until(partial(well, member), START_TIMEOUT_S, f"{member.name} healthy")
             except AssertionError as error:
-                raise AssertionError(f"{error}\n{member.log[-2000:]}") from None
+                log = member.log.strip()
+                last = log[log.rfind("\n") + 1 :]
+                raise AssertionError(f"{error}; pid {member.pid}: {last}\n{log[-2000:]}") from None
 
     def kill(self) -> None:
         """End every member at once; the data stays."""

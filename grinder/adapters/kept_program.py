@@ -85,7 +85,10 @@ class KeptProgram:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        self._file("pid").write_text(f"{self._child.pid}\n")
+        # Whole or not there: people send signals to what it names.
+        fresh = self._file("pid.new")
+        fresh.write_text(f"{self._child.pid}\n")
+        fresh.replace(self._file("pid"))
 
     def look(self) -> str:
         """Start it again if that is due or was asked for.

@@ -23,6 +23,7 @@ from tests.etcd_kit import BIN, require_etcd
 from tests.free_ports import free_ports
 from tests.smoke.commands import UNANSWERED
 from tests.smoke.conditions import PATIENCE_S, wait_for
+from tests.smoke.standing import last_line, not_running
 from tests.smoke.trees import PROJECT
 from tests.smoke.venues import VenueView
 
@@ -67,6 +68,10 @@ class Node:
         """Return the pid of one of its programs, 0 while it does not run."""
         said = self.ctl("pid", program).strip()
         return int(said) if said.isdigit() else 0
+
+    def standing(self) -> str:
+        """Return in one line which of its programs do not run."""
+        return not_running(self.run_dir, Path(self.settings["GRINDER_LOG_DIR"]))
 
     @property
     def front_door_pid(self) -> int:
@@ -154,10 +159,11 @@ class ClusterUnderTest:
 
     def start(self) -> None:
         """Wait until somebody leads and orders rest."""
-        wait_for(lambda: self.door.poll() is not None or self._environments(), "environments of the nodes", START_S)
-        self.nodes = tuple(Node(path.stem, self.folder) for path in self._environments())
+        # The environments are written one after the other, and the first program starts when all of them are.
+        self.until(lambda: self.door.poll() is not None or self.member_pids(), "the first member starts", START_S)
+        self.nodes = tuple(Node(path.stem, self.folder) for path in sorted(self.folder.glob("node-?.env")))
         self.until(lambda: self.door.poll() is not None or (self.shown() and self.trades()), "it trades", START_S)
-        assert self.door.poll() is None, self.said()
+        assert self.door.poll() is None, f"{self.standing()}\n{self.said()}"
 
     def shown(self) -> bool:
         """Tell whether the front door has done everything and shows the nodes."""
@@ -168,7 +174,8 @@ class ClusterUnderTest:
         try:
             return wait_for(condition, what, bound_s)
         except AssertionError as error:
-            raise AssertionError(f"{error}; {[node.look() for node in self.nodes]}; {self.said()}") from error
+            looks = [node.look() for node in self.nodes]
+            raise AssertionError(f"{error}; {self.standing()}; {looks}\n{self.said()}") from error
 
     def trades(self) -> bool:
         """Tell whether one node leads and has orders in the market, the other stands by."""
@@ -209,6 +216,11 @@ class ClusterUnderTest:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def standing(self) -> str:
+        """Return in one line how the front door stands, and which program of a node does not run."""
+        door = f"front door {self.door.poll()} ({last_line(self.output)})"
+        return "; ".join((door, *(f"{node.name}: {node.standing()}" for node in self.nodes)))
+
     def said(self) -> str:
         """Return what the front door and the nodes wrote."""
         words = [self.output.read_text()[-3_000:]]
@@ -231,6 +243,3 @@ class ClusterUnderTest:
         self.close()
         shutil.rmtree(self.folder)
         self.output.unlink()
-
-    def _environments(self) -> list[Path]:
-        return sorted(self.folder.glob("node-?.env"))

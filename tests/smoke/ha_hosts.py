@@ -25,6 +25,7 @@ from tests.etcd_kit import BIN, require_etcd
 from tests.free_ports import HOST, free_ports
 from tests.smoke.conditions import events_of, wait_for
 from tests.smoke.ha_cluster import START_S, Node
+from tests.smoke.standing import last_line
 from tests.smoke.test_ha_runbook import BLOCKS
 from tests.smoke.trees import PROJECT
 from tests.smoke.venues import OwnVenue
@@ -234,9 +235,20 @@ class Hosts:
             found = wait_for(condition, what, bound_s)
         except AssertionError as error:
             said = [f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(self.root.glob("?/*.out"))]
-            raise AssertionError("\n".join((f"{error}: {[node.look() for node in self.nodes]}", *said))) from error
+            looks = [node.look() for node in self.nodes]
+            raise AssertionError("\n".join((f"{error}; {self.standing()}; {looks}", *said))) from error
         assert found is not None
         return found
+
+    def standing(self) -> str:
+        """Return in one line which member or tree has ended, and which program of a tree does not run."""
+        kept = [(host, host.member) for host in self.all] + [(host, host.tree) for host in self.trees]
+        ended = [
+            f"{program.name} does not run ({last_line(host.root / f'{program.name}.out')})"
+            for host, program in kept
+            if not program.running
+        ]
+        return "; ".join((*ended, *(f"{node.name}: {node.standing()}" for node in self.nodes)))
 
     def ctl(self, user: str, *words: str, endpoint: str = "") -> subprocess.CompletedProcess[str]:
         """Run etcdctl with somebody's certificate, at one member or any."""

@@ -72,10 +72,12 @@ USER = [
 @pytest.fixture(scope="module")
 def tree() -> Iterator[TreeUnderTest]:
     busy = TreeUnderTest(GRINDER_PAPER_SPACING_BPS="2", GRINDER_PAPER_COOLDOWN_MS="0")
-    busy.start()
-    wait_for(lambda: busy.ready() and busy.state() is FsmState.ACTIVE and believed(busy), "ACTIVE with orders")
-    yield busy
-    busy.remove()
+    try:
+        busy.start()
+        wait_for(lambda: busy.ready() and busy.state() is FsmState.ACTIVE and believed(busy), "ACTIVE with orders")
+        yield busy
+    finally:
+        busy.remove()
 
 
 def require_alive(tree: TreeUnderTest, pids: dict[str, int]) -> None:

@@ -37,9 +37,11 @@ TRIPS = (Word.TRIP_OPERATOR, Word.TRIP_FSM, Word.TRIP_EXECUTOR)
 @pytest.fixture(scope="module")
 def running() -> Iterator[TreeUnderTest]:
     tree = TreeUnderTest(GRINDER_FSM_COOLDOWN_MS="1000")
-    tree.start()
-    yield tree
-    tree.remove()
+    try:
+        tree.start()
+        yield tree
+    finally:
+        tree.remove()
 
 
 def latched(tree: TreeUnderTest) -> bool:

@@ -38,10 +38,12 @@ def tree() -> Iterator[TreeUnderTest]:
         GRINDER_PAPER_SPACING_BPS="2",
         GRINDER_PAPER_COOLDOWN_MS="0",
     )
-    deep.start()
-    wait_for(lambda: deep.ready() and deep.state() is FsmState.ACTIVE, "ACTIVE")
-    yield deep
-    deep.remove()
+    try:
+        deep.start()
+        wait_for(lambda: deep.ready() and deep.state() is FsmState.ACTIVE, "ACTIVE")
+        yield deep
+    finally:
+        deep.remove()
 
 
 def asked(tree: TreeUnderTest, since: int) -> list[dict[str, Any]]:

@@ -28,9 +28,11 @@ def tree() -> Iterator[TreeUnderTest]:
     tree = TreeUnderTest(
         GRINDER_FSM_COOLDOWN_MS="1000", GRINDER_ACCOUNT_SYNC_INTERVAL_MS="1000", GRINDER_PAPER_SPACING_BPS="1"
     )
-    tree.start()
-    yield tree
-    tree.remove()
+    try:
+        tree.start()
+        yield tree
+    finally:
+        tree.remove()
 
 
 def supervisorctl(tree: TreeUnderTest, *words: str) -> tuple[int, str]:

@@ -75,9 +75,11 @@ def tree_of(broken: str, **changes: str) -> TreeUnderTest:
 def sound() -> Iterator[TreeUnderTest]:
     """A tree in order, started."""
     made = tree_of("")
-    made.start()
-    yield made
-    made.remove()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
 
 
 @pytest.fixture

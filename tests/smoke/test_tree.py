@@ -31,9 +31,11 @@ POLL_S = 0.9
 @pytest.fixture(scope="module")
 def running() -> Iterator[TreeUnderTest]:
     tree = TreeUnderTest()
-    tree.start()
-    yield tree
-    tree.remove()
+    try:
+        tree.start()
+        yield tree
+    finally:
+        tree.remove()
 
 
 @pytest.fixture

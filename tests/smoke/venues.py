@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,7 @@ ANSWER_S = 30.0
 """Most that an answer of a process here may take, seconds, on a host that is busy with other tests."""
 
 ROWS = 100_000
+SAID_BYTES_MAX = 1 << 20
 
 
 def addresses(port: int) -> dict[str, str]:
@@ -111,23 +113,39 @@ class OwnVenue(VenueView):
 
     def __init__(self, *options: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GRINDER_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "procs.venue", "--port", str(free_port()), *options],
-            cwd=PROJECT,
-            env=clean | {PARENT_VARIABLE: str(os.getpid())},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
-        super().__init__(int(self.process.stderr.readline().rsplit(":", 1)[1]))
-        wait_for(self.answers, "the venue answers")
+        super().__init__(free_port())
+        with tempfile.TemporaryFile() as output:
+            self._output = os.dup(output.fileno())
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "procs.venue", "--port", str(self.port), *options],
+                cwd=PROJECT,
+                env=clean | {PARENT_VARIABLE: str(os.getpid())},
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+            )
+        try:
+            wait_for(self._started, "the venue answers")
+        except AssertionError as error:
+            code, said = self.process.poll(), self.close().strip()
+            raise AssertionError(f"the venue did not start ({code}, {said[-500:]!r}): {error}") from error
+
+    def _started(self) -> bool:
+        assert self.process.poll() is None, "it ended"
+        return self.answers()
 
     def environment(self) -> dict[str, str]:
         """Return the settings that point a tree at this venue."""
         return addresses(self.port) | {"BINANCE_API_KEY": "sim-key", "BINANCE_API_SECRET": "sim-secret"}
 
-    def close(self) -> None:
-        """End the program."""
+    def close(self) -> str:
+        """End the program, and return what it said."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=PATIENCE_S)
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        # What it wrote, from the beginning: where we read does not move where it writes.
+        said = os.pread(self._output, SAID_BYTES_MAX, 0)
+        os.close(self._output)
+        return said.decode(errors="replace")

@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+from tests.smoke.standing import last_line
 from tests.smoke.venues import PROJECT, OwnVenue
 
 ANSWER_S = 60.0
@@ -71,7 +72,8 @@ class Driver:
         ready, _, _ = select.select([output], [], [], ANSWER_S)
         line = output.readline() if ready else b""
         if not line:
-            raise DriverGone(f"no answer; the end of its log:\n{self._log.read_text()[-4_000:]}")
+            what = f"no answer ({self._process.poll()}): {last_line(self._log)}"
+            raise DriverGone(f"{what}\nthe end of its log:\n{self._log.read_text()[-4_000:]}")
         return dict(json.loads(line))
 
     def close(self) -> None:

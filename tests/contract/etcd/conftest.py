@@ -27,10 +27,12 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def pair(etcd: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     pair = Pair(etcd, folder, monkeypatch)
-    pair.start()
-    pair.arm()
-    yield pair
-    pair.close()
+    try:
+        pair.start()
+        pair.arm()
+        yield pair
+    finally:
+        pair.close()
 
 
 @pytest.fixture
