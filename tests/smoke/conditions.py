@@ -22,6 +22,10 @@ EVERY_S = (0.01, 0.1)
 GROWTH = 0.05
 """By how much of the time waited so far the pause grows."""
 
+LOOK_S_MAX = 40.0
+"""How much of a wait one look and its pause may be, seconds: in what is longer the host stood still, a virtual machine
+that was paused, and those who are waited for with it."""
+
 CLUES: Final[list[Callable[[], str]]] = []
 """What tells in one line how something stands that tests wait for; asked when a wait was in vain."""
 
@@ -34,7 +38,7 @@ def wait_for(condition: Callable[[], T], what: str, bound_s: float = PATIENCE_S,
 
     ``every_s``: the pause between two looks where it is to stay the same.
     """
-    began = time.monotonic()
+    waited_s, looked_s = 0.0, time.monotonic()
     while True:
         unanswered = None
         try:
@@ -42,7 +46,9 @@ def wait_for(condition: Callable[[], T], what: str, bound_s: float = PATIENCE_S,
                 return value
         except NOT_YET as error:
             unanswered = error
-        waited_s = time.monotonic() - began
+        now_s = time.monotonic()
+        waited_s += min(now_s - looked_s, LOOK_S_MAX)
+        looked_s = now_s
         if waited_s > bound_s:
             clues = "".join(f"; {clue()}" for clue in CLUES)
             raise AssertionError(f"not within {bound_s} s: {what}{clues}") from unanswered

@@ -17,12 +17,14 @@ from urllib.request import urlopen
 import msgspec
 
 from grinder.adapters.board import attach_reader
+from grinder.adapters.lock import require_free
 from grinder.adapters.parent import end_with_parent
 from grinder.adapters.supervisor_client import Program, SupervisorClient, SupervisorError
 from grinder.model.board import Word
 from grinder.model.control import FsmState
 from tests.free_ports import free_ports
 from tests.smoke.conditions import CLUES, PATIENCE_S, wait_for
+from tests.smoke.standing import not_running
 from tests.smoke.venues import ANSWER_S, VenueView
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -85,18 +87,22 @@ class TreeUnderTest:
         return self.door
 
     def status_line(self) -> str:
-        """Return what `grinder status` says of this tree, in one line."""
-        done = subprocess.run(
-            [sys.executable, "-m", "grinder.cli", "status"],
-            cwd=PROJECT,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=ANSWER_S,
-            check=False,
-        )
-        return f"{self.run_dir}: {' | '.join(done.stdout.splitlines())}"
+        """Return what `grinder status` says of this tree, and which program does not run, in one line."""
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "grinder.cli", "status"],
+                cwd=PROJECT,
+                env=self.environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=ANSWER_S,
+                check=False,
+            )
+            said = " | ".join(done.stdout.splitlines())
+        except subprocess.TimeoutExpired:
+            said = "grinder status says nothing"
+        return f"{self.run_dir}: {not_running(self.run_dir, self.root / 'log')} | {said}"
 
     def states(self) -> dict[str, str]:
         """Return the state of each program; empty while supervisord does not answer."""
@@ -196,9 +202,15 @@ class TreeUnderTest:
         return said
 
     def remove(self) -> None:
-        """Close, and remove the directories."""
+        """Close, wait for those that end by themselves after their supervisord, and remove the directories."""
         self.close()
+        wait_for(self._over, "nothing of the tree is left")
         shutil.rmtree(self.root)
+
+    def _over(self) -> bool:
+        for slot in self.run_dir.glob("*.lock"):
+            require_free(slot, slot.name)
+        return True
 
     def _started(self) -> bool:
         assert self.door is not None
@@ -211,8 +223,10 @@ class TreeUnderTest:
         states, code = self.states(), self.door.poll()
         said = self.close()
         logs = {path.name: path.read_text(errors="replace").splitlines() for path in (self.root / "log").glob("*.*")}
+        lame: dict[str, tuple[object, list[str]]]
         lame = {name: (state, logs.get(f"{name}.out", [])[-1:]) for name, state in states.items() if state != "RUNNING"}
-        first = f"the tree did not start: front door {code} {said.splitlines()[-1:]}, not running {lame or states}"
+        lame = lame or {"supervisord": (states or "no answer", logs.get("supervisord.log", [])[-1:])}
+        first = f"the tree did not start: front door {code} {said.splitlines()[-1:]}, not running {lame}"
         return "\n".join([first, said, *(f"{name}: {line}" for name, lines in logs.items() for line in lines[-20:])])
 
     def _programs(self) -> tuple[Program, ...]:
