@@ -12,6 +12,7 @@ import uvloop
 import procs._boot as start
 from grinder.adapters.airgap import install_airgap
 from grinder.adapters.binance.depth import DepthSnapshots
+from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.market_stream import DATA_DEADLINES_MS, MarketStream, plan_streams
 from grinder.adapters.binance.stops import SharedStops
 from grinder.adapters.binance.venue import BinanceVenue, VenueConfig
@@ -51,14 +52,16 @@ def make_service(boot: Boot, request_snapshot: Callable[[str], None]) -> FeedSer
     )
 
 
-def market_streams(boot: Boot, service: FeedService) -> list[Coroutine[Any, Any, None]]:
-    """Return one connection per routed path."""
+def market_streams(boot: Boot, service: FeedService, limits: Limits) -> list[Coroutine[Any, Any, None]]:
+    """Return one connection per routed path; none is made while the venue makes this host wait."""
     settings, clock = boot.settings, boot.clock
     deadlines_ms = DATA_DEADLINES_MS | {StreamKind.BOOK_TICKER: settings.feed_stale_ms}
     kinds = (*STREAMS, StreamKind.DEPTH) if settings.feed_depth else STREAMS
     subscribes = settings.stream_mode is StreamMode.SUBSCRIBE
     return [
-        MarketStream(settings.venue_ws_url, plan, service, clock=clock, log=boot.log, jitter=random.random).run()
+        MarketStream(
+            settings.venue_ws_url, plan, service, clock=clock, log=boot.log, jitter=random.random, limits=limits
+        ).run()
         for plan in plan_streams(settings.symbols, kinds, deadlines_ms, subscribes=subscribes)
     ]
 
@@ -83,11 +86,12 @@ async def feed_venue(boot: Boot) -> None:
     service = make_service(boot, snapshots.request)
     if settings.feed_depth:
         await venue.start()
+    else:
+        venue.obey_kept_ban()
     try:
-        await run_async(boot, service, None, tasks=market_streams(boot, service))
+        await run_async(boot, service, None, tasks=market_streams(boot, service, venue.rest.limits))
     finally:
-        if settings.feed_depth:
-            await venue.close()
+        await venue.close()
 
 
 def main() -> None:

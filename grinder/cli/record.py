@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from grinder.adapters.binance.ban import BanFile
+from grinder.adapters.binance.limits import Limits
 from grinder.adapters.binance.market_stream import MarketStream, StreamPlan, plan_streams
 from grinder.adapters.binance.market_tape import MarketTape
 from grinder.adapters.clock import SystemClock
@@ -88,9 +90,12 @@ async def _record(settings: Settings, plans: Sequence[StreamPlan], tape: MarketT
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    clock, notes = SystemClock(), _Notes()
+    clock, notes, limits = SystemClock(), _Notes(), Limits()
+    banned_ms = BanFile(settings.state_dir, settings.venue_rest_url, clock=clock, log=notes).left_ms()
+    limits.obey_ban(banned_ms, boot_ns=clock.boot_ns())
+    url, take = settings.venue_ws_url, tape.take
     streams = [
-        MarketStream(settings.venue_ws_url, plan, tape, clock=clock, log=notes, jitter=random.random, tap=tape.take)
+        MarketStream(url, plan, tape, clock=clock, log=notes, jitter=random.random, tap=take, limits=limits)
         for plan in plans
     ]
     end_s = time.monotonic() + seconds if seconds is not None else float("inf")

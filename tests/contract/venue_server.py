@@ -55,6 +55,7 @@ class VenueServer:
         self.private: list[web.WebSocketResponse] = []
         self.private_keys: list[str] = []
         self.private_greeting = ""
+        self.private_refusals: list[tuple[int, str]] = []
         self.ws_api_status = 0
         self.port = 0
         self.secure = False
@@ -90,6 +91,9 @@ class VenueServer:
         return socket
 
     async def handle_private(self, request: web.Request) -> web.StreamResponse:
+        if self.private_refusals:
+            status, retry_after_s = self.private_refusals.pop(0)
+            return web.Response(status=status, headers={"Retry-After": retry_after_s})
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.private.append(socket)

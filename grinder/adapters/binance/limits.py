@@ -148,17 +148,19 @@ class Limits:
                 pool.used = max(pool.used, rate.used)
                 pool.limit = rate.limit if rate.limit > 0 else pool.limit
 
-    def on_rejected(self, rejected: Rejected, *, boot_ns: int) -> None:
+    def on_rejected(self, rejected: Rejected, *, boot_ns: int, of_stream: bool = False) -> None:
         """Stop for as long as the venue asks after a rate limit or a ban; never shortens an earlier stop.
 
         A refusal for too many orders names no time and stops orders alone: the shortest order window counts as full.
+        A ban that a stream was answered with (``of_stream``) does not let what protects rest: it has not been tried.
         """
         if rejected.code == TOO_MANY_ORDERS:
             counted = [pool for pool in self._pools.values() if pool.kind == ORDERS]
             shortest = min(counted, key=lambda pool: pool.interval_ms)
             shortest.used = max(shortest.used, shortest.limit)
         if rejected.advice is Advice.BANNED:
-            self._trial_boot_ns = boot_ns + TRIAL_MS * NS_PER_MS
+            if not of_stream:
+                self._trial_boot_ns = boot_ns + TRIAL_MS * NS_PER_MS
             self.obey_ban(rejected.retry_after_ms, boot_ns=boot_ns)
             if self._on_ban is not None:
                 self._on_ban(rejected.retry_after_ms)

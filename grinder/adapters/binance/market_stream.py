@@ -2,7 +2,8 @@
 
 Frames reach the sink by callback with the time their bytes arrived. A connection that must go while it still works
 (silent stream, planned rotation) is replaced by one that delivers before the old one is closed, so the sink sees some
-events twice and none never. Must never take an acknowledgement for data, and never block.
+events twice and none never. Must never take an acknowledgement for data, never block, and never knock at a venue that
+told this host to wait: what is up stays up meanwhile, and what is lost waits.
 
 Source: venue documentation, USDⓈ-M websocket market streams (routed paths /public and /market since 2026-04-23; a
 stream asked for on the wrong path is acknowledged and stays silent; a connection lives 24 hours), 2026-05-28.
@@ -19,6 +20,8 @@ import msgspec
 
 from grinder.adapters.binance.codec_market import StreamReply, decode_market
 from grinder.adapters.binance.connection import ConnectError, FrameConnection, open_frames
+from grinder.adapters.binance.handshake import take_refusal, until_free
+from grinder.adapters.binance.limits import Limits
 from grinder.model.errors import PayloadError
 from grinder.model.limits import (
     CONNECTION_LIFE_S_MAX,
@@ -188,6 +191,7 @@ class MarketStream:
         log: Log,
         jitter: Callable[[], float],
         tap: Callable[[bytes], None] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Keep what is needed; nothing happens before ``run``.
 
@@ -199,6 +203,7 @@ class MarketStream:
             log: refusals of the venue, connections that fail.
             jitter: gives a number from 0 to 1, for the wait between attempts.
             tap: takes each message as it came, of one connection at a time, before it is decoded.
+            limits: what the venue makes this host wait for; None: nobody else asks the venue.
         """
         self._url = plan.url(ws_url)
         self._plan = plan
@@ -207,6 +212,7 @@ class MarketStream:
         self._log = log
         self._jitter = jitter
         self._tap = tap
+        self._limits = Limits() if limits is None else limits
         self._current: _Link | None = None
         self._attempts = 0
         self._patience: dict[tuple[StreamKind, str], int] = {}
@@ -215,6 +221,7 @@ class MarketStream:
         """Connect, watch, replace; until cancelled."""
         try:
             while True:
+                await self._until_free()
                 link = await self._open()
                 if link is None or not await self._take_over(link):
                     await self._back_off()
@@ -228,6 +235,13 @@ class MarketStream:
             last, self._current = self._current, None
             if last is not None:
                 last.cut()
+
+    async def _until_free(self) -> None:
+        """Wait for the end of what the venue stopped this host for; the current connection goes on meanwhile."""
+        left_ms = self._limits.stopped_ms(self._clock.boot_ns())
+        if left_ms:
+            self._log.event("MARKET_CONNECT_WAITS", route=self._plan.route, left_ms=left_ms)
+            await until_free(self._limits, self._clock)
 
     async def _open(self) -> _Link | None:
         """Return a new connection, or None after counting why there is none."""
@@ -243,6 +257,7 @@ class MarketStream:
                 await link.connection.send(request)
         except ConnectError as error:
             link.cut()
+            take_refusal(error, self._limits, self._clock)
             why = TIMEOUT if isinstance(error, TimeoutError) else ERROR
             self._sink.on_reconnect(self._plan.kinds, why)
             self._log.event("MARKET_CONNECT_FAILED", route=self._plan.route, error=type(error).__name__)

@@ -120,6 +120,11 @@ class RestClient:
             await session.close()
 
     @property
+    def limits(self) -> Limits:
+        """What may be sent now."""
+        return self._limits
+
+    @property
     def reachable(self) -> bool:
         """Tell whether the last exchange reached the venue; False before the first."""
         return self._reachable

@@ -2,8 +2,9 @@
 
 After every UserStreamUp, a planned rotation included, the consumer must ask the venue for what it follows: silence
 does not say whether a stream is alive, and an event may come twice while two connections overlap. A message that cannot
-be read is a gap like any other: UserStreamUp is said again, once in a while however many there are. Must never delete
-the listen key: the venue gives the same one to every process of the account.
+be read is a gap like any other: UserStreamUp is said again, once in a while however many there are. While the venue
+makes this host wait, no key is asked for and hence no connection made. Must never delete the listen key: the venue
+gives the same one to every process of the account.
 
 Source: venue documentation, USDⓈ-M futures user data streams (key valid 60 minutes, POST returns the active key and
 extends it, PUT extends it or fails with -1125, connection 24 hours), 2026-05-28.
@@ -18,6 +19,7 @@ from typing import Final
 from grinder.adapters.binance.codec_account import decode_listen_key
 from grinder.adapters.binance.codec_user import Ignored, KeyExpired, decode_user
 from grinder.adapters.binance.connection import ConnectError, FrameConnection, open_frames
+from grinder.adapters.binance.handshake import take_refusal
 from grinder.adapters.binance.rest import HttpReply, RestClient
 from grinder.adapters.binance.wire import LISTEN_KEY, LISTEN_KEY_EXTEND
 from grinder.model.errors import PayloadError
@@ -167,6 +169,7 @@ class UserStream:
                 max_bytes=VENUE_MESSAGE_BYTES_MAX,
             )
         except ConnectError as error:
+            take_refusal(error, self._rest.limits, self._clock)
             self._log.event("VENUE_CONNECT_FAILED", connector=self._name, error=type(error).__name__)
             return None
         return link

@@ -104,8 +104,7 @@ class BinanceVenue:
     async def start(self) -> None:
         """Open the session and begin to connect; returns before the venue answered."""
         assert not self._open
-        if self._ban is not None:
-            self._limits.obey_ban(self._ban.left_ms(), boot_ns=self._clock.boot_ns())
+        self.obey_kept_ban()
         await self.rest.open()
         self._open = True
         keepers = [self._probe()] if self._ws_api is None else [self._probe(), self._ws_api.run()]
@@ -113,6 +112,11 @@ class BinanceVenue:
             task = asyncio.create_task(keeper)
             task.add_done_callback(_raise_failure)
             self._background.add(task)
+
+    def obey_kept_ban(self) -> None:
+        """Wait for a ban that an earlier run was told of; for who only listens to streams and does not ``start``."""
+        if self._ban is not None:
+            self._limits.obey_ban(self._ban.left_ms(), boot_ns=self._clock.boot_ns())
 
     async def close(self) -> None:
         """End everything; what still waits for an answer is in doubt, and answered so before this returns."""
