@@ -12,6 +12,8 @@ PARENT_VARIABLE: Final = "SUPERVISED_BY_PID"
 """Variable in which each supervised process finds the pid of its supervisord."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_PRCTL: Final = ctypes.CDLL(None).prctl
+"""Looked up here: between fork and exec of a process with threads, nobody may wait for the loader's lock."""
 
 
 def end_with_parent() -> None:
@@ -19,7 +21,7 @@ def end_with_parent() -> None:
 
     Source: prctl(2), PR_SET_PDEATHSIG.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def end_with_supervisor(environ: Mapping[str, str]) -> bool:
