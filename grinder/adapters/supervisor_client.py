@@ -10,6 +10,7 @@ import socket
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers.expat import ExpatError
 
 import msgspec
 
@@ -140,7 +141,7 @@ class SupervisorClient:
             return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault:
             raise
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
             raise SupervisorError(f"no answer from supervisord at {self._path}: {type(error).__name__}") from error
         finally:
             transport.close()
