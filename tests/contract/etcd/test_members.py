@@ -36,7 +36,7 @@ BOUND_S = ETCD_MEMBERS_TRIED_MAX * 2 * TIMEOUT_S + 5.0
 """Each member is asked for its version and then for what is wanted; the rest is for a loaded machine."""
 
 
-LATE_S = 1.0
+LATE_S = 3.0
 """What one request may take where an answer never comes and the next member's must, seconds."""
 
 

@@ -31,7 +31,7 @@ from tests.free_ports import HOST, free_ports
 from tests.market import RecordingLog, RecordingPublisher, RecordingTelemetry
 from tests.unit.services.test_service_loop import RecordingService
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 class BrokenClock(SystemClock):
